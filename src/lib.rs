@@ -1,0 +1,17 @@
+//! A log and metric collecting daemon for small VMs and embedded Linux boxes.
+//!
+//! The rooms, from the ground up (a room knows only rooms below it, see `docs/architecture.md`):
+//! `util`, `config`, `wire`, then `tail` and `upload` side by side, then `agent` and `status`,
+//! and `cli` on top.
+
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod status;
+pub mod tail;
+pub mod upload;
+pub mod util;
+pub mod wire;
