@@ -10,6 +10,8 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod logging;
+pub mod process;
 pub mod status;
 pub mod tail;
 pub mod upload;

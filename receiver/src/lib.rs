@@ -1,1 +1,49 @@
-//! placeholder
+//! A small server that speaks the ingest API, for the demo, the tests and the benches.
+//!
+//! It takes `addEvents` in both wire forms, the reference's and strict JSON, keeps what it accepts,
+//! drops what it has already by sequence id and number, and does wrong on demand all that a server
+//! can do wrong. In a test:
+//!
+//! ```
+//! use receiver::{Fault, Options, Receiver};
+//! use std::time::Duration;
+//!
+//! let receiver = Receiver::start(Options::default())?;
+//! receiver.fault(Fault::cut_after_storing().with_events_only());
+//! // ... point an agent to receiver.url(), and then
+//! let arrived = receiver.wait_until(Duration::from_millis(10), |state| {
+//!     state.event_count("/var/log/app.log") == 1000
+//! });
+//! # assert!(!arrived);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod body;
+mod client;
+mod connection;
+mod event;
+mod fault;
+mod follow;
+mod http;
+mod ledger;
+mod relaxed;
+mod routes;
+mod sequence;
+mod server;
+mod state;
+mod store;
+mod verdict;
+
+pub mod command;
+
+pub use event::{Event, Observer, Query};
+pub use fault::{Cut, Fault};
+pub use follow::{incoming, Incoming};
+pub use http::http_date;
+pub use ledger::{Ledger, Tally};
+pub use server::{Options, Receiver};
+pub use state::{Counts, LogCounts, Request, State};
+pub use store::{scan_folder, search_folder};

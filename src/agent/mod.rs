@@ -1,1 +1,425 @@
-//! placeholder
+//! The running agent: wires threads and channels, supervises, reloads, reports, stops.
+//!
+//! The main thread is here. It sleeps until a signal or the next of a few slow duties; all work is
+//! done by the sessions (`session`) and the monitors.
+
+mod plan;
+mod report;
+mod session;
+mod statistics;
+
+use crate::config::{self, Config, Source};
+use crate::logging::{self, LogSettings, Severity};
+use crate::process::signals::{Signal, Signals};
+use crate::status::protocol::Responder;
+use crate::tail;
+use crate::util::time::now_secs;
+use monitors::sink::LogFiles;
+use monitors::{stop_all, Runner};
+use session::Session;
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the agent is started with.
+pub struct Start {
+    /// Validated.
+    pub config: Config,
+    /// Where it came from, for reloading.
+    pub source: Source,
+    /// Not a daemon: agent.log is also shown on stdout.
+    pub foreground: bool,
+    /// Installed before the pid file was written.
+    pub signals: Signals,
+    /// Called once: everything runs, or the reason why not.
+    pub ready: Box<dyn FnOnce(Result<(), String>) + Send>,
+}
+
+/// All of a stop together takes no longer than this (cli.md §9: after 5 s comes KILL).
+const STOP_WITHIN: Duration = Duration::from_millis(4_500);
+/// Of that, what the monitors have.
+const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
+/// Of that, what the last requests have.
+const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
+/// How often threads are looked after.
+const SUPERVISE: Duration = Duration::from_secs(5);
+/// How long the status report waits for a thread's answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs the agent until it is told to stop; its exit code.
+pub fn run(start: Start) -> i32 {
+    logging::log_panics();
+    let agent_log_start = match logging::open(&log_settings(&start.config, start.foreground)) {
+        Ok(size) => size,
+        Err(e) => {
+            let dir = &start.config.options.agent_log_path;
+            (start.ready)(Err(format!("can't open agent.log in {dir}: {e}")));
+            return 1;
+        }
+    };
+    logging::log_as(
+        "scalyr-agent-2",
+        log::Level::Info,
+        format_args!(
+            "Starting scalyr agent... (version={}) (pid={}) (hostname={}) (rust version={})",
+            env!("CARGO_PKG_VERSION"),
+            std::process::id(),
+            config::host_name(),
+            env!("CARGO_PKG_RUST_VERSION"),
+        ),
+    );
+    let mut agent = match Agent::new(start.config, start.source, start.foreground, agent_log_start) {
+        Ok(agent) => agent,
+        Err(why) => {
+            log::error!("[error=\"failedAgentMain\"] The agent could not start: {why}");
+            (start.ready)(Err(why));
+            return 1;
+        }
+    };
+    (start.ready)(Ok(()));
+    let code = agent.main_loop(start.signals);
+    agent.stop();
+    code
+}
+
+struct Agent {
+    config: Config,
+    source: Source,
+    foreground: bool,
+    fingerprint: config::Fingerprint,
+    config_state: ConfigState,
+    sessions: Vec<Session>,
+    runners: Vec<Runner>,
+    monitor_logs: Vec<monitors::MonitorLog>,
+    log_files: LogFiles,
+    launched: f64,
+    statistics: statistics::Statistics,
+    responder: Responder,
+    /// The data directory in use, for the pid file's and the status files' clients.
+    data_dir: PathBuf,
+    damaged_checkpoints: Vec<PathBuf>,
+    restarts: u32,
+}
+
+/// What status says of the configuration.
+struct ConfigState {
+    last_read: f64,
+    last_good: f64,
+    last_check: Option<f64>,
+    error: Option<String>,
+    error_logged: Option<Instant>,
+}
+
+impl Agent {
+    fn new(
+        config: Config,
+        source: Source,
+        foreground: bool,
+        agent_log_start: u64,
+    ) -> Result<Agent, String> {
+        let fingerprint = config::fingerprint(&source);
+        let now = now_secs();
+        let data_dir = PathBuf::from(&config.options.agent_data_path);
+        for warning in &config.warnings {
+            log::warn!("{}", warning.text);
+        }
+        if config.server.forced(&config.raw_server) {
+            log::info!(
+                "The server address {} is used as {}: without allow_http it is always https",
+                config.raw_server,
+                config.server
+            );
+        }
+        log::info!("Configuration settings");
+        for (name, value) in config.settings() {
+            log::info!("\t{name}: {value}");
+        }
+        let mut agent = Agent {
+            fingerprint,
+            config_state: ConfigState {
+                last_read: now,
+                last_good: now,
+                last_check: None,
+                error: None,
+                error_logged: None,
+            },
+            sessions: Vec::new(),
+            runners: Vec::new(),
+            monitor_logs: Vec::new(),
+            log_files: LogFiles::default(),
+            launched: now,
+            statistics: statistics::Statistics::new(),
+            responder: Responder::new(&data_dir),
+            data_dir,
+            damaged_checkpoints: Vec::new(),
+            restarts: 0,
+            config,
+            source,
+            foreground,
+        };
+        agent.start_threads(Some(agent_log_start))?;
+        Ok(agent)
+    }
+
+    /// Starts sessions, then monitors, so that what monitors write is followed from the start.
+    fn start_threads(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+        let plans = plan::monitors(&self.config)?;
+        self.monitor_logs = plans.iter().map(|p| p.log().clone()).collect();
+        self.start_sessions(agent_log_start)?;
+        for plan in plans {
+            let name = plan.name();
+            match Runner::start(plan, &self.log_files) {
+                Ok(runner) => self.runners.push(runner),
+                Err(e) => log::error!("[error=\"failedMonitor\"] Can't start monitor {name}: {e}"),
+            }
+        }
+        for session in &self.sessions {
+            // Their logs exist now
+            session.scan();
+        }
+        Ok(())
+    }
+
+    fn start_sessions(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+        let (saved, damaged) = tail::consolidate(&self.data_dir);
+        self.damaged_checkpoints.extend(damaged);
+        let plans = plan::sessions(
+            &self.config,
+            saved.as_ref(),
+            &self.monitor_logs,
+            agent_log_start,
+        );
+        for plan in plans {
+            let id = plan.id.clone();
+            let session = Session::start(plan).map_err(|e| format!("can't start session {id}: {e}"))?;
+            log::info!("Copying manager worker session #{id} started.");
+            self.sessions.push(session);
+        }
+        log::info!(
+            "Copying started. Total worker sessions: {}, server {}",
+            self.sessions.len(),
+            self.config.server
+        );
+        Ok(())
+    }
+
+    fn main_loop(&mut self, mut signals: Signals) -> i32 {
+        let mut next_supervision = Instant::now() + SUPERVISE;
+        let mut next_check = Instant::now() + self.check_interval();
+        loop {
+            let next = next_supervision.min(next_check);
+            let signal = signals.wait(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            match signal {
+                Some(Signal::Stop) => {
+                    log::info!("Received signal to shutdown, attempt to shutdown cleanly.");
+                    return 0;
+                }
+                Some(Signal::Status) => self.report_status(),
+                Some(Signal::Reload) => {
+                    log::info!("Received signal to reload the configuration.");
+                    self.check_configuration(true);
+                }
+                None => {}
+            }
+            if now >= next_supervision {
+                next_supervision = now + SUPERVISE;
+                if let Some(why) = self.supervise() {
+                    log::error!("[error=\"failedAgentMain\"] {why}");
+                    return 1;
+                }
+            }
+            if now >= next_check {
+                next_check = now + self.check_interval();
+                self.check_configuration(false);
+                self.periodic_lines(now, false);
+            }
+        }
+    }
+
+    fn check_interval(&self) -> Duration {
+        plan::seconds(self.config.options.config_change_check_interval.max(1.0))
+    }
+
+    /// Starts anew what has died. A reason to end the agent, if there is one.
+    fn supervise(&mut self) -> Option<String> {
+        if self.sessions.iter().any(Session::has_died) {
+            self.restarts += 1;
+            log::error!(
+                "[error=\"logCopierFailed\"] A thread of an upload session has died; all sessions are started \
+                 anew from their checkpoints"
+            );
+            self.end_sessions(Duration::from_secs(2), false);
+            if let Err(why) = self.start_sessions(None) {
+                return Some(why);
+            }
+        }
+        self.runners
+            .iter()
+            .find(|r| r.stops_agent() && r.is_done())
+            .map(|r| {
+                format!(
+                    "monitor {} has died and has stop_agent_on_failure set",
+                    r.status().name()
+                )
+            })
+    }
+
+    /// Reloads if the files changed (or `always`). A broken configuration leaves everything as it
+    /// is, and is said again every ten minutes.
+    fn check_configuration(&mut self, always: bool) {
+        self.config_state.last_check = Some(now_secs());
+        let fingerprint = config::fingerprint(&self.source);
+        let same_files = fingerprint == self.fingerprint;
+        if same_files && !always && self.config_state.error.is_none() {
+            return;
+        }
+        let again = Duration::from_secs(600);
+        let loaded = Config::load(&self.source)
+            .map_err(|e| e.to_string())
+            .and_then(|config| usable(&config).map(|()| config))
+            .and_then(|config| plan::monitors(&config).map(|_| config));
+        self.config_state.last_read = now_secs();
+        let config = match loaded {
+            Ok(config) => config,
+            Err(why) => {
+                let said = self.config_state.error_logged.is_some_and(|at| at.elapsed() < again);
+                if !said || self.config_state.error.as_ref() != Some(&why) {
+                    log::error!(
+                        "[error=\"badConfigFile\"] Bad configuration file seen.  Ignoring, using last known good \
+                         configuration file.  Exception was \"{why}\""
+                    );
+                    self.config_state.error_logged = Some(Instant::now());
+                }
+                self.config_state.error = Some(why);
+                self.fingerprint = fingerprint;
+                return;
+            }
+        };
+        self.fingerprint = fingerprint;
+        self.config_state.last_good = now_secs();
+        if self.config_state.error.take().is_some() {
+            log::info!("The configuration files are good again.");
+        }
+        if config.options.debug_level != self.config.options.debug_level {
+            logging::set_debug_level(config.options.debug_level.clamp(0, 5) as u8);
+            self.config.options.debug_level = config.options.debug_level;
+        }
+        if config.same_as(&self.config) {
+            return;
+        }
+        self.reload(config);
+    }
+
+    fn reload(&mut self, config: Config) {
+        log::info!("New configuration file seen.");
+        log::info!("Stopping copying and metrics threads.");
+        let left = stop_all(&mut self.runners, MONITORS_WITHIN);
+        if !left.is_empty() {
+            log::warn!("these monitors did not stop in time: {}", left.join(", "));
+        }
+        self.runners.clear();
+        // A request under way is awaited however long it takes: starting before its verdict would
+        // send its lines twice (C20). The data waits on disk meanwhile.
+        let deadline = plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
+        self.end_sessions(deadline, false);
+        for (name, value) in config.changed_settings(&self.config) {
+            log::info!("\t{name}: {value}");
+        }
+        for warning in &config.warnings {
+            log::warn!("{}", warning.text);
+        }
+        if let Err(e) = logging::reconfigure(&log_settings(&config, self.foreground)) {
+            log::error!("agent.log can't be opened in {}: {e}", config.options.agent_log_path);
+        }
+        self.config = config;
+        let data_dir = PathBuf::from(&self.config.options.agent_data_path);
+        if data_dir != self.data_dir {
+            log::warn!(
+                "agent_data_path changed to {}: checkpoints are read there from now on",
+                data_dir.display()
+            );
+            self.responder = Responder::new(&data_dir);
+            self.data_dir = data_dir;
+        }
+        log::info!("Starting new copying and metrics threads");
+        if let Err(why) = self.start_threads(None) {
+            log::error!("[error=\"failedAgentMain\"] {why}");
+        }
+    }
+
+    /// Ends all sessions, waiting for requests under way until `within` is over.
+    fn end_sessions(&mut self, within: Duration, flush: bool) {
+        for session in &self.sessions {
+            if let Some(tail) = session.status(Duration::from_millis(300)) {
+                self.statistics.retire_files(&tail);
+            }
+        }
+        let until = Instant::now() + within;
+        for session in &mut self.sessions {
+            session.end(flush, until);
+        }
+        // A little more for the last checkpoint
+        let patience = until + Duration::from_millis(500);
+        for session in &mut self.sessions {
+            if !session.join(patience) {
+                log::warn!("session {} did not end in time", session.id);
+            }
+            if !flush {
+                session.join_upload(patience);
+            }
+            self.statistics.retire(&session.stats.snapshot());
+            log::info!("Worker session '{}' is finished.", session.id);
+        }
+        self.sessions.clear();
+    }
+
+    fn stop(&mut self) {
+        let until = Instant::now() + STOP_WITHIN;
+        self.periodic_lines(Instant::now(), true);
+        let left = stop_all(&mut self.runners, MONITORS_WITHIN);
+        if !left.is_empty() {
+            log::warn!("these monitors did not stop in time: {}", left.join(", "));
+        }
+        let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
+        self.end_sessions(within, true);
+        tail::consolidate(&self.data_dir);
+        log::info!(
+            "Save consolidated checkpoints into file {}",
+            self.data_dir.join("checkpoints.json").display()
+        );
+        log::info!("Copying manager is finished.");
+    }
+}
+
+/// What must be there before a configuration is taken.
+fn usable(config: &Config) -> Result<(), String> {
+    for (which, dir) in [
+        ("agent_log_path", &config.options.agent_log_path),
+        ("agent_data_path", &config.options.agent_data_path),
+    ] {
+        if !Path::new(dir).is_dir() {
+            return Err(format!("{which}: the directory '{dir}' does not exist"));
+        }
+    }
+    Ok(())
+}
+
+fn log_settings(config: &Config, foreground: bool) -> LogSettings {
+    LogSettings {
+        dir: PathBuf::from(&config.options.agent_log_path),
+        max_bytes: u64::try_from(config.options.log_rotation_max_bytes).unwrap_or(0),
+        backups: u32::try_from(config.options.log_rotation_backup_count).unwrap_or(0),
+        stdout: foreground.then(|| Severity::parse(&config.options.stdout_severity).unwrap_or(Severity::NotSet)),
+        debug_level: config.options.debug_level.clamp(0, 5) as u8,
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|s| (*s).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

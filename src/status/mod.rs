@@ -1,1 +1,15 @@
-//! placeholder
+//! What a running agent knows of itself: the report as data, as text and as JSON, its health, and
+//! the files through which `status -v` asks for it (cli.md §10 to §13).
+
+pub mod data;
+pub mod environment;
+pub mod health;
+pub mod json;
+pub mod protocol;
+pub mod text;
+
+pub use data::Report;
+pub use protocol::Format;
+
+#[cfg(test)]
+mod golden_tests;

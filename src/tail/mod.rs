@@ -1,1 +1,34 @@
-//! placeholder
+//! Following files: paths to lines, and how far each file is settled.
+//!
+//! - [`glob`], `siblings`: which paths there are; `identity`: which content a path shows
+//! - `generation`, `log`, `tailer`: the state; `discover` and `poll` change it as the disk changes,
+//!   `read` cuts lines into batches
+//! - `checkpoint`, `store`: what survives the process
+//! - [`session`]: the thread that does it all and talks to the uploader
+//!
+//! Follows copying.md; the C numbers in comments are its list of defects not to copy.
+
+mod checkpoint;
+mod counters;
+mod discover;
+mod generation;
+pub mod glob;
+mod gz;
+mod identity;
+mod log;
+mod poll;
+mod read;
+mod settings;
+mod siblings;
+mod status;
+mod store;
+mod tailer;
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::Saved;
+pub use counters::{Counters, Skip};
+pub use settings::{Entry, Rename, Settings};
+pub use status::{LogStatus, TailStatus};
+pub use store::consolidate;
+pub use tailer::Tailer;

@@ -2,6 +2,7 @@
 
 pub mod escape;
 pub mod random;
+pub mod sha256;
 pub mod stop;
 pub mod sys;
 pub mod throttle;

@@ -7,3 +7,72 @@ pub fn getrandom(out: &mut [u8]) -> bool {
     let n = unsafe { libc::syscall(libc::SYS_getrandom, out.as_mut_ptr(), out.len(), 0) };
     n == out.len() as libc::c_long
 }
+
+/// When the file at `path` was created, in seconds since the epoch with fraction, where the kernel
+/// and the file system know. Does not follow a final symbolic link.
+pub fn birth_time(path: &std::path::Path) -> Option<f64> {
+    use std::os::unix::ffi::OsStrExt;
+    const STATX_BTIME: u32 = 0x800;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    // struct statx is 256 bytes on every architecture: stx_mask at 0, stx_btime at 80
+    // (seconds as i64, nanoseconds as u32).
+    let mut raw = [0u8; 256];
+    // SAFETY: `path` is NUL-terminated and outlives the call, and the kernel writes at most the 256
+    // bytes of its struct statx into `raw`.
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+            STATX_BTIME,
+            raw.as_mut_ptr(),
+        )
+    };
+    let mask = u32::from_ne_bytes(raw[0..4].try_into().ok()?);
+    if rc != 0 || mask & STATX_BTIME == 0 {
+        return None;
+    }
+    let secs = i64::from_ne_bytes(raw[80..88].try_into().ok()?);
+    let nanos = u32::from_ne_bytes(raw[88..92].try_into().ok()?);
+    Some(secs as f64 + f64::from(nanos) / 1e9)
+}
+
+/// What [`fork`] returned in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// The calling process; the child's pid.
+    Parent(i32),
+    /// The new process.
+    Child,
+}
+
+/// Splits the process in two. Only for a process that has no threads yet.
+///
+/// # Errors
+/// The process has more than one thread, or the kernel refuses (process limit, memory).
+pub fn fork() -> std::io::Result<Forked> {
+    // Where /proc is not mounted the caller's word is all there is.
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+        return Err(std::io::Error::other("fork in a process with threads"));
+    }
+    // SAFETY: with a single thread no lock (of the allocator, of stdio) can be held by a thread that
+    // does not exist in the child, so the child may go on running ordinary code.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Parent { child } => Ok(Forked::Parent(child.as_raw())),
+        nix::unistd::ForkResult::Child => Ok(Forked::Child),
+    }
+}
+
+/// Waits up to `timeout_ms` milliseconds (0: not at all) until `fd` takes bytes without blocking, or
+/// until a write to it would fail at once.
+pub fn writable(fd: std::os::fd::BorrowedFd, timeout_ms: i32) -> bool {
+    use std::os::fd::AsRawFd;
+    let mut poll = libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: the pointer is to one pollfd, which outlives the call, and the count says so.
+    unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
+}

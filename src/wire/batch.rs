@@ -17,6 +17,8 @@ pub struct Span {
     pub lines: u64,
     /// Bytes of those events' messages.
     pub message_bytes: u64,
+    /// The tail room's mark of position `to`.
+    pub mark: u64,
 }
 
 /// A line on its way into a batch.
@@ -280,6 +282,19 @@ impl Batch {
         decimal(&mut self.body, client_time);
         self.body.extend_from_slice(end);
         &self.body
+    }
+
+    /// Lets the first event of an empty batch be larger than the limit, up to `most`: whether the
+    /// server takes it is for the server to say.
+    pub fn raise_limit(&mut self, most: usize) {
+        if self.events == 0 {
+            self.limit = self.limit.max(most);
+        }
+    }
+
+    /// Takes no further event.
+    pub fn seal(&mut self) {
+        self.limit = 0;
     }
 
     /// How many events are in.

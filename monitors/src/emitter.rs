@@ -1,0 +1,373 @@
+//! What a monitor emits through: the rules of monitors-core.md §1.7 to §1.9 for metrics, and its
+//! voice in agent.log.
+
+use crate::limit::{self, Admission, WriteLimit};
+use crate::line::{self, Field, Order, Value};
+use crate::sink::{Lost, Sink};
+use crate::stamp;
+use crate::status::MonitorStatus;
+use crate::stop::Stop;
+use log::Level;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Lines are handed on once so many bytes have gathered, at the latest at the end of the sample.
+const BLOCK: usize = 64 * 1024;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_secs(3600);
+/// How many different messages [`Emitter::once_in`] remembers.
+const MOST_SAID: usize = 1000;
+
+/// Takes a monitor's metrics and messages.
+pub struct Emitter {
+    status: Arc<MonitorStatus>,
+    module: &'static str,
+    target: String,
+    sink: Box<dyn Sink>,
+    limit: WriteLimit,
+    blacklist: Vec<String>,
+    stop: Stop,
+    /// Complete lines that the sink has not got yet.
+    block: Vec<u8>,
+    /// The line being made.
+    line: Vec<u8>,
+    said: HashMap<String, Instant>,
+    /// In tests, instead of the clock.
+    fixed_ms: Option<u64>,
+}
+
+impl Emitter {
+    pub(crate) fn new(
+        status: Arc<MonitorStatus>,
+        module: &'static str,
+        sink: Box<dyn Sink>,
+        limit: WriteLimit,
+        blacklist: Vec<String>,
+        stop: Stop,
+    ) -> Self {
+        Emitter {
+            target: format!("monitor:{}", status.name()),
+            status,
+            module,
+            sink,
+            limit,
+            blacklist,
+            stop,
+            block: Vec::new(),
+            line: Vec::new(),
+            said: HashMap::new(),
+            fixed_ms: None,
+        }
+    }
+
+    /// Stamps every line with this moment, in milliseconds since the epoch, instead of the time of
+    /// its emission. For golden tests.
+    pub fn fix_clock(&mut self, epoch_ms: u64) {
+        self.fixed_ms = Some(epoch_ms);
+    }
+
+    /// Emits a metric; its fields are written sorted by name.
+    pub fn emit<'a>(&mut self, metric: &str, value: impl Into<Value<'a>>, fields: &[Field]) {
+        self.line(None, metric, value.into(), (fields, Order::ByName));
+    }
+
+    /// [`Emitter::emit`] with a moment of its own, in milliseconds since the epoch.
+    pub fn emit_at<'a>(
+        &mut self,
+        epoch_ms: u64,
+        metric: &str,
+        value: impl Into<Value<'a>>,
+        fields: &[Field],
+    ) {
+        self.line(
+            Some(epoch_ms),
+            metric,
+            value.into(),
+            (fields, Order::ByName),
+        );
+    }
+
+    /// [`Emitter::emit`] with the fields in the order given.
+    pub fn emit_in_order<'a>(
+        &mut self,
+        metric: &str,
+        value: impl Into<Value<'a>>,
+        fields: &[Field],
+    ) {
+        self.line(None, metric, value.into(), (fields, Order::AsGiven));
+    }
+
+    fn line(&mut self, at: Option<u64>, metric: &str, value: Value, fields: (&[Field], Order)) {
+        let name = line::clean_name(metric);
+        if name.changed && self.once_in(DAY, "client/badMetricName") {
+            self.warn(format_args!(
+                "[error=\"client/badMetricName\"] {metric:?} is no valid metric name, it is written as \"{}\". Names consist of letters, digits, '_', '.' and '-' and begin with a letter or '_'.",
+                name.text
+            ));
+        }
+        if self.blacklist.iter().any(|listed| *listed == name.text) {
+            if self.once_in(DAY, &format!("blacklisted {}", name.text)) {
+                self.info(format_args!(
+                    "Metric \"{}\" is blacklisted so the value wont be reported to Scalyr.",
+                    name.text
+                ));
+            }
+            return;
+        }
+        let now_ms = at.or(self.fixed_ms).unwrap_or_else(stamp::now_ms);
+        let mut bad = None;
+        self.line.clear();
+        line::metric(
+            &mut self.line,
+            (now_ms, self.status.name()),
+            &name.text,
+            value,
+            fields,
+            |field| {
+                bad.get_or_insert_with(|| field.to_owned());
+            },
+        );
+        if let Some(field) = bad.filter(|_| self.once_in(DAY, "client/badFieldName")) {
+            self.warn(format_args!(
+                "[error=\"client/badFieldName\"] {field:?} is no valid field name, it is written as \"{}\".",
+                line::clean_name(&field).text
+            ));
+        }
+        self.hand_over();
+    }
+
+    /// Passes `self.line` through the limiter into the block.
+    fn hand_over(&mut self) {
+        self.status.lines.fetch_add(1, Relaxed);
+        let bytes = self.line.len().saturating_sub(1);
+        match self.limit.admit(bytes, Instant::now()) {
+            Admission::Drop => {
+                self.status.dropped.store(self.limit.dropped(), Relaxed);
+                return;
+            }
+            Admission::PassAfter(skipped) => limit::marker(&mut self.block, skipped),
+            Admission::Pass => {}
+        }
+        self.block.extend_from_slice(&self.line);
+        if self.block.len() >= BLOCK {
+            self.flush();
+        }
+    }
+
+    /// Writes what has gathered.
+    pub fn flush(&mut self) {
+        if self.block.is_empty() {
+            return;
+        }
+        let result = self.sink.write(&self.block);
+        self.block.clear();
+        if self.block.capacity() > 2 * BLOCK {
+            self.block.shrink_to(BLOCK);
+        }
+        if let Err(Lost { lines, error }) = result {
+            self.status.lost.fetch_add(lines, Relaxed);
+            if self.once_in(HOUR, &format!("lost {}", error.kind())) {
+                self.warn(format_args!(
+                    "{lines} metric lines could not be written: {error}. Further losses are counted in the status report."
+                ));
+            }
+        }
+    }
+
+    /// Set when the agent stops or drops this monitor; long work in `gather` should end then.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// True if `key` has not been spoken of for `period`: `if out.once_in(HOUR, "x") { out.warn(..) }`.
+    pub fn once_in(&mut self, period: Duration, key: &str) -> bool {
+        let now = Instant::now();
+        if let Some(then) = self.said.get_mut(key) {
+            if now.duration_since(*then) < period {
+                return false;
+            }
+            *then = now;
+            return true;
+        }
+        if self.said.len() >= MOST_SAID {
+            self.said.clear();
+        }
+        self.said.insert(key.to_owned(), now);
+        true
+    }
+
+    /// Into agent.log at INFO, in the monitor's name.
+    #[track_caller]
+    pub fn info(&self, text: fmt::Arguments) {
+        self.log(Level::Info, text);
+    }
+
+    /// Into agent.log at WARNING.
+    #[track_caller]
+    pub fn warn(&self, text: fmt::Arguments) {
+        self.log(Level::Warn, text);
+    }
+
+    /// Into agent.log at ERROR; counts as an error of the monitor. For what goes wrong beside a
+    /// sample: a failed sample is an `Err` of `gather`.
+    #[track_caller]
+    pub fn error(&self, text: fmt::Arguments) {
+        self.status.error(&text.to_string());
+        self.log(Level::Error, text);
+    }
+
+    #[track_caller]
+    pub(crate) fn log(&self, level: Level, text: fmt::Arguments) {
+        if level > log::max_level() {
+            return;
+        }
+        let record = log::Record::builder()
+            .level(level)
+            .target(&self.target)
+            .module_path_static(Some(self.module))
+            .line(Some(Location::caller().line()))
+            .args(text)
+            .build();
+        log::logger().log(&record);
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Emitter")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+/// For tests of monitors: an [`Emitter`] and the lines that come out of it.
+#[cfg(test)]
+pub(crate) mod captured {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    pub struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Lines {
+        pub fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+        }
+    }
+
+    impl Sink for Lines {
+        fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+            self.0.lock().unwrap().extend_from_slice(lines);
+            Ok(())
+        }
+    }
+
+    /// Emits as `name` at 2022-04-15 11:11:08.015Z.
+    pub fn emitter(name: &str, limit: WriteLimit, blacklist: &[&str]) -> (Emitter, Lines) {
+        let lines = Lines::default();
+        let (stopper, stop) = crate::stop::pair();
+        std::mem::forget(stopper);
+        let mut out = Emitter::new(
+            Arc::new(MonitorStatus::new(name.to_owned(), "m", "")),
+            "m",
+            Box::new(lines.clone()),
+            limit,
+            blacklist.iter().map(|&s| s.to_owned()).collect(),
+            stop,
+        );
+        out.fix_clock(1_650_021_068_015);
+        (out, lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::captured::emitter;
+    use super::*;
+
+    #[test]
+    fn emit_corner_cases_are_written_as_recorded() {
+        let (mut out, lines) = emitter("foo(x)", WriteLimit::none(), &[]);
+        out.emit("bt", true, &[]);
+        out.emit("i", Value::Raw("1180591620717411303424"), &[]);
+        out.emit("severity", 1, &[("value", 2.into())]);
+        out.emit("-lead", 1, &[]);
+        out.emit_at(1_650_021_068_016, "ts", 1, &[]);
+        out.emit_in_order(
+            "df",
+            Value::Raw("4.20"),
+            &[("mount", "/\"x y".into()), ("fstype", "ext4".into())],
+        );
+        out.flush();
+        assert_eq!(
+            lines.take(),
+            "2022-04-15 11:11:08.015Z [foo(x)] bt true\n\
+             2022-04-15 11:11:08.015Z [foo(x)] i 1180591620717411303424\n\
+             2022-04-15 11:11:08.015Z [foo(x)] severity_ 1 value_=2\n\
+             2022-04-15 11:11:08.015Z [foo(x)] sa_-lead 1\n\
+             2022-04-15 11:11:08.016Z [foo(x)] ts 1\n\
+             2022-04-15 11:11:08.015Z [foo(x)] df 4.20 mount=\"/\\\"x y\" fstype=\"ext4\"\n"
+        );
+    }
+
+    #[test]
+    fn blacklisted_metrics_are_neither_written_nor_counted() {
+        let (mut out, lines) = emitter("m()", WriteLimit::none(), &["gauss", "severity_"]);
+        out.emit("gauss", 1, &[]);
+        out.emit("severity", 1, &[]);
+        out.emit("uniform", 1, &[]);
+        out.flush();
+        assert_eq!(lines.take(), "2022-04-15 11:11:08.015Z [m()] uniform 1\n");
+        assert_eq!(out.status.snapshot().lines, 1);
+    }
+
+    #[test]
+    fn dropped_lines_are_counted_and_announced() {
+        // a line of "m() a 1" is 34 bytes; a rate of 0 makes the test independent of the clock
+        let (mut out, lines) = emitter("m()", WriteLimit::new(0, 210), &[]);
+        out.emit("a", 1, &[]);
+        out.emit(
+            "a_name_that_is_too_long_for_the_rest".repeat(6).as_str(),
+            1,
+            &[],
+        );
+        out.emit("b", 1, &[]);
+        out.flush();
+        assert_eq!(
+            lines.take(),
+            "2022-04-15 11:11:08.015Z [m()] a 1\n\
+             .... Warning, skipped writing 1 log lines due to limit set by `monitor_log_write_rate` option...\n\
+             2022-04-15 11:11:08.015Z [m()] b 1\n"
+        );
+        let status = out.status.snapshot();
+        assert_eq!((status.lines, status.dropped), (3, 1));
+    }
+
+    #[test]
+    fn a_sample_larger_than_the_block_is_handed_on_in_pieces() {
+        let (mut out, lines) = emitter("m()", WriteLimit::none(), &[]);
+        for n in 0..10_000 {
+            out.emit("n", n, &[]);
+        }
+        let early = lines.take();
+        assert!(early.len() >= BLOCK);
+        assert!(out.block.len() < BLOCK);
+        out.flush();
+        assert_eq!(early.lines().count() + lines.take().lines().count(), 10_000);
+    }
+
+    #[test]
+    fn messages_remembered_are_bounded() {
+        let (mut out, _) = emitter("m()", WriteLimit::none(), &[]);
+        assert!(out.once_in(DAY, "a"));
+        assert!(!out.once_in(DAY, "a"));
+        for n in 0..10 * MOST_SAID {
+            out.once_in(DAY, &n.to_string());
+        }
+        assert!(out.said.len() <= MOST_SAID);
+    }
+}

@@ -1,0 +1,134 @@
+//! Which monitors there are, by name.
+
+use crate::monitor::{short_name, Description};
+use std::fmt;
+
+const PREFIX: &str = "scalyr_agent.builtin_monitors.";
+
+/// The monitors of this build, sorted by name.
+pub const ALL: &[&Description] = &[&crate::linux_system_metrics::DESCRIPTION];
+
+/// Monitors that the Python agent brings along and this build does not have yet. A configuration
+/// that names them stays valid.
+const NOT_YET: &[&str] = &[
+    "apache_monitor",
+    "docker_monitor",
+    "garbage_monitor",
+    "graphite_monitor",
+    "journald_monitor",
+    "kubernetes_events_monitor",
+    "kubernetes_monitor",
+    "kubernetes_openmetrics_monitor",
+    "linux_process_metrics",
+    "mysql_monitor",
+    "nginx_monitor",
+    "openmetrics_monitor",
+    "postgres_monitor",
+    "redis_monitor",
+    "shell_monitor",
+    "snmp_monitor",
+    "symlink_file_monitor",
+    "syslog_monitor",
+    "test_monitor",
+    "tomcat_monitor",
+    "url_monitor",
+];
+
+/// Why there is no monitor of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotFound {
+    /// The name is a known one, but this build cannot run it. Worth a warning, not a refusal.
+    NotYet(String),
+    /// Nothing goes by that name.
+    Unknown(String),
+}
+
+impl fmt::Display for NotFound {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            NotFound::NotYet(module) => {
+                write!(
+                    f,
+                    "monitor \"{module}\" is not part of this version yet; its entry is ignored"
+                )?;
+            }
+            NotFound::Unknown(module) => write!(f, "there is no monitor \"{module}\"")?,
+        }
+        f.write_str("; there are: ")?;
+        for (i, description) in ALL.iter().enumerate() {
+            f.write_str(if i == 0 { "" } else { ", " })?;
+            f.write_str(description.module)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NotFound {}
+
+/// The monitor of a name, which may be the full module name or its last part.
+///
+/// # Errors
+/// [`NotFound`], whose text names those that there are.
+pub fn find(name: &str) -> Result<&'static Description, NotFound> {
+    if let Some(found) = ALL
+        .iter()
+        .find(|d| d.module == name || d.short_name() == name)
+    {
+        return Ok(found);
+    }
+    let known =
+        NOT_YET.contains(&short_name(name)) && (!name.contains('.') || name.starts_with(PREFIX));
+    Err(if known {
+        NotFound::NotYet(name.to_owned())
+    } else {
+        NotFound::Unknown(name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_monitor_is_found_by_its_full_and_its_short_name() {
+        for name in [
+            "linux_system_metrics",
+            "scalyr_agent.builtin_monitors.linux_system_metrics",
+        ] {
+            assert_eq!(find(name).unwrap().short_name(), "linux_system_metrics");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_is_told_apart_from_one_that_is_still_to_come() {
+        let error = find("linux_systm_metrics").unwrap_err();
+        assert_eq!(error, NotFound::Unknown("linux_systm_metrics".to_owned()));
+        assert!(error
+            .to_string()
+            .contains("scalyr_agent.builtin_monitors.linux_system_metrics"));
+        let module = "scalyr_agent.builtin_monitors.shell_monitor";
+        assert_eq!(
+            find(module).unwrap_err(),
+            NotFound::NotYet(module.to_owned())
+        );
+        assert!(matches!(
+            find("my.own.shell_monitor"),
+            Err(NotFound::Unknown(_))
+        ));
+    }
+
+    #[test]
+    fn every_declaration_is_sound() {
+        for description in ALL {
+            let mut names: Vec<_> = description.options.iter().map(|o| o.name).collect();
+            names.sort_unstable();
+            assert!(names.windows(2).all(|w| w[0] != w[1]), "{names:?}");
+            for option in description.options.iter().chain(crate::options::COMMON) {
+                assert!(!option.text.is_empty(), "{}", option.name);
+            }
+            for metric in description.metrics {
+                assert!(!metric.text.is_empty(), "{}", metric.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! A thread per monitor (monitors-core.md §1.4, §1.5): ticks, errors, panics, restarts, the end.
+//!
+//! Samples are taken on fixed ticks of the monotonic clock; a tick that passes while a sample is
+//! still being taken is skipped. A monitor that panics is made anew after a pause that doubles up
+//! to five minutes; one that hangs shows in its status and is left behind at the end.
+
+use crate::emitter::Emitter;
+use crate::limit::WriteLimit;
+use crate::monitor::{Description, Monitor, Place};
+use crate::options::Options;
+use crate::registry::{self, NotFound};
+use crate::rotating::Rotation;
+use crate::sink::{LogFiles, Sink};
+use crate::status::MonitorStatus;
+use crate::stop::{self, Stop, Stopper};
+use crate::Error;
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
+use log::Level;
+use serde_json::Value as Json;
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What all monitors of an agent share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    /// `agent_log_path`: where metric logs are written.
+    pub log_dir: PathBuf,
+    /// Where `/proc` and `/sys` are.
+    pub place: Place,
+    /// `global_monitor_sample_interval`, in seconds.
+    pub sample_interval: f64,
+    /// `global_monitor_sample_interval_enable_jitter`.
+    pub jitter: bool,
+    /// `log_rotation_max_bytes` and `log_rotation_backup_count`.
+    pub rotation: Rotation,
+}
+
+/// A metric log as the copier has to know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MonitorLog {
+    /// Absolute if [`Host::log_dir`] is.
+    pub path: PathBuf,
+    /// The server's parser for it.
+    pub parser: &'static str,
+    /// Further attributes, in the order of their names.
+    pub attributes: Vec<(String, Json)>,
+}
+
+/// One validated monitor entry. Making it has no side effects.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    description: &'static Description,
+    id: String,
+    options: Options,
+    interval: Duration,
+    rotation: Rotation,
+    place: Place,
+    jitter: bool,
+    log: MonitorLog,
+    /// Pause before the first restart, and the longest one.
+    pauses: (Duration, Duration),
+}
+
+/// Why an entry cannot be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanError {
+    /// There is no such monitor (yet).
+    NotFound(NotFound),
+    /// Its options are wrong.
+    Invalid {
+        /// The module and the id of the entry, as `module(id)`.
+        entry: String,
+        /// What is wrong.
+        error: Error,
+    },
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            PlanError::NotFound(not_found) => not_found.fmt(f),
+            PlanError::Invalid { entry, error } => write!(f, "monitor {entry}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+/// Shorter intervals are taken as this many seconds.
+const SHORTEST: f64 = 0.1;
+/// Longer ones as this many, about 31 years.
+const LONGEST: f64 = 1e9;
+
+fn interval(seconds: f64) -> Duration {
+    let seconds = if seconds.is_nan() { SHORTEST } else { seconds };
+    Duration::from_secs_f64(seconds.clamp(SHORTEST, LONGEST))
+}
+
+impl Plan {
+    /// Reads an entry of `monitors`: its module, its id (may be empty), all its keys.
+    ///
+    /// # Errors
+    /// See [`PlanError`]; its text is fit for the operator.
+    pub fn new(
+        module: &str,
+        id: &str,
+        entry: &[(String, Json)],
+        host: &Host,
+    ) -> Result<Plan, PlanError> {
+        let description = registry::find(module).map_err(PlanError::NotFound)?;
+        Plan::of(description, id, entry, host).map_err(|error| PlanError::Invalid {
+            entry: format!("{module}({id})"),
+            error,
+        })
+    }
+
+    fn of(
+        description: &'static Description,
+        id: &str,
+        entry: &[(String, Json)],
+        host: &Host,
+    ) -> Result<Plan, Error> {
+        let options = Options::read(description.options, entry)?;
+        // Its options are right if it can be made.
+        (description.make)(&options, &host.place)?;
+        let seconds = options
+            .float("sample_interval")
+            .unwrap_or(host.sample_interval);
+        let bytes = options.int("log_rotation_max_bytes");
+        let backups = options.int("log_rotation_backup_count");
+        let attributes = description
+            .attributes_option
+            .and_then(|name| options.json(name).as_object())
+            .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
+        Ok(Plan {
+            interval: interval(seconds),
+            rotation: Rotation {
+                max_bytes: bytes.map_or(host.rotation.max_bytes, |n| u64::try_from(n).unwrap_or(0)),
+                backups: backups.map_or(host.rotation.backups, |n| {
+                    u32::try_from(n).unwrap_or(u32::MAX)
+                }),
+            },
+            log: MonitorLog {
+                path: host
+                    .log_dir
+                    .join(format!("{}.log", description.short_name())),
+                parser: description.parser,
+                attributes: attributes.unwrap_or_default(),
+            },
+            description,
+            // It becomes part of every line, and of the thread's name.
+            id: id.replace(char::is_control, "_"),
+            options,
+            place: host.place.clone(),
+            jitter: host.jitter && !description.first_at_once,
+            pauses: (Duration::from_secs(1), Duration::from_secs(300)),
+        })
+    }
+
+    /// `shell_monitor(2)`: the tag of its lines, and its name in messages and status.
+    pub fn name(&self) -> String {
+        format!("{}({})", self.description.short_name(), self.id)
+    }
+
+    /// What describes the monitor.
+    pub fn description(&self) -> &'static Description {
+        self.description
+    }
+
+    /// Its log, for the copier.
+    pub fn log(&self) -> &MonitorLog {
+        &self.log
+    }
+
+    /// Time between two samples.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// `stop_agent_on_failure`.
+    pub fn stops_agent(&self) -> bool {
+        self.options.bool("stop_agent_on_failure")
+    }
+
+    /// What in the entry has no effect, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let name = self.name();
+        let unknown = self.options.unknown().iter();
+        let unknown =
+            unknown.map(|key| format!("Monitor {name} has no option \"{key}\"; it is ignored."));
+        let idle = self.options.idle().iter();
+        let idle = idle.map(|key| format!("Monitor {name}: option \"{key}\" has no effect yet."));
+        let short = self
+            .options
+            .float("sample_interval")
+            .filter(|&seconds| seconds.max(SHORTEST) != seconds)
+            .map(|seconds| {
+                format!(
+                    "Monitor {name}: sample_interval {seconds} is too short; {SHORTEST} is used."
+                )
+            });
+        unknown.chain(idle).chain(short).collect()
+    }
+}
+
+/// A started monitor. Dropping it asks its thread to end and does not wait.
+#[derive(Debug)]
+pub struct Runner {
+    status: Arc<MonitorStatus>,
+    stops_agent: bool,
+    stopper: Option<Stopper>,
+    /// Disconnected when the thread is through.
+    done: Receiver<Infallible>,
+}
+
+impl Runner {
+    /// Opens the monitor's log and starts its thread.
+    ///
+    /// # Errors
+    /// No thread could be made. A log that cannot be opened is a warning in agent.log: the monitor
+    /// runs, and what it would have written is counted as lost until the log can be opened.
+    pub fn start(plan: Plan, files: &LogFiles) -> io::Result<Runner> {
+        let sink = Box::new(files.get(&plan.log.path, plan.rotation));
+        Runner::start_into(plan, sink)
+    }
+
+    /// [`Runner::start`] with another destination for the lines.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_into(plan: Plan, sink: Box<dyn Sink>) -> io::Result<Runner> {
+        let name = plan.name();
+        log::info!("Starting monitor {name}.");
+        let status = Arc::new(MonitorStatus::new(
+            name.clone(),
+            plan.description.module,
+            &plan.id,
+        ));
+        let (stopper, stop) = stop::pair();
+        let (running, done) = bounded(0);
+        let stops_agent = plan.stops_agent();
+        let of_thread = Arc::clone(&status);
+        std::thread::Builder::new()
+            // The kernel keeps 15 bytes of it.
+            .name(name)
+            .spawn(move || {
+                let _running = running;
+                let _alive = Alive(&of_thread);
+                work(&plan, &of_thread, sink, &stop);
+            })?;
+        Ok(Runner {
+            status,
+            stops_agent,
+            stopper: Some(stopper),
+            done,
+        })
+    }
+
+    /// Its counters; they can be kept beyond the runner's life.
+    pub fn status(&self) -> &Arc<MonitorStatus> {
+        &self.status
+    }
+
+    /// `stop_agent_on_failure`.
+    pub fn stops_agent(&self) -> bool {
+        self.stops_agent
+    }
+
+    /// Whether the thread has ended.
+    pub fn is_done(&self) -> bool {
+        self.done.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected)
+    }
+
+    /// Asks the thread to end. Does not wait.
+    pub fn stop(&mut self) {
+        if self.stopper.take().is_some() {
+            log::info!("Stopping monitor {}", self.status.name());
+            self.status.alive.store(false, Relaxed);
+        }
+    }
+
+    /// Waits for the end of the thread, at the latest until `deadline`. False if it is still
+    /// running then; it is left behind.
+    pub fn join(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.done.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+    }
+}
+
+/// Stops all of them, waiting no longer than `patience` altogether. The names of those that would
+/// not end.
+pub fn stop_all(runners: &mut [Runner], patience: Duration) -> Vec<String> {
+    let deadline = Instant::now() + patience;
+    runners.iter_mut().for_each(Runner::stop);
+    runners
+        .iter()
+        .filter(|runner| !runner.join(deadline))
+        .map(|runner| runner.status.name().to_owned())
+        .collect()
+}
+
+/// Says in the status that the monitor does not run, however its thread ends.
+struct Alive<'a>(&'a MonitorStatus);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        self.0.alive.store(false, Relaxed);
+    }
+}
+
+/// How a monitor's life, between two restarts, ended.
+enum End {
+    Asked,
+    Died { message: String, had_worked: bool },
+}
+
+fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &Stop) {
+    let (rate, burst) = plan.description.write_limit;
+    let mut out = Emitter::new(
+        Arc::clone(status),
+        plan.description.module,
+        sink,
+        WriteLimit::new(
+            plan.options.int("monitor_log_write_rate").unwrap_or(rate),
+            plan.options
+                .int("monitor_log_max_write_burst")
+                .unwrap_or(burst),
+        ),
+        plan.options.strings("metric_name_blacklist").to_vec(),
+        stop.clone(),
+    );
+    let (first_pause, longest_pause) = plan.pauses;
+    let mut pause = first_pause;
+    let mut delay = if plan.jitter {
+        Duration::from_secs(initial_delay(plan.interval.as_secs_f64(), random()))
+    } else {
+        Duration::ZERO
+    };
+    loop {
+        let end = match guarded(|| (plan.description.make)(&plan.options, &plan.place)) {
+            Ok(Ok(monitor)) => live(monitor, plan, status, &mut out, delay, stop),
+            Ok(Err(error)) => End::Died {
+                message: error.to_string(),
+                had_worked: false,
+            },
+            Err(message) => End::Died {
+                message,
+                had_worked: false,
+            },
+        };
+        // Whatever was complete before a panic is kept.
+        out.flush();
+        match end {
+            End::Asked => break,
+            End::Died {
+                message,
+                had_worked,
+            } => {
+                if had_worked {
+                    pause = first_pause;
+                }
+                status.alive.store(false, Relaxed);
+                status.error(&message);
+                out.log(
+                    Level::Error,
+                    format_args!(
+                        "[error=\"failedMonitor\"] Monitor died: {message}. It is started again in {} seconds.",
+                        pause.as_secs_f64()
+                    ),
+                );
+                if stop.sleep(pause) {
+                    break;
+                }
+                pause = pause.saturating_mul(2).min(longest_pause);
+                delay = Duration::ZERO;
+                status.restarts.fetch_add(1, Relaxed);
+                status.alive.store(true, Relaxed);
+            }
+        }
+    }
+    out.log(Level::Info, format_args!("Monitor has finished"));
+}
+
+/// The same failure is spoken of once in this time.
+const SAME_ERROR: Duration = Duration::from_secs(300);
+
+fn live(
+    mut monitor: Box<dyn Monitor>,
+    plan: &Plan,
+    status: &MonitorStatus,
+    out: &mut Emitter,
+    delay: Duration,
+    stop: &Stop,
+) -> End {
+    let mut tick = Instant::now() + delay;
+    let mut had_worked = false;
+    loop {
+        if stop.sleep_until(tick) || stop.is_set() {
+            // Its own clean-up must not take the thread along either.
+            let _ = guarded(move || drop(monitor));
+            return End::Asked;
+        }
+        status.sample_begins();
+        let result = guarded(|| monitor.gather(out));
+        out.flush();
+        status.sample_ends(matches!(result, Ok(Ok(()))));
+        match result {
+            Ok(Ok(())) => had_worked = true,
+            Ok(Err(error)) => {
+                let text = error.to_string();
+                status.error(&text);
+                if out.once_in(SAME_ERROR, &text) {
+                    out.log(
+                        Level::Error,
+                        format_args!("Failed to gather sample: {text}"),
+                    );
+                }
+            }
+            Err(message) => {
+                let _ = guarded(move || drop(monitor));
+                return End::Died {
+                    message,
+                    had_worked,
+                };
+            }
+        }
+        tick = next_tick(tick, plan.interval, Instant::now());
+    }
+}
+
+/// The first tick after `now`.
+fn next_tick(tick: Instant, interval: Duration, now: Instant) -> Instant {
+    let late = now.saturating_duration_since(tick).as_nanos();
+    let steps = late / interval.as_nanos().max(1) + 1;
+    u32::try_from(steps)
+        .ok()
+        .and_then(|steps| interval.checked_mul(steps))
+        .and_then(|ahead| tick.checked_add(ahead))
+        .unwrap_or_else(|| now + interval)
+}
+
+/// Runs `f`; a panic becomes its message.
+fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned());
+        format!("panic: {}", text.as_deref().unwrap_or("(no message)"))
+    })
+}
+
+/// Whole seconds before the first sample of a monitor with this interval: 15 to 40 for intervals
+/// from 40 on, otherwise a fifth to four fifths of it, rounded half to even.
+fn initial_delay(interval: f64, random: u64) -> u64 {
+    let (from, to) = if interval >= 40.0 {
+        (15, 40)
+    } else {
+        let part = |share: f64| (share * interval).round_ties_even().max(0.0) as u64;
+        (part(0.2), part(0.8))
+    };
+    from + random % (to - from + 1)
+}
+
+fn random() -> u64 {
+    // Its keys are the kernel's random bytes.
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

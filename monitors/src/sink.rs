@@ -1,0 +1,121 @@
+//! Where metric lines go.
+
+use crate::rotating::{RotatingFile, Rotation};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Takes the lines of a sample.
+pub trait Sink: Send {
+    /// Takes complete lines, as one block.
+    ///
+    /// # Errors
+    /// How many of the lines are lost, and why.
+    fn write(&mut self, lines: &[u8]) -> Result<(), Lost>;
+}
+
+/// Lines that could not be written.
+#[derive(Debug)]
+pub struct Lost {
+    /// How many.
+    pub lines: u64,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// The metric logs that are open. Monitors of one module share a file, so it is found by its path.
+#[derive(Debug, Default)]
+pub struct LogFiles(Mutex<HashMap<PathBuf, Weak<Mutex<RotatingFile>>>>);
+
+/// One of [`LogFiles`].
+#[derive(Debug)]
+pub struct LogFile(Arc<Mutex<RotatingFile>>);
+
+impl LogFiles {
+    /// The file at `path`, opened if it can be. A second user with other settings makes the
+    /// stricter of the two hold for both, and is told so in the log.
+    pub fn get(&self, path: &Path, rotation: Rotation) -> LogFile {
+        let mut files = lock(&self.0);
+        files.retain(|_, file| file.strong_count() > 0);
+        if let Some(file) = files.get(path).and_then(Weak::upgrade) {
+            let mut shared = lock(&file);
+            let before = shared.rotation();
+            if before != rotation {
+                let both = stricter(before, rotation);
+                log::warn!(
+                    "Monitors that share {} set different rotation options; used are log_rotation_max_bytes {} and log_rotation_backup_count {}.",
+                    path.display(),
+                    both.max_bytes,
+                    both.backups
+                );
+                shared.set_rotation(both);
+            }
+            drop(shared);
+            return LogFile(file);
+        }
+        let mut file = RotatingFile::new(path, rotation);
+        if let Err(error) = file.open() {
+            log::warn!(
+                "Cannot open {}: {error}. Metrics are lost until it can be opened.",
+                path.display()
+            );
+        }
+        let file = Arc::new(Mutex::new(file));
+        files.insert(path.to_owned(), Arc::downgrade(&file));
+        LogFile(file)
+    }
+}
+
+fn stricter(a: Rotation, b: Rotation) -> Rotation {
+    let max_bytes = match (a.max_bytes, b.max_bytes) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
+    };
+    Rotation {
+        max_bytes,
+        backups: a.backups.min(b.backups),
+    }
+}
+
+impl Sink for LogFile {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+        let mut file = lock(&self.0);
+        let before = file.lost_lines();
+        file.write_lines(lines).map_err(|error| Lost {
+            lines: file.lost_lines().saturating_sub(before),
+            error,
+        })
+    }
+}
+
+/// A panic elsewhere while the lock was held leaves nothing half done that matters here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Scratch;
+
+    #[test]
+    fn instances_of_one_module_share_one_file_and_the_stricter_rotation() {
+        let scratch = Scratch::new("shared");
+        let files = LogFiles::default();
+        let rotation = |max_bytes, backups| Rotation { max_bytes, backups };
+        let mut a = files.get(&scratch.path("m.log"), rotation(0, 5));
+        let mut b = files.get(&scratch.path("m.log"), rotation(10, 7));
+        a.write(b"from a\n").unwrap();
+        b.write(b"from b\n").unwrap();
+        a.write(b"again a\n").unwrap();
+        let read = |name| std::fs::read_to_string(scratch.path(name)).unwrap();
+        assert_eq!(
+            [read("m.log"), read("m.log.1"), read("m.log.2")],
+            ["again a\n", "from b\n", "from a\n"]
+        );
+        drop((a, b));
+        let c = files.get(&scratch.path("m.log"), rotation(99, 1));
+        assert_eq!(lock(&c.0).rotation(), rotation(99, 1));
+    }
+}

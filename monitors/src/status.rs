@@ -1,0 +1,118 @@
+//! What is known about a running monitor, readable from any thread.
+
+use crate::stamp;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::Mutex;
+
+/// Counters of one monitor instance. They survive its restarts.
+#[derive(Debug)]
+pub struct MonitorStatus {
+    name: String,
+    module: &'static str,
+    id: String,
+    pub(crate) lines: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) alive: AtomicBool,
+    last_sample_ms: AtomicU64,
+    busy_since_ms: AtomicU64,
+    last_error: Mutex<Option<(u64, String)>>,
+}
+
+/// [`MonitorStatus`] at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `shell_monitor(2)`.
+    pub name: String,
+    /// Full module name.
+    pub module: &'static str,
+    /// The id, `default` for an empty one.
+    pub id: String,
+    /// Lines emitted, those that the write limit dropped included.
+    pub lines: u64,
+    /// Failed samples, panics, and errors that the monitor reported.
+    pub errors: u64,
+    /// Lines that the write limit dropped.
+    pub dropped: u64,
+    /// Lines that could not be written (disk full, no directory).
+    pub lost: u64,
+    /// How often it was made anew after a panic.
+    pub restarts: u64,
+    /// Whether it is running: started, not stopped, not waiting for its restart.
+    pub alive: bool,
+    /// When the last sample ended well, in milliseconds since the epoch.
+    pub last_sample_ms: Option<u64>,
+    /// For how many milliseconds the present sample has been going on, if one is.
+    pub busy_ms: Option<u64>,
+    /// When and why the last error was, in milliseconds since the epoch.
+    pub last_error: Option<(u64, String)>,
+}
+
+impl MonitorStatus {
+    pub(crate) fn new(name: String, module: &'static str, id: &str) -> Self {
+        MonitorStatus {
+            name,
+            module,
+            id: if id.is_empty() { "default" } else { id }.to_owned(),
+            lines: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
+            alive: AtomicBool::new(true),
+            last_sample_ms: AtomicU64::new(0),
+            busy_since_ms: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+        }
+    }
+
+    /// `shell_monitor(2)`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn sample_begins(&self) {
+        self.busy_since_ms.store(stamp::now_ms().max(1), Relaxed);
+    }
+
+    pub(crate) fn sample_ends(&self, well: bool) {
+        self.busy_since_ms.store(0, Relaxed);
+        if well {
+            self.last_sample_ms.store(stamp::now_ms().max(1), Relaxed);
+        }
+    }
+
+    pub(crate) fn error(&self, text: &str) {
+        self.errors.fetch_add(1, Relaxed);
+        let mut last = match self.last_error.lock() {
+            Ok(guard) => guard,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        *last = Some((stamp::now_ms(), text.to_owned()));
+    }
+
+    /// All of it, as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let since = |ms: u64| (ms != 0).then_some(ms);
+        Snapshot {
+            name: self.name.clone(),
+            module: self.module,
+            id: self.id.clone(),
+            lines: self.lines.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            lost: self.lost.load(Relaxed),
+            restarts: self.restarts.load(Relaxed),
+            alive: self.alive.load(Relaxed),
+            last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
+            busy_ms: since(self.busy_since_ms.load(Relaxed))
+                .map(|then| stamp::now_ms().saturating_sub(then)),
+            last_error: match self.last_error.lock() {
+                Ok(guard) => guard.clone(),
+                Err(poisoned) => poisoned.into_inner().clone(),
+            },
+        }
+    }
+}

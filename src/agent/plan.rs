@@ -1,0 +1,235 @@
+//! From the configuration to what threads are made of.
+
+use super::session::Plan;
+use crate::config::{AttrValue, Config, Json, LogEntry, MonitorEntry, Worker};
+use crate::tail::{self, Saved, Tailer};
+use crate::upload::UploadSettings;
+use crate::util::random;
+use crate::wire::{Envelope, EnvelopeSpec};
+use monitors::rotating::Rotation;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The plans of all sessions of all workers. Opens the followed files and writes the first
+/// checkpoints. `agent_log_start` is the size that agent.log had before our first line.
+pub fn sessions(
+    config: &Config,
+    saved: Option<&Saved>,
+    monitor_logs: &[monitors::MonitorLog],
+    agent_log_start: Option<u64>,
+) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    for worker in &config.workers {
+        for index in 0..worker.sessions {
+            let upload = UploadSettings::new(config, worker);
+            let envelope = Arc::new(envelope(config, worker, &upload));
+            let entries = entries(config, worker, monitor_logs, agent_log_start);
+            let settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
+            plans.push(Plan {
+                id: settings.session.clone(),
+                worker: worker.id.clone(),
+                tailer: Tailer::new(settings, entries, envelope.clone(), saved),
+                upload,
+                envelope,
+            });
+        }
+    }
+    plans
+}
+
+fn envelope(config: &Config, worker: &Worker, upload: &UploadSettings) -> Envelope {
+    Envelope::new(EnvelopeSpec {
+        form: upload.form,
+        token: worker.api_key.expose(),
+        session: &random::session_id(),
+        session_info: Some(&config.server_attributes),
+        repeat_log_attributes: config.options.repeat_log_attributes,
+        without_logs: config.options.disable_logfile_addevents_format,
+    })
+}
+
+fn tail_settings(config: &Config, worker: &Worker, index: u32, max_request: usize) -> tail::Settings {
+    let options = &config.options;
+    let bytes = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+    tail::Settings {
+        session: format!("{}-{index}", worker.id),
+        share: (u64::from(index), u64::from(worker.sessions)),
+        keeps_orphans: worker.id == "default" && index == 0,
+        max_request,
+        data_dir: PathBuf::from(&options.agent_data_path),
+        max_line_size: bytes(options.max_line_size),
+        read_page_size: bytes(options.read_page_size),
+        line_completion_wait: seconds(options.line_completion_wait_time),
+        new_log_detection: seconds(options.max_new_log_detection_time),
+        deletion_delay: seconds(options.log_deletion_delay),
+        rotated_grace: seconds(options.rotated_file_grace),
+        close_old_files: (options.close_old_files_duration_in_seconds > 0)
+            .then(|| seconds(options.close_old_files_duration_in_seconds as f64)),
+        copytruncate: options.enable_copy_truncate_log_rotation_support,
+        max_new_offset: options.max_log_offset_size.and_then(|n| u64::try_from(n).ok()),
+        max_existing_offset: options
+            .max_existing_log_offset_size
+            .and_then(|n| u64::try_from(n).ok()),
+        staleness: options.copy_staleness_threshold.map(seconds),
+        max_checkpoint_age: options.max_allowed_checkpoint_age.map(|n| n as f64),
+        ignore_checkpoints: options
+            .ignore_checkpoints_on_startup_path_globs
+            .iter()
+            .map(|p| p.clone().into_bytes())
+            .collect(),
+        full_checkpoint_interval: seconds(options.full_checkpoint_interval_in_seconds as f64),
+        max_sequence_number: u64::try_from(options.max_sequence_number).unwrap_or(u64::MAX),
+        max_open_files: bytes(options.max_open_files),
+        min_poll: seconds(options.min_poll_interval),
+        max_poll: seconds(options.max_poll_interval.max(options.min_poll_interval)),
+        // Trying is what the health check looks for, so twice within its limit
+        keep_alive: seconds(
+            options
+                .keep_alive_interval
+                .min(options.healthy_max_time_since_last_copy_attempt / 2.0)
+                .max(1.0),
+        ),
+    }
+}
+
+/// The largest time that arithmetic with [`std::time::Instant`] surely bears.
+const LONGEST: f64 = 1e9;
+
+/// A configured time; negative and absurd values are cut to what can be waited for.
+pub fn seconds(value: f64) -> Duration {
+    Duration::from_secs_f64(if value.is_nan() { 0.0 } else { value.clamp(0.0, LONGEST) })
+}
+
+fn entries(
+    config: &Config,
+    worker: &Worker,
+    monitor_logs: &[monitors::MonitorLog],
+    agent_log_start: Option<u64>,
+) -> Vec<tail::Entry> {
+    let agent_log = Path::new(&config.options.agent_log_path).join("agent.log");
+    let mut entries: Vec<tail::Entry> = config
+        .logs
+        .iter()
+        .filter(|entry| entry.worker_id == worker.id)
+        .map(|entry| tail_entry(config, entry, &agent_log, agent_log_start))
+        .collect();
+    // A monitor's own log, unless the operator has an entry for just this path
+    for log in monitor_logs.iter().filter(|_| worker.id == "default") {
+        let named = config.logs.iter().any(|e| !e.is_glob && e.path == log.path);
+        if named || entries.iter().any(|e| e.pattern == log.path) {
+            continue;
+        }
+        let mut entry = tail::Entry::new(log.path.clone());
+        entry.is_glob = false;
+        // It is written from now on, and nothing else writes it: all of it is wanted
+        entry.copy_from_start = false;
+        entry.attributes = vec![("parser".into(), AttrValue::Text(log.parser.into()))];
+        for (key, value) in &log.attributes {
+            let value = match value {
+                serde_json::Value::Number(n) => AttrValue::Number(n.to_string()),
+                serde_json::Value::String(s) => AttrValue::Text(s.clone()),
+                other => AttrValue::Text(other.to_string()),
+            };
+            entry.attributes.push((key.clone(), value));
+        }
+        entries.push(entry);
+    }
+    entries
+}
+
+fn tail_entry(
+    config: &Config,
+    from: &LogEntry,
+    agent_log: &Path,
+    agent_log_start: Option<u64>,
+) -> tail::Entry {
+    let mut entry = tail::Entry::new(from.path.clone());
+    entry.is_glob = from.is_glob;
+    entry.exclude = from.exclude.iter().map(|p| p.clone().into_bytes()).collect();
+    entry.attributes = from.attributes.clone();
+    if let Some(rename) = from.rename_logfile.clone() {
+        entry.rename = Some(Arc::new(move |path: &str| rename.apply(path)));
+    }
+    entry.copy_from_start = from.copy_from_start;
+    entry.stale_after = from.ignore_stale_files.then_some(from.staleness_threshold_secs);
+    let scan_interval = from
+        .minimum_scan_interval
+        .or(config.options.minimum_scan_interval);
+    entry.minimum_scan_interval = seconds(scan_interval.unwrap_or(0) as f64);
+    if from.path == agent_log {
+        entry.start_offset = agent_log_start;
+    }
+    entry
+}
+
+/// Plans for the monitors that this build has. One that it does not have yet is a warning; any
+/// other mistake an error.
+///
+/// # Errors
+/// The monitor and what is wrong with its entry.
+pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
+    let host = monitors::Host {
+        log_dir: PathBuf::from(&config.options.agent_log_path),
+        place: monitors::Place { root: "/".into() },
+        sample_interval: config.options.global_monitor_sample_interval,
+        jitter: config.options.global_monitor_sample_interval_enable_jitter,
+        rotation: Rotation {
+            max_bytes: u64::try_from(config.options.log_rotation_max_bytes).unwrap_or(0),
+            backups: u32::try_from(config.options.log_rotation_backup_count).unwrap_or(0),
+        },
+    };
+    let mut plans = Vec::new();
+    for entry in &config.monitors {
+        let options: Vec<(String, serde_json::Value)> = entry
+            .options
+            .iter()
+            .map(|(key, value)| (key.clone(), json(value)))
+            .collect();
+        match monitors::Plan::new(&entry.module, &entry.id, &options, &host) {
+            Ok(plan) => {
+                for warning in plan.warnings() {
+                    log::warn!("{warning}");
+                }
+                plans.push(plan);
+            }
+            Err(monitors::PlanError::NotFound(missing)) => not_found(entry, &missing)?,
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(plans)
+}
+
+fn not_found(entry: &MonitorEntry, missing: &monitors::registry::NotFound) -> Result<(), String> {
+    match missing {
+        monitors::registry::NotFound::NotYet(_) if entry.implicit => log::info!("{missing}"),
+        monitors::registry::NotFound::NotYet(_) => log::warn!("{missing}"),
+        monitors::registry::NotFound::Unknown(_) => return Err(missing.to_string()),
+    }
+    Ok(())
+}
+
+fn json(value: &Json) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Int(n) => Value::from(*n),
+        Json::BigInt(digits) => Value::String(digits.clone()),
+        Json::Float(x) => Value::from(*x),
+        Json::Text(text) => Value::String(text.clone()),
+        Json::Array(items) => Value::Array(items.iter().map(|n| json(&n.value)).collect()),
+        Json::Object(members) => Value::Object(
+            members
+                .iter()
+                .map(|m| (m.key.clone(), json(&m.value.value)))
+                .collect(),
+        ),
+    }
+}
+
+/// A path for messages.
+pub fn shown(path: &Path) -> String {
+    String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
+}

@@ -1,0 +1,287 @@
+//! What `status` shows, collected from the threads.
+
+use super::{Agent, PATIENCE};
+use crate::status::data::{
+    ConfigStatus, CopyingStatus, FileState, FileStatus, MatcherStatus, MonitorStatus,
+    MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
+};
+use crate::status::{environment, health, Report};
+use crate::tail::{LogStatus, Skip, TailStatus};
+use crate::upload::Snapshot;
+use crate::util::time::now_secs;
+
+impl Agent {
+    /// Answers `status -v`.
+    pub(super) fn report_status(&mut self) {
+        // Taken out for the moment, as it calls back
+        let mut responder = std::mem::replace(
+            &mut self.responder,
+            crate::status::protocol::Responder::new(&self.data_dir),
+        );
+        responder.answer(|| self.report());
+        self.responder = responder;
+    }
+
+    fn report(&mut self) -> Report {
+        let now = now_secs();
+        let states = self.session_states();
+        let copying = self.copying(&states, now);
+        let overall = self.statistics.overall(self, &states);
+        let options = &self.config.options;
+        let host = self
+            .config
+            .server_attributes
+            .iter()
+            .find(|(key, _)| key == "serverHost")
+            .map(|(_, value)| match value {
+                crate::config::AttrValue::Text(text) => text.clone(),
+                crate::config::AttrValue::Number(n) => n.clone(),
+            });
+        Report {
+            now,
+            pid: std::process::id(),
+            launch_time: self.launched,
+            user: crate::process::user::Owner::current().name,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: option_env!("SCALYR_REVISION").unwrap_or("unknown").to_owned(),
+            server_host: host.unwrap_or_default(),
+            scalyr_server: self.config.server.to_string(),
+            compression_type: options.compression_type.clone(),
+            compression_level: options.compression_level.unwrap_or(6),
+            log_path: format!("{}/agent.log", options.agent_log_path),
+            config_status: self.config_status(),
+            copying_manager_status: Some(copying),
+            monitor_manager_status: Some(self.monitors_status()),
+            python_version: concat!("none (rust ", env!("CARGO_PKG_RUST_VERSION"), ")").to_owned(),
+            avg_status_report_duration: None,
+            overall_stats: overall,
+            environment: environment::shown(&self.source.env),
+        }
+    }
+
+    /// Each session's figures and files; no files where a thread does not answer.
+    pub(super) fn session_states(&self) -> Vec<(Snapshot, Option<TailStatus>)> {
+        self.sessions
+            .iter()
+            .map(|s| (s.stats.snapshot(), s.status(PATIENCE)))
+            .collect()
+    }
+
+    fn config_status(&self) -> ConfigStatus {
+        let state = &self.config_state;
+        ConfigStatus {
+            path: self.config.main_file.to_string_lossy().into_owned(),
+            additional_paths: self
+                .config
+                .fragments
+                .iter()
+                .map(|p| p.to_string_lossy().into_owned())
+                .collect(),
+            last_read_time: state.last_read,
+            status: if state.error.is_some() {
+                ConfigStatus::BAD.to_owned()
+            } else {
+                ConfigStatus::GOOD.to_owned()
+            },
+            last_error: state.error.clone(),
+            last_good_read: state.last_good,
+            last_check_time: state.last_check,
+        }
+    }
+
+    fn copying(&self, states: &[(Snapshot, Option<TailStatus>)], now: f64) -> CopyingStatus {
+        let limit = self.config.options.healthy_max_time_since_last_copy_attempt;
+        let mut status = CopyingStatus::default();
+        for worker in &self.config.workers {
+            let mut sessions = Vec::new();
+            for (session, (figures, tail)) in self.sessions.iter().zip(states) {
+                if session.worker != worker.id {
+                    continue;
+                }
+                sessions.push(session_status(&session.id, figures, tail.as_ref(), now, limit));
+            }
+            status.workers.push(WorkerStatus {
+                worker_id: worker.id.clone(),
+                sessions,
+            });
+        }
+        // A thread that does not answer is the sign of a stuck scan loop
+        let all_answer = states.iter().all(|(_, tail)| tail.is_some());
+        let last_scan = states
+            .iter()
+            .filter_map(|(_, tail)| tail.as_ref().and_then(|t| t.last_scan))
+            .fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
+        status.health_check_result = if all_answer {
+            last_scan.and_then(|_| health::scan(Some(now), now, limit))
+        } else {
+            health::scan(Some(f64::MIN), now, limit)
+        };
+        let each: Vec<Option<String>> = status
+            .workers
+            .iter()
+            .flat_map(|w| w.sessions.iter().map(|s| s.health_check_result.clone()))
+            .collect();
+        status.worker_sessions_health_check = health::sessions(each.iter().map(Option::as_deref));
+        for (figures, tail) in states {
+            status.total_bytes_uploaded += figures.bytes_uploaded;
+            status.total_errors += figures.total_errors;
+            status.total_scan_iterations += tail.as_ref().map_or(0, |t| t.scans);
+            let times = times(figures);
+            status.times.total_rate_limited_time += times.total_rate_limited_time;
+            status.times.total_waiting_time += times.total_waiting_time;
+            status.times.total_request_time += times.total_request_time;
+            status.times.total_blocking_response_time += times.total_blocking_response_time;
+        }
+        status.log_matchers = self.matchers(states);
+        status
+    }
+
+    /// The followed files by entry, in the order of the configuration.
+    fn matchers(&self, states: &[(Snapshot, Option<TailStatus>)]) -> Vec<MatcherStatus> {
+        let mut matchers: Vec<MatcherStatus> = Vec::new();
+        let tails: Vec<&TailStatus> = states.iter().filter_map(|(_, t)| t.as_ref()).collect();
+        for tail in &tails {
+            for (pattern, is_glob) in &tail.patterns {
+                let name = super::plan::shown(pattern);
+                if matchers.iter().any(|m| m.log_path == name) {
+                    continue;
+                }
+                let mut files: Vec<FileStatus> = tails
+                    .iter()
+                    .flat_map(|t| &t.logs)
+                    .filter(|log| log.pattern == *pattern)
+                    .filter(|log| *is_glob || log.present || log.size > 0)
+                    .map(file_status)
+                    .collect();
+                for (path, why) in tails.iter().flat_map(|t| &t.unreadable) {
+                    let matches = if *is_glob {
+                        crate::tail::glob::matches(pattern, path)
+                    } else {
+                        pattern == path
+                    };
+                    if matches {
+                        files.push(FileStatus {
+                            log_path: super::plan::shown(path),
+                            last_scan_time: tail.last_scan,
+                            state: FileState::Unreadable,
+                            last_error: Some(why.clone()),
+                            ..FileStatus::default()
+                        });
+                    }
+                }
+                files.sort_by(|a, b| a.log_path.cmp(&b.log_path));
+                matchers.push(MatcherStatus {
+                    log_path: name,
+                    is_glob: *is_glob,
+                    last_check_time: tail.last_scan,
+                    log_processors_status: files,
+                });
+            }
+        }
+        matchers
+    }
+
+    fn monitors_status(&self) -> MonitorsStatus {
+        let mut status = MonitorsStatus::default();
+        for runner in &self.runners {
+            let s = runner.status().snapshot();
+            status.total_alive_monitors += u64::from(s.alive);
+            status.monitors_status.push(MonitorStatus {
+                monitor_name: s.name.clone(),
+                monitor_id: s.id.clone(),
+                monitor_short_hash: short_hash(s.module, &s.id),
+                stop_agent_on_failure: runner.stops_agent(),
+                reported_lines: s.lines,
+                errors: s.errors,
+                is_alive: s.alive,
+            });
+        }
+        status
+    }
+}
+
+fn session_status(
+    id: &str,
+    figures: &Snapshot,
+    tail: Option<&TailStatus>,
+    now: f64,
+    limit: f64,
+) -> SessionStatus {
+    // Waiting for a retry that is planned is not being stuck
+    let waits = figures.next_retry_time.is_some_and(|at| at + 5.0 > now);
+    let attempt = if waits { Some(now) } else { figures.last_attempt_time };
+    SessionStatus {
+        session_id: id.to_owned(),
+        pid: std::process::id(),
+        total_bytes_uploaded: figures.bytes_uploaded,
+        last_success_time: figures.last_success_time,
+        last_attempt_time: figures.last_attempt_time,
+        last_attempt_size: figures.last_attempt_size,
+        last_response: figures.last_response.clone(),
+        last_response_status: figures.last_response_status.clone(),
+        total_errors: figures.total_errors,
+        total_copy_iterations: tail.map_or(0, |t| t.batches),
+        times: times(figures),
+        health_check_result: health::session(id, attempt, now, limit),
+        log_processors: tail.map_or_else(Vec::new, |t| t.logs.iter().map(file_status).collect()),
+        last_error: figures.last_error.clone(),
+        next_retry_time: figures.next_retry_time,
+    }
+}
+
+fn times(figures: &Snapshot) -> SessionTimes {
+    SessionTimes {
+        total_rate_limited_time: figures.rate_limited_secs,
+        rate_limited_time_since_last_status: 0.0,
+        total_read_time: 0.0,
+        total_waiting_time: figures.waiting_secs,
+        total_blocking_response_time: figures.request_latency_secs,
+        total_request_time: figures.request_latency_secs,
+        total_pipelined_requests: 0,
+    }
+}
+
+fn file_status(log: &LogStatus) -> FileStatus {
+    let counters = &log.counters;
+    FileStatus {
+        log_path: super::plan::shown(&log.path),
+        last_scan_time: log.last_check,
+        total_lines_copied: counters.lines,
+        total_bytes_failed: counters.failed,
+        total_bytes_dropped_by_sampling: 0,
+        total_lines_dropped_by_sampling: 0,
+        total_redactions: 0,
+        size: log.size,
+        read: log.read,
+        sent: counters.copied,
+        acknowledged: log.acknowledged,
+        pending: log.pending,
+        skipped: Skip::ALL
+            .iter()
+            .zip(counters.skipped)
+            .filter(|(why, bytes)| *bytes > 0 && **why != Skip::BeforeStart)
+            .map(|(why, bytes)| Skipped {
+                reason: why.name().to_owned(),
+                bytes,
+                preexisting: *why != Skip::OldFile,
+            })
+            .collect(),
+        state: if log.error.is_some() {
+            FileState::Unreadable
+        } else if log.reading || log.pending > 0 {
+            FileState::Reading
+        } else if !log.present {
+            FileState::Rotated
+        } else {
+            FileState::Waiting
+        },
+        label: log.reported.clone(),
+        last_error: log.error.clone(),
+    }
+}
+
+/// The first ten hex digits of the SHA-256 of `module:id` (monitors-core.md §1.1).
+fn short_hash(module: &str, id: &str) -> String {
+    let digest = crate::util::sha256::digest(format!("{module}:{id}").as_bytes());
+    digest[..5].iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,353 @@
+//! A session: a tail thread and an upload thread, and the traffic between them.
+//!
+//! Two batches go round: one is filled while the other is sent. That bounds memory, and it is the
+//! backpressure: with both away nothing is read, and the backlog waits on disk.
+
+use crate::tail::{TailStatus, Tailer};
+use crate::upload::{self, Fate, UploadSettings, UploadStats, Verdict};
+use crate::util::stop::{self, Stopper};
+use crate::wire::{Batch, Envelope};
+use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How many batches go round.
+const BATCHES: usize = 2;
+/// The memory that an idle batch keeps.
+const IDLE_BATCH: usize = 128 << 10;
+/// How long after the last full batch the memory is given back.
+const BUSY_FOR: Duration = Duration::from_secs(10);
+/// An agent that has nothing to send introduces itself after this time, so that a wrong key or
+/// address shows soon.
+const FIRST_EMPTY: Duration = Duration::from_secs(1);
+
+enum Control {
+    Status(Sender<TailStatus>),
+    Scan,
+    End { flush: bool, until: Instant },
+}
+
+/// A running session.
+pub struct Session {
+    /// `default-0`
+    pub id: String,
+    /// The worker that it belongs to.
+    pub worker: String,
+    /// What its upload thread counts.
+    pub stats: Arc<UploadStats>,
+    control: Sender<Control>,
+    tail: Option<JoinHandle<()>>,
+    upload: Option<JoinHandle<()>>,
+    /// Dropped to end the upload thread without waiting for its turn.
+    upload_stopper: Option<Stopper>,
+}
+
+/// What a session is made of.
+pub struct Plan {
+    /// `default-0`
+    pub id: String,
+    /// The worker that it belongs to.
+    pub worker: String,
+    /// Knows the files, has made its first scan.
+    pub tailer: Tailer,
+    /// Where and how to send.
+    pub upload: UploadSettings,
+    /// The head of every request.
+    pub envelope: Arc<Envelope>,
+}
+
+impl Session {
+    /// Starts both threads.
+    ///
+    /// # Errors
+    /// The system's, if it has no threads to give.
+    pub fn start(plan: Plan) -> io::Result<Session> {
+        let stats = Arc::new(UploadStats::new());
+        let (batch_tx, batch_rx) = bounded(1);
+        let (verdict_tx, verdict_rx) = bounded(BATCHES);
+        let (control_tx, control_rx) = unbounded();
+        let (upload_stopper, upload_stop) = stop::pair();
+        let first_limit = plan.upload.pacing.max_request_size;
+        let upload = upload::spawn(
+            plan.id.clone(),
+            plan.upload,
+            batch_rx,
+            verdict_tx,
+            stats.clone(),
+            upload_stop,
+        )?;
+        let mut desk = Desk {
+            tailer: plan.tailer,
+            envelope: plan.envelope,
+            batches: Some(batch_tx),
+            verdicts: verdict_rx,
+            control: control_rx,
+            spare: (0..BATCHES).map(|_| Batch::new()).collect(),
+            filling: None,
+            full: false,
+            away: 0,
+            going_back: false,
+            limit: first_limit,
+            next_at: Instant::now(),
+            last_sent: None,
+            last_full: Instant::now(),
+            handed_over: 0,
+            started: Instant::now(),
+        };
+        let tail = std::thread::Builder::new()
+            .name(format!("tail-{}", plan.id))
+            .spawn(move || desk.run())?;
+        Ok(Session {
+            id: plan.id,
+            worker: plan.worker,
+            stats,
+            control: control_tx,
+            tail: Some(tail),
+            upload: Some(upload),
+            upload_stopper: Some(upload_stopper),
+        })
+    }
+
+    /// The state of its files; `None` if the thread does not answer within `patience`.
+    pub fn status(&self, patience: Duration) -> Option<TailStatus> {
+        let (tx, rx) = bounded(1);
+        self.control.send(Control::Status(tx)).ok()?;
+        rx.recv_timeout(patience).ok()
+    }
+
+    /// Looks for new files now.
+    pub fn scan(&self) {
+        let _ = self.control.send(Control::Scan);
+    }
+
+    /// Whether a thread of it has died.
+    pub fn has_died(&self) -> bool {
+        let dead = |t: &Option<JoinHandle<()>>| t.as_ref().is_some_and(JoinHandle::is_finished);
+        dead(&self.tail) || dead(&self.upload)
+    }
+
+    /// Asks it to end: what is in the files by now is sent if `flush`, a request that is under way
+    /// is awaited until `until`. Follow with [`Session::join`].
+    pub fn end(&mut self, flush: bool, until: Instant) {
+        let _ = self.control.send(Control::End { flush, until });
+        if !flush {
+            // No new attempt; the one under way is awaited
+            self.upload_stopper = None;
+        }
+    }
+
+    /// Waits for the tail thread to end, at most until `until`; its checkpoint is written then.
+    /// False if it has not.
+    pub fn join(&mut self, until: Instant) -> bool {
+        let done = wait(&mut self.tail, until);
+        self.upload_stopper = None;
+        done
+    }
+
+    /// Waits for the upload thread to end, at most until `until`. False if it has not.
+    pub fn join_upload(&mut self, until: Instant) -> bool {
+        wait(&mut self.upload, until)
+    }
+}
+
+fn wait(thread: &mut Option<JoinHandle<()>>, until: Instant) -> bool {
+    loop {
+        match thread {
+            None => return true,
+            Some(t) if t.is_finished() => {
+                if let Some(Err(panic)) = thread.take().map(JoinHandle::join) {
+                    log::error!("a session's thread had died: {}", super::panic_text(&*panic));
+                }
+                return true;
+            }
+            Some(_) if Instant::now() >= until => return false,
+            Some(_) => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+struct Desk {
+    tailer: Tailer,
+    envelope: Arc<Envelope>,
+    batches: Option<Sender<Batch>>,
+    verdicts: Receiver<Verdict>,
+    control: Receiver<Control>,
+    spare: Vec<Batch>,
+    filling: Option<Batch>,
+    /// The batch being filled has no room for the next line.
+    full: bool,
+    /// Batches that have not come back.
+    away: usize,
+    /// A batch came back undelivered: all must be back before reading goes on.
+    going_back: bool,
+    limit: usize,
+    next_at: Instant,
+    last_sent: Option<Instant>,
+    last_full: Instant,
+    handed_over: u64,
+    started: Instant,
+}
+
+impl Desk {
+    fn run(&mut self) {
+        loop {
+            while let Ok(verdict) = self.verdicts.try_recv() {
+                self.settle(verdict);
+            }
+            let now = Instant::now();
+            self.tailer.poll(now);
+            self.fill(now);
+            self.hand_over(now, false);
+            let pause = self.next_step().saturating_duration_since(Instant::now());
+            select! {
+                recv(self.verdicts) -> verdict => match verdict {
+                    Ok(verdict) => self.settle(verdict),
+                    // The upload thread died; the agent starts the session anew
+                    Err(_) => return,
+                },
+                recv(self.control) -> control => match control {
+                    Ok(Control::Status(reply)) => {
+                        let mut status = self.tailer.status();
+                        status.batches = self.handed_over;
+                        let _ = reply.send(status);
+                    }
+                    Ok(Control::Scan) => self.tailer.scan_now(Instant::now()),
+                    Ok(Control::End { flush, until }) => return self.end(flush, until),
+                    Err(_) => return self.end(false, Instant::now()),
+                },
+                default(pause) => {}
+            }
+        }
+    }
+
+    /// Reads what there is into the batch that is being filled.
+    fn fill(&mut self, now: Instant) {
+        if self.going_back || self.full || !self.tailer.has_ready() {
+            return;
+        }
+        if self.filling.is_none() {
+            let Some(mut batch) = self.spare.pop() else { return };
+            batch.start(&self.envelope, self.limit);
+            self.filling = Some(batch);
+        }
+        if let Some(batch) = &mut self.filling {
+            self.full = self.tailer.fill(batch, now);
+        }
+    }
+
+    /// Hands the batch over if it is full, or if it is time to send what there is.
+    fn hand_over(&mut self, now: Instant, at_once: bool) {
+        if self.going_back {
+            return;
+        }
+        let has_content = self
+            .filling
+            .as_ref()
+            .is_some_and(|b| !b.is_empty() || !b.spans.is_empty());
+        let due = if self.full {
+            self.away < BATCHES
+        } else if has_content {
+            self.away == 0 && (at_once || now >= self.next_at)
+        } else {
+            self.away == 0 && !at_once && now >= self.next_empty()
+        };
+        if !due {
+            return;
+        }
+        if self.filling.is_none() {
+            let Some(mut batch) = self.spare.pop() else { return };
+            batch.start(&self.envelope, self.limit);
+            self.filling = Some(batch);
+        }
+        let (Some(batch), Some(channel)) = (self.filling.take(), &self.batches) else {
+            return;
+        };
+        self.tailer.before_send();
+        match channel.try_send(batch) {
+            Ok(()) => {
+                self.away += 1;
+                self.handed_over += 1;
+                self.last_sent = Some(now);
+                if self.full {
+                    self.last_full = now;
+                }
+                self.full = false;
+            }
+            Err(e) => self.filling = Some(e.into_inner()),
+        }
+    }
+
+    fn next_empty(&self) -> Instant {
+        match self.last_sent {
+            Some(last) => (last + self.tailer.settings().keep_alive).max(self.next_at),
+            None => self.started + FIRST_EMPTY,
+        }
+    }
+
+    /// When there is something to do without being told.
+    fn next_step(&self) -> Instant {
+        let mut at = self.tailer.next_poll();
+        if self.away == 0 && !self.going_back {
+            let waiting = self.filling.as_ref().is_some_and(|b| !b.is_empty());
+            at = at.min(if waiting { self.next_at } else { self.next_empty() });
+        }
+        if self.tailer.has_ready() && !self.full && (self.filling.is_some() || !self.spare.is_empty()) && !self.going_back {
+            at = Instant::now();
+        }
+        at
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        let now = Instant::now();
+        let Verdict { mut batch, fate, limit, next_at, .. } = verdict;
+        self.away = self.away.saturating_sub(1);
+        self.limit = limit;
+        self.next_at = next_at;
+        match fate {
+            Fate::Delivered | Fate::Discarded => {
+                self.tailer.commit(&batch, fate == Fate::Discarded, now);
+                self.tailer.checkpoint(now);
+            }
+            Fate::RolledBack | Fate::Unsent => self.going_back = true,
+        }
+        if now.duration_since(self.last_full) > BUSY_FOR {
+            batch.shrink(IDLE_BATCH);
+        }
+        self.spare.push(batch);
+        if self.going_back && self.away == 0 {
+            self.going_back = false;
+            self.full = false;
+            self.spare.extend(self.filling.take());
+            self.tailer.rewind();
+        }
+    }
+
+    fn end(&mut self, flush: bool, until: Instant) {
+        let now = Instant::now();
+        if flush && !self.going_back {
+            self.tailer.poll_all(now);
+            self.fill(now);
+            self.hand_over(now, true);
+        }
+        let mut flushed = !flush;
+        while self.away > 0 || !flushed {
+            if self.away == 0 {
+                // What was read while the last request was under way, and nothing beyond that
+                flushed = true;
+                self.hand_over(Instant::now(), true);
+                if self.away == 0 {
+                    break;
+                }
+            }
+            match self.verdicts.recv_deadline(until) {
+                Ok(verdict) => self.settle(verdict),
+                Err(_) => break,
+            }
+        }
+        // Lets the upload thread end
+        self.batches = None;
+        self.tailer.checkpoint_full();
+    }
+}

@@ -1,0 +1,49 @@
+//! `restart` and `condrestart` (cli.md §3).
+
+use super::setup::{Place, Setup};
+use super::{err, exit, out, start, stop};
+
+/// What to do if there is nothing to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Start.
+    Start,
+    /// Nothing.
+    LeaveIt,
+}
+
+/// Runs the command. The configuration is read first: a broken one must not cost the running agent.
+pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
+    if let Err(error) = setup.change_user("restart the agent") {
+        err(error);
+        return exit::FAILED;
+    }
+    let config = match setup.load() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let place = Place::of(&config);
+    let quiet = setup.options.quiet;
+    match (place.running(), missing) {
+        (Some(pid), _) => {
+            if !quiet {
+                out(match missing {
+                    Missing::Start => "Agent is running, stopping it now.",
+                    Missing::LeaveIt => "Agent is running, restarting now.",
+                });
+            }
+            let code = stop::end(&place, pid, quiet);
+            if code != exit::OK {
+                return code;
+            }
+        }
+        (None, Missing::Start) => {}
+        (None, Missing::LeaveIt) => {
+            if !quiet {
+                out("Agent is not running, not restarting.");
+            }
+            return exit::OK;
+        }
+    }
+    start::begin(setup, config)
+}

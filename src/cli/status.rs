@@ -1,0 +1,103 @@
+//! `status`, `status -v` and `status -H` (cli.md §3, §10, §13).
+
+use super::setup::{Place, Setup};
+use super::{err, exit, out};
+use crate::status::health;
+use crate::status::protocol::{request, Format, NoReport};
+
+/// Runs the command.
+pub(super) fn status(setup: &Setup) -> i32 {
+    let options = &setup.options;
+    if !options.verbose && !options.health_check {
+        return match setup.place(false).running() {
+            Some(_) => {
+                out("The agent is running. For details, use \"scalyr-agent-2 status -v\".");
+                exit::OK
+            }
+            None => {
+                out("The agent does not appear to be running.");
+                exit::RUNNING_OR_NOT
+            }
+        };
+    }
+    let name = options.format.as_deref().unwrap_or("text");
+    let format = if options.health_check {
+        Format::Json
+    } else if let Some(format) = Format::from_name(name) {
+        format
+    } else {
+        out(format_args!(
+            "The status format \"{name}\" is not known; it is either \"text\" or \"json\"."
+        ));
+        return exit::FAILED;
+    };
+    let place = setup.place(true);
+    // Who may not change the user may still be allowed to ask.
+    let _ = setup.change_user("get the status of the agent");
+    let Some(pid) = place.running() else {
+        out("The agent does not appear to be running.");
+        out(place.not_running_line());
+        return exit::FAILED;
+    };
+    match request(&place.data_dir, pid, format, place.status_timeout) {
+        Ok(report) if options.health_check => tell_health(&report),
+        Ok(report) => {
+            out(&report);
+            match health::of_report(&report) {
+                Some(health) if !health::is_good(&health) => exit::UNHEALTHY,
+                _ => exit::OK,
+            }
+        }
+        Err(reason) => complain(&place, reason),
+    }
+}
+
+fn tell_health(report: &str) -> i32 {
+    match health::of_report(report) {
+        None => {
+            out("Cannot get health check result.");
+            exit::UNKNOWN_HEALTH
+        }
+        Some(health) if health::is_good(&health) => {
+            out("Health check: Good");
+            exit::OK
+        }
+        Some(health) => {
+            out(format_args!("Health check: {health}"));
+            exit::UNHEALTHY
+        }
+    }
+}
+
+fn complain(place: &Place, reason: NoReport) -> i32 {
+    match reason {
+        NoReport::NoDataDir => err(format_args!(
+            "Cannot get status: the agent data directory '{}' is not a directory.",
+            place.data_dir.display()
+        )),
+        NoReport::NotWritable(file) => err(format_args!(
+            "Cannot get status due to insufficient permissions.  The current user does not have \
+             write access to \"{}\" as required.",
+            file.display()
+        )),
+        NoReport::Io(file, error) => err(format_args!(
+            "Cannot get status: \"{}\": {error}",
+            file.display()
+        )),
+        NoReport::NotRunning => err("Cannot get status: the agent does not appear to be running."),
+        NoReport::NotPermitted => {
+            err(
+                "Cannot get status: the current user may not send a signal to the agent. Run this \
+                 command again as the user that the agent runs as, or as root.",
+            );
+            return exit::NOT_PERMITTED;
+        }
+        NoReport::TimedOut => err(format_args!(
+            "Failed to get status within {} seconds.  Giving up.  The agent process is possibly \
+             stuck.  See {} for more details.",
+            place.status_timeout.as_secs(),
+            place.log_file.display()
+        )),
+    }
+    exit::FAILED
+}

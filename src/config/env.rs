@@ -1,0 +1,37 @@
+//! The process environment as configuration (config.md §3.2).
+
+use std::collections::HashMap;
+
+use super::decl::Decl;
+
+/// Looks up variables; the last one of a name counts.
+#[derive(Debug)]
+pub(crate) struct Env<'a>(HashMap<&'a str, &'a str>);
+
+impl<'a> Env<'a> {
+    pub(crate) fn new(variables: &'a [(String, String)]) -> Self {
+        Env(variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect())
+    }
+
+    /// The value of a variable by its exact name.
+    pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).copied()
+    }
+
+    /// The value of a standard variable `SCALYR_<OPTION>`, upper case before lower case.
+    pub(crate) fn option(&self, option: &str) -> Option<&'a str> {
+        let name = format!("SCALYR_{}", option.to_ascii_uppercase());
+        self.get(&name)
+            .or_else(|| self.get(&name.to_ascii_lowercase()))
+    }
+
+    /// The variable that sets an option, and its value.
+    pub(crate) fn of(&self, decl: &Decl) -> Option<(String, &'a str)> {
+        decl.env_names()
+            .into_iter()
+            .find_map(|name| self.get(&name).map(|value| (name, value)))
+    }
+}

@@ -1,0 +1,266 @@
+//! What is wrong with a configuration, and where; and what is merely worth a warning.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::json::Pos;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file as a whole.
+    File(Arc<Path>),
+    /// A line and column of a file.
+    At(Arc<Path>, Pos),
+    /// An environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(file) => write!(f, "{}", file.display()),
+            Place::At(file, at) => write!(
+                f,
+                "{}, line {}, column {}",
+                file.display(),
+                at.line,
+                at.column
+            ),
+            Place::Variable(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// A configuration that can't be used (config.md §2.8). Its text is one line that names file, line,
+/// column, option and allowed values as far as they apply, and ends with the machine-readable
+/// `[[badField="F" errorCode="C"]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(Box<Detail>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Detail {
+    code: &'static str,
+    message: String,
+    place: Option<Place>,
+    option: Option<String>,
+    allowed: Option<String>,
+}
+
+impl ConfigError {
+    /// An error with one of the codes of config.md §2.8. `message` is a phrase without a full stop.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        ConfigError(Box::new(Detail {
+            code,
+            message: message.into(),
+            place: None,
+            option: None,
+            allowed: None,
+        }))
+    }
+
+    /// Where the offending value stands.
+    pub fn at(mut self, place: Place) -> Self {
+        self.0.place = Some(place);
+        self
+    }
+
+    /// The option, with the way to it: `compression_type`, `logs[0].path`.
+    pub fn option(mut self, path: impl Into<String>) -> Self {
+        self.0.option = Some(path.into());
+        self
+    }
+
+    /// What would have been right.
+    pub fn allowed(mut self, allowed: impl Into<String>) -> Self {
+        self.0.allowed = Some(allowed.into());
+        self
+    }
+
+    /// The machine-readable code.
+    pub fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    /// Where the offending value stands, if it is known.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.place.as_ref()
+    }
+
+    /// The last part of the option's path.
+    pub fn field(&self) -> Option<&str> {
+        let path = self.0.option.as_deref()?;
+        let name = path.rsplit('.').next().unwrap_or(path);
+        Some(name.split('[').next().unwrap_or(name))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = &self.0;
+        if let Some(place) = &detail.place {
+            write!(f, "{place}: ")?;
+        }
+        if let Some(option) = &detail.option {
+            write!(f, "option \"{option}\": ")?;
+        }
+        f.write_str(&one_line(&detail.message))?;
+        if let Some(allowed) = &detail.allowed {
+            write!(f, "; allowed: {allowed}")?;
+        }
+        f.write_str(" [[")?;
+        if let Some(field) = self.field() {
+            write!(f, "badField=\"{field}\" ")?;
+        }
+        write!(f, "errorCode=\"{}\"]]", detail.code)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Values quoted in messages may hold line breaks; a record in agent.log may not.
+fn one_line(text: &str) -> String {
+    text.replace('\n', "\\n").replace('\r', "\\r")
+}
+
+/// Something an operator should know about a configuration that is used all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Key for [`crate::util::throttle::Throttle`].
+    pub key: String,
+    /// Say it at most once in so many seconds.
+    pub period_secs: u64,
+    /// The text, one line.
+    pub text: String,
+}
+
+/// Collects warnings while a configuration is read.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings(pub(crate) Vec<Warning>);
+
+/// A day: for what only an edit of the configuration changes.
+const DAY: u64 = 86_400;
+
+impl Warnings {
+    /// At most once a day per key.
+    pub(crate) fn daily(&mut self, key: impl Into<String>, text: impl AsRef<str>) {
+        self.push(key.into(), DAY, text.as_ref());
+    }
+
+    /// At most once in five minutes per key.
+    pub(crate) fn often(&mut self, key: impl Into<String>, text: impl AsRef<str>) {
+        self.push(key.into(), 300, text.as_ref());
+    }
+
+    fn push(&mut self, key: String, period_secs: u64, text: &str) {
+        if self.0.iter().all(|w| w.key != key || w.text != text) {
+            self.0.push(Warning {
+                key,
+                period_secs,
+                text: one_line(text),
+            });
+        }
+    }
+}
+
+/// A value that does not fit: what a conversion says before option and place are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+impl Wrong {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Wrong {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn at(self, place: Place, option: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.code, self.message)
+            .at(place)
+            .option(option)
+    }
+}
+
+/// The known name nearest to a misspelt one, if one is near enough to be meant.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase();
+    // A longer text is no slip of the fingers, and the distance costs length times length.
+    if name.len() > 100 {
+        return None;
+    }
+    let most = (name.chars().count() / 3).clamp(1, 4);
+    known
+        .into_iter()
+        .map(|candidate| (distance(&name, &candidate.to_ascii_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= most)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edits between two words: insert, delete, replace, swap of neighbours.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    let mut previous = None;
+    for (i, ca) in a.chars().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, &cb) in b.iter().enumerate() {
+            let mut best = (last[j] + usize::from(ca != cb))
+                .min(last[j + 1] + 1)
+                .min(row[j] + 1);
+            if j > 0 && previous == Some(cb) && b[j - 1] == ca {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+        previous = Some(ca);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        let known = ["compression_type", "compression_level", "logs", "api_key"];
+        assert_eq!(nearest("compresion_type", known), Some("compression_type"));
+        assert_eq!(
+            nearest("Compression_Level", known),
+            Some("compression_level")
+        );
+        assert_eq!(nearest("lgos", known), Some("logs"));
+        assert_eq!(nearest("log", known), Some("logs"));
+        assert_eq!(nearest("apikey", known), Some("api_key"));
+        assert_eq!(nearest("something_else", known), None);
+        assert_eq!(nearest("x", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(nearest(&"k".repeat(1_000_000), known), None);
+    }
+
+    #[test]
+    fn an_error_names_everything_in_one_line() {
+        let file: Arc<Path> = Path::new("/etc/a.json").into();
+        let error = ConfigError::new("notString", "this is\nan array")
+            .at(Place::At(file, Pos { line: 3, column: 9 }))
+            .option("logs[2].rules[0].path")
+            .allowed("a string");
+        assert_eq!(
+            error.to_string(),
+            "/etc/a.json, line 3, column 9: option \"logs[2].rules[0].path\": this is\\nan array; \
+             allowed: a string [[badField=\"path\" errorCode=\"notString\"]]"
+        );
+        assert_eq!(
+            ConfigError::new("fileParseError", "no").to_string(),
+            "no [[errorCode=\"fileParseError\"]]"
+        );
+    }
+}

@@ -1,0 +1,397 @@
+//! Entries of `logs[]`, `journald_logs[]` and `k8s_logs[]` (config.md §5).
+
+use std::path::{Path, PathBuf};
+
+use super::attr::AttrValue;
+use super::error::{ConfigError, Warnings, Wrong};
+use super::fields::Fields;
+use super::json::Json;
+use super::rename::{Rename, Template};
+use super::rules::{self, LineGrouper, RedactionRule, SamplingRule};
+
+/// Whose log an entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// The operator's.
+    Configured,
+    /// One of the agent's own logs.
+    AgentLog,
+    /// What a monitor writes.
+    MonitorLog,
+}
+
+/// How the lines of a log are parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ParseFormat {
+    /// Not at all.
+    #[default]
+    Raw,
+    /// Each line is a JSON object. Not acted on yet.
+    Json,
+    /// The Kubernetes line format. Not acted on yet.
+    Cri,
+}
+
+/// One validated entry: which files to copy, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    /// Absolute path or glob pattern.
+    pub path: PathBuf,
+    /// True if the path holds `*`, `?` or `[`.
+    pub is_glob: bool,
+    /// Shell patterns; a file whose full path matches one is left out.
+    pub exclude: Vec<String>,
+    /// Sent with every event of the file; holds `parser` if one is set.
+    pub attributes: Vec<(String, AttrValue)>,
+    /// The name to report in place of the path.
+    pub rename_logfile: Option<Rename>,
+    /// A file without a checkpoint is read from its first byte.
+    pub copy_from_start: bool,
+    /// Leave files out that were not modified recently.
+    pub ignore_stale_files: bool,
+    /// What "recently" means, in seconds.
+    pub staleness_threshold_secs: f64,
+    /// Least seconds between two looks at a file; the global option unless set here.
+    pub minimum_scan_interval: Option<i64>,
+    /// The worker that uploads the file; always one that exists.
+    pub worker_id: String,
+    /// Whose log it is.
+    pub kind: EntryKind,
+    /// Format of the lines. Kept, not acted on yet.
+    pub parse_format: ParseFormat,
+    /// Member with the text in the `json` format.
+    pub json_message_field: String,
+    /// Member with the time in the `json` format.
+    pub json_timestamp_field: String,
+    /// Multi-line grouping. Kept, not acted on yet.
+    pub line_groupers: Vec<LineGrouper>,
+    /// Sampling. Kept, not acted on yet.
+    pub sampling_rules: Vec<SamplingRule>,
+    /// Redaction. Kept, not acted on yet.
+    pub redaction_rules: Vec<RedactionRule>,
+}
+
+impl LogEntry {
+    /// An entry with every default of config.md §5.1.
+    pub fn new(path: PathBuf, kind: EntryKind) -> Self {
+        let is_glob = path
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .any(|b| matches!(b, b'*' | b'?' | b'['));
+        LogEntry {
+            path,
+            is_glob,
+            exclude: Vec::new(),
+            attributes: Vec::new(),
+            rename_logfile: None,
+            copy_from_start: false,
+            ignore_stale_files: false,
+            staleness_threshold_secs: 300.0,
+            minimum_scan_interval: None,
+            worker_id: "default".to_owned(),
+            kind,
+            parse_format: ParseFormat::Raw,
+            json_message_field: "log".to_owned(),
+            json_timestamp_field: "time".to_owned(),
+            line_groupers: Vec::new(),
+            sampling_rules: Vec::new(),
+            redaction_rules: Vec::new(),
+        }
+    }
+
+    /// Sets the `parser` attribute.
+    pub fn with_parser(mut self, parser: &str) -> Self {
+        let value = AttrValue::Text(parser.to_owned());
+        match self.attributes.iter_mut().find(|(key, _)| key == "parser") {
+            Some((_, old)) => *old = value,
+            None => self.attributes.push(("parser".to_owned(), value)),
+        }
+        self
+    }
+}
+
+/// An entry of `journald_logs`. Kept, not acted on yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournaldLog {
+    /// Regular expression for the start of the unit's name.
+    pub unit: Option<String>,
+    /// Journal fields and the shell patterns that they have to match.
+    pub globs: Vec<(String, String)>,
+    /// The members that it shares with `logs`; the path says nothing.
+    pub entry: LogEntry,
+}
+
+/// An entry of `k8s_logs`. Kept, not acted on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct K8sLog {
+    /// Shell pattern for the pod.
+    pub pod_glob: String,
+    /// Shell pattern for the namespace.
+    pub namespace_glob: String,
+    /// Shell pattern for the container.
+    pub container_glob: String,
+    /// The members that it shares with `logs`; the path says nothing.
+    pub entry: LogEntry,
+}
+
+/// What entries need to know of the rest of the configuration.
+pub(crate) struct Context<'a> {
+    pub(crate) log_dir: &'a Path,
+    pub(crate) minimum_scan_interval: Option<i64>,
+    pub(crate) worker_ids: &'a [&'a str],
+}
+
+/// Name, type, default and meaning of a member of an entry, for the reference page.
+pub(crate) type MemberDoc = (&'static str, &'static str, &'static str, &'static str);
+
+/// The members that the three kinds of entries share.
+pub(crate) const SHARED: &[MemberDoc] = &[
+    ("exclude", "strings", "[]", "Shell patterns; files whose full path matches one are left out. `*` also matches `/` here."),
+    ("attributes", "object", "{}", "Strings and numbers to send with every event of the file."),
+    ("parser", "string", "unset", "The `parser` attribute; wins over one in `attributes`."),
+    ("rename_logfile", "string or object", "unset", "Name to report in place of the path: a template with `$PATH1`, `$PATH2`, ..., `$BASENAME`, `$BASENAME_NO_EXT` and `$$`; or `{match, replacement}`, which is not acted on yet."),
+    ("copy_from_start", "bool", "false", "Read a file without a checkpoint from its first byte; else from its end."),
+    ("ignore_stale_files", "bool", "false", "Leave files out that were not modified recently."),
+    ("staleness_threshold_secs", "float, 0 or more", "300.0", "What \"recently\" means."),
+    ("minimum_scan_interval", "int, 0 to 86400", "the global option", "Least seconds between two looks at a file."),
+    ("parse_format", "raw, json, cri", "raw", "Format of the lines. `json` and `cri` are not acted on yet."),
+    ("parse_lines_as_json", "bool", "unset", "Older switch: true is `json`, false is `raw`. Not acted on yet."),
+    ("json_message_field", "string", "log", "Member that holds the text in the `json` format."),
+    ("json_timestamp_field", "string", "time", "Member that holds the time in the `json` format."),
+    ("lineGroupers", "array", "[]", "Objects with `start` and exactly one of `continueThrough`, `continuePast`, `haltBefore`, `haltWith`. Not acted on yet."),
+    ("redaction_rules", "array", "[]", "Objects with `match_expression`, `replacement` and `hash_salt`. Not acted on yet."),
+    ("sampling_rules", "array", "[]", "Objects with `match_expression` and `sampling_rate` (0 to 1). Not acted on yet."),
+    ("worker_id", "string", "default", "The worker that uploads the file. Older name: `api_key_id`."),
+];
+
+/// Members without a line on the reference page.
+const SILENT: &[&str] = &["api_key_id", "rename_no_original"];
+
+fn known<'a>(own: &[&'a str]) -> Vec<&'a str> {
+    let shared = SHARED.iter().map(|(name, ..)| *name);
+    own.iter()
+        .copied()
+        .chain(shared)
+        .chain(SILENT.iter().copied())
+        .collect()
+}
+
+/// Reads an entry of `logs`.
+pub(crate) fn log(
+    fields: &Fields,
+    context: &Context,
+    warnings: &mut Warnings,
+) -> Result<LogEntry, ConfigError> {
+    fields.warn_unknown(&known(&["path"]), warnings);
+    let path = fields.required("path")?;
+    if path.trim().is_empty() || path.contains('\0') {
+        let wrong = Wrong::new("invalidValue", "the path is empty or holds a NUL");
+        return Err(fields.error("path", wrong));
+    }
+    shared(fields, context.log_dir.join(path), context, warnings)
+}
+
+/// Reads an entry of `journald_logs`.
+pub(crate) fn journald(
+    fields: &Fields,
+    context: &Context,
+    warnings: &mut Warnings,
+) -> Result<JournaldLog, ConfigError> {
+    fields.warn_unknown(&known(&["journald_unit", "journald_globs"]), warnings);
+    let unit = fields.text("journald_unit")?;
+    let globs: Vec<_> = fields
+        .attributes("journald_globs")?
+        .into_iter()
+        .map(|(field, glob)| match glob {
+            AttrValue::Text(text) | AttrValue::Number(text) => (field, text),
+        })
+        .collect();
+    if unit.is_some() && fields.get("journald_globs").is_some() {
+        let message = "\"journald_unit\" and \"journald_globs\" exclude each other";
+        return Err(fields.error("journald_globs", Wrong::new("invalidConfigError", message)));
+    }
+    let path = context.log_dir.join("journald_monitor.log");
+    Ok(JournaldLog {
+        unit,
+        globs,
+        entry: shared(fields, path, context, warnings)?,
+    })
+}
+
+/// Reads an entry of `k8s_logs`.
+pub(crate) fn k8s(
+    fields: &Fields,
+    context: &Context,
+    warnings: &mut Warnings,
+) -> Result<K8sLog, ConfigError> {
+    const GLOBS: &[&str] = &["k8s_pod_glob", "k8s_namespace_glob", "k8s_container_glob"];
+    fields.warn_unknown(&known(GLOBS), warnings);
+    let glob = |name| Ok(fields.text(name)?.unwrap_or_else(|| "*".to_owned()));
+    Ok(K8sLog {
+        pod_glob: glob(GLOBS[0])?,
+        namespace_glob: glob(GLOBS[1])?,
+        container_glob: glob(GLOBS[2])?,
+        entry: shared(fields, PathBuf::new(), context, warnings)?,
+    })
+}
+
+fn shared(
+    fields: &Fields,
+    path: PathBuf,
+    context: &Context,
+    warnings: &mut Warnings,
+) -> Result<LogEntry, ConfigError> {
+    let mut entry = LogEntry::new(path, EntryKind::Configured);
+    entry.exclude = fields.strings("exclude")?;
+    entry.attributes = fields.attributes("attributes")?;
+    if let Some(parser) = fields.text("parser")? {
+        entry = entry.with_parser(&parser);
+    }
+    entry.rename_logfile = rename(fields, warnings)?;
+    entry.copy_from_start = fields.boolean("copy_from_start")?.unwrap_or(false);
+    entry.ignore_stale_files = fields.boolean("ignore_stale_files")?.unwrap_or(false);
+    if let Some(seconds) = fields.float("staleness_threshold_secs")? {
+        entry.staleness_threshold_secs = seconds;
+    }
+    entry.minimum_scan_interval = fields
+        .int("minimum_scan_interval", 0, 86_400)?
+        .or(context.minimum_scan_interval);
+    entry.parse_format = parse_format(fields, warnings)?;
+    if let Some(name) = fields.text("json_message_field")? {
+        entry.json_message_field = name;
+    }
+    if let Some(name) = fields.text("json_timestamp_field")? {
+        entry.json_timestamp_field = name;
+    }
+    entry.line_groupers = rules::line_groupers(fields, warnings)?;
+    entry.sampling_rules = rules::sampling(fields, warnings)?;
+    entry.redaction_rules = rules::redaction(fields, warnings)?;
+    entry.worker_id = worker_id(fields, context, warnings)?;
+    Ok(entry)
+}
+
+fn rename(fields: &Fields, warnings: &mut Warnings) -> Result<Option<Rename>, ConfigError> {
+    let Some(node) = fields.get("rename_logfile") else {
+        return Ok(None);
+    };
+    match &node.value {
+        Json::Text(text) => match Template::new(text) {
+            Ok(_) if text.is_empty() => {
+                rename_ignored(fields, "it is empty", warnings);
+                Ok(None)
+            }
+            Ok(template) => Ok(Some(Rename::Template(template))),
+            // No error: such files keep their own name in the reference.
+            Err(message) => {
+                rename_ignored(fields, &message, warnings);
+                Ok(None)
+            }
+        },
+        Json::Object(members) => {
+            let text = |name: &str| match members.iter().find(|m| m.key == name) {
+                None => Ok(None),
+                Some(member) => super::coerce::text(&member.value.value)
+                    .map(Some)
+                    .map_err(|wrong| fields.error("rename_logfile", wrong)),
+            };
+            let (Some(pattern), Some(replacement)) = (text("match")?, text("replacement")?) else {
+                let message = "\"match\" and \"replacement\" are both needed";
+                return Err(fields.error("rename_logfile", Wrong::new("missingRequired", message)));
+            };
+            fields.warn_not_yet(
+                "rename_logfile",
+                "with match and replacement files keep their own names",
+                warnings,
+            );
+            Ok(Some(Rename::Regex {
+                pattern,
+                replacement,
+            }))
+        }
+        other => {
+            let message = format!("this is {}", super::coerce::shown(other));
+            Err(fields
+                .error("rename_logfile", Wrong::new("wrongType", message))
+                .allowed("a template string, or an object with match and replacement"))
+        }
+    }
+}
+
+fn rename_ignored(fields: &Fields, why: &str, warnings: &mut Warnings) {
+    let place = fields.place("rename_logfile");
+    let option = format!("{}.rename_logfile", fields.path);
+    warnings.daily(
+        format!("rename {place}"),
+        format!("{place}: option \"{option}\" has no effect: {why}"),
+    );
+}
+
+fn parse_format(fields: &Fields, warnings: &mut Warnings) -> Result<ParseFormat, ConfigError> {
+    let named = match fields.text("parse_format")?.as_deref() {
+        None | Some("raw") => ParseFormat::Raw,
+        Some("json") => ParseFormat::Json,
+        Some("cri") => ParseFormat::Cri,
+        Some(other) => {
+            let message = format!("{} is not a format", super::coerce::quoted(other));
+            return Err(fields
+                .error("parse_format", Wrong::new("invalidValue", message))
+                .allowed("raw, json, cri"));
+        }
+    };
+    let effect = "lines are sent as they are";
+    let format = match fields.boolean("parse_lines_as_json")? {
+        Some(true) => {
+            fields.warn_not_yet("parse_lines_as_json", effect, warnings);
+            return Ok(ParseFormat::Json);
+        }
+        Some(false) => ParseFormat::Raw,
+        None => named,
+    };
+    if format != ParseFormat::Raw {
+        fields.warn_not_yet("parse_format", effect, warnings);
+    }
+    Ok(format)
+}
+
+fn worker_id(
+    fields: &Fields,
+    context: &Context,
+    warnings: &mut Warnings,
+) -> Result<String, ConfigError> {
+    let mut name = "worker_id";
+    if fields.get(name).is_none() && fields.get("api_key_id").is_some() {
+        name = "api_key_id";
+        let place = fields.place(name);
+        warnings.daily(
+            "deprecated api_key_id",
+            format!("{place}: option \"api_key_id\" is now called \"worker_id\""),
+        );
+    }
+    let id = fields.text(name)?.unwrap_or_else(|| "default".to_owned());
+    if context.worker_ids.contains(&id.as_str()) {
+        return Ok(id);
+    }
+    let mut known = context.worker_ids.to_vec();
+    known.sort_unstable();
+    let message = format!("there is no worker {}", super::coerce::quoted(&id));
+    Err(fields
+        .error(name, Wrong::new("invalidWorkerReference", message))
+        .allowed(known.join(", ")))
+}
+
+/// The entries for the agent's own logs (config.md §10.2), which come after the operator's.
+pub(crate) fn implicit(context: &Context) -> Vec<LogEntry> {
+    let entry = |name: &str| LogEntry {
+        minimum_scan_interval: context.minimum_scan_interval,
+        ..LogEntry::new(context.log_dir.join(name), EntryKind::AgentLog)
+            .with_parser("scalyrAgentLog")
+    };
+    vec![
+        entry("agent.log"),
+        LogEntry {
+            exclude: vec!["*agent-worker-session-*_debug.log".to_owned()],
+            ..entry("agent-worker-session-*.log")
+        },
+    ]
+}

@@ -1,0 +1,105 @@
+//! Texts that must not reach a log.
+
+use std::fmt;
+
+/// What stands in for a secret.
+pub const MASK: &str = "********** MASKED **********";
+
+/// An API key. Printing it in any way prints [`MASK`].
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The text itself, to be sent and to be compared, never to be logged.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// A text of which nothing may be shown.
+pub fn mask_all(text: &str) -> String {
+    if text.is_empty() { "" } else { MASK }.to_owned()
+}
+
+/// An address without its user and password.
+pub fn mask_url(text: &str) -> String {
+    mask_userinfo(text, text.find("://").map_or(0, |scheme| scheme + 3))
+}
+
+fn mask_userinfo(text: &str, from: usize) -> String {
+    match text[from..].rfind('@') {
+        // A password may hold a slash that should have been escaped: the last @ counts.
+        Some(at) => format!("{}{MASK}{}", &text[..from], &text[from + at..]),
+        None => text.to_owned(),
+    }
+}
+
+/// True for names of variables and options whose values are likely secrets.
+pub fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    [
+        "KEY",
+        "TOKEN",
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "SALT",
+        "CREDENTIAL",
+        "PROXY",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_printed() {
+        let key = Secret::new("sesame");
+        for text in [
+            format!("{key}"),
+            format!("{key:?}"),
+            format!("{:?}", Some(&key)),
+        ] {
+            assert!(!text.contains("sesame"), "{text}");
+        }
+        for (text, shown) in [
+            (
+                "http://u:p@proxy:3128/",
+                "http://********** MASKED **********@proxy:3128/",
+            ),
+            (
+                "http://u:p/q@proxy:3128",
+                "http://********** MASKED **********@proxy:3128",
+            ),
+            ("u:p@proxy:3128", "********** MASKED **********@proxy:3128"),
+            ("http://proxy:3128", "http://proxy:3128"),
+            ("proxy:3128", "proxy:3128"),
+            ("", ""),
+        ] {
+            assert_eq!(mask_url(text), shown);
+        }
+        assert_eq!(mask_all("a:b"), MASK);
+        assert!(looks_secret("SCALYR_HTTPS_PROXY") && looks_secret("scalyr_api_key"));
+        assert!(!looks_secret("SCALYR_DEBUG_LEVEL"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Workers: which keys and servers logs go to (config.md §7).
+
+use super::error::{ConfigError, Warnings, Wrong};
+use super::fields::Fields;
+use super::secret::Secret;
+use super::server::ServerUrl;
+
+/// Most sessions of one worker.
+const MOST_SESSIONS: i64 = 1_024;
+
+/// An uploader of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Worker {
+    /// Its name, `[a-zA-Z0-9_]+`, unique.
+    pub id: String,
+    /// The write key that it uses.
+    pub api_key: Secret,
+    /// Where it sends to.
+    pub server: ServerUrl,
+    /// How many independent sessions it runs, 1 or more.
+    pub sessions: u32,
+}
+
+/// What workers inherit.
+pub(crate) struct Defaults<'a> {
+    pub(crate) api_key: &'a Secret,
+    pub(crate) server: &'a ServerUrl,
+    pub(crate) sessions: i64,
+    pub(crate) allow_http: bool,
+}
+
+/// Reads the entries of `workers`; the default one is put first unless it is listed.
+pub(crate) fn workers(
+    entries: &[Fields],
+    defaults: &Defaults,
+    warnings: &mut Warnings,
+) -> Result<Vec<Worker>, ConfigError> {
+    let mut workers: Vec<Worker> = Vec::new();
+    for fields in entries {
+        let worker = worker(fields, defaults, warnings)?;
+        if workers.iter().any(|other| other.id == worker.id) {
+            let message = format!("there are two workers \"{}\"", worker.id);
+            return Err(fields.error("id", Wrong::new("workerIdDuplication", message)));
+        }
+        workers.push(worker);
+    }
+    if workers.iter().all(|worker| worker.id != "default") {
+        let default = Worker {
+            id: "default".to_owned(),
+            api_key: defaults.api_key.clone(),
+            server: defaults.server.clone(),
+            sessions: count(defaults.sessions),
+        };
+        workers.insert(0, default);
+    }
+    let sessions: u64 = workers.iter().map(|w| u64::from(w.sessions)).sum();
+    if sessions > 1 {
+        let ids: Vec<&str> = workers.iter().map(|w| w.id.as_str()).collect();
+        warnings.daily(
+            "not yet workers",
+            format!(
+                "options \"workers\", \"default_sessions_per_worker\": more than one session is not \
+                 acted on yet ({sessions} sessions of the workers {})",
+                ids.join(", ")
+            ),
+        );
+    }
+    Ok(workers)
+}
+
+fn worker(
+    fields: &Fields,
+    defaults: &Defaults,
+    warnings: &mut Warnings,
+) -> Result<Worker, ConfigError> {
+    fields.warn_unknown(
+        &["id", "api_key", "server_url", "sessions", "workers"],
+        warnings,
+    );
+    let id = fields.required("id")?;
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if id.is_empty() || !id.bytes().all(fine) {
+        let message = format!("{} is no id of a worker", super::coerce::quoted(&id));
+        return Err(fields
+            .error("id", Wrong::new("invalidWorkerId", message))
+            .allowed("one or more of a-z, A-Z, 0-9 and _"));
+    }
+    let api_key = match fields.text("api_key")? {
+        Some(key) if key.trim().is_empty() => {
+            return Err(fields.error("api_key", Wrong::new("emptyApiKey", "the key is empty")));
+        }
+        Some(key) if id == "default" && key != defaults.api_key.expose() => {
+            let message = "the worker \"default\" uses the top-level api_key; this is another key";
+            return Err(fields.error("api_key", Wrong::new("wrongDefaultWorker", message)));
+        }
+        Some(key) => Secret::new(key),
+        None if id == "default" => defaults.api_key.clone(),
+        None => return Err(fields.missing("api_key")),
+    };
+    let server = match fields.text("server_url")? {
+        None => defaults.server.clone(),
+        Some(text) => ServerUrl::parse(&text, defaults.allow_http).map_err(|why| {
+            let message = format!("this is no address of a server: {why}");
+            fields
+                .error("server_url", Wrong::new("invalidValue", message))
+                .allowed("https://HOST or https://HOST:PORT")
+        })?,
+    };
+    let number = if fields.get("workers").is_some() {
+        if fields.get("sessions").is_some() {
+            let message = "\"workers\" is the old name of \"sessions\"; one of them is too much";
+            return Err(fields.error("workers", Wrong::new("multipleKeys", message)));
+        }
+        let place = fields.place("workers");
+        warnings.daily(
+            "deprecated workers in workers",
+            format!("{place}: option \"workers\" of a worker is now called \"sessions\""),
+        );
+        "workers"
+    } else {
+        "sessions"
+    };
+    let sessions = fields.int(number, 1, MOST_SESSIONS)?;
+    Ok(Worker {
+        id,
+        api_key,
+        server,
+        sessions: count(sessions.unwrap_or(defaults.sessions)),
+    })
+}
+
+/// The caller has checked the bounds.
+fn count(sessions: i64) -> u32 {
+    u32::try_from(sessions).unwrap_or(1).max(1)
+}

@@ -1,0 +1,8 @@
+//! What makes the program a well-behaved Unix process: the pid file, daemonising, the switch to
+//! the configuration's owner, and signals. Knows nothing of the agent's work.
+
+pub mod daemon;
+pub mod pidfile;
+pub mod signals;
+pub mod target;
+pub mod user;

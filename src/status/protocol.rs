@@ -1,0 +1,415 @@
+//! How `status -v` asks the running agent and how that answers: three files in the data directory
+//! and a USR1 (cli.md §10). The Python agent's programs use the same, in both roles.
+
+use super::{json, text, Report};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::{access, AccessFlags, Pid};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The answer.
+const ANSWER: &str = "last_status";
+/// The answer while it is being written.
+const UNFINISHED: &str = "last_status.tmp";
+/// The request: the name of a format.
+const REQUEST: &str = "status_format";
+
+/// How often the client looks for the answer.
+const POLL: Duration = Duration::from_millis(30);
+
+/// The client may be root in a directory that belongs to the agent's user: it must neither follow
+/// a link from there nor wait for the other end of a FIFO.
+const NO_TRAPS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+/// The form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Format {
+    /// The format of this name.
+    pub fn from_name(name: &str) -> Option<Format> {
+        match name {
+            "text" => Some(Format::Text),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+        }
+    }
+
+    /// Whether a report is of this format.
+    fn is_of(self, report: &str) -> bool {
+        report.trim_start().starts_with('{') == (self == Format::Json)
+    }
+}
+
+/// The agent's side: writes reports and remembers how long that took.
+#[derive(Debug)]
+pub struct Responder {
+    data_dir: PathBuf,
+    durations: VecDeque<Duration>,
+}
+
+impl Responder {
+    /// How many durations the average is made of.
+    const REMEMBERED: usize = 100;
+
+    /// Answers in the files of this data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Responder {
+            data_dir: data_dir.to_owned(),
+            durations: VecDeque::new(),
+        }
+    }
+
+    /// Mean seconds of the last reports, for `Report::avg_status_report_duration`; `None` before
+    /// the first.
+    pub fn average(&self) -> Option<f64> {
+        let count = u32::try_from(self.durations.len())
+            .ok()
+            .filter(|n| *n > 0)?;
+        let sum: Duration = self.durations.iter().sum();
+        Some((sum.as_secs_f64() / f64::from(count) * 1e4).round() / 1e4)
+    }
+
+    /// Writes the report that `collect` makes in the requested format. To be called on USR1; can
+    /// never end the agent: errors are one line in its log.
+    pub fn answer(&mut self, collect: impl FnOnce() -> Report) {
+        let began = Instant::now();
+        let mut report = collect();
+        report.avg_status_report_duration = self.average();
+        let content = match self.requested() {
+            Format::Text => text::render(&report),
+            Format::Json => json::render(&report),
+        };
+        if let Err(error) = self.publish(&content) {
+            log::warn!(
+                "[error=\"failedStatus\"] Can't write the status report to {}: {error}",
+                self.data_dir.join(ANSWER).display()
+            );
+            return;
+        }
+        if self.durations.len() == Self::REMEMBERED {
+            self.durations.pop_front();
+        }
+        self.durations.push_back(began.elapsed());
+    }
+
+    fn requested(&self) -> Format {
+        let mut name = String::new();
+        // The client's file: a few bytes; whatever it is, not more is read.
+        let read = open_plain(&self.data_dir.join(REQUEST))
+            .and_then(|file| file.take(16).read_to_string(&mut name));
+        match read {
+            Ok(_) => Format::from_name(name.trim()).unwrap_or_default(),
+            Err(_) => Format::default(),
+        }
+    }
+
+    fn publish(&self, content: &str) -> io::Result<()> {
+        let unfinished = self.data_dir.join(UNFINISHED);
+        // Never write through what somebody may have put there, such as a link.
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&unfinished)?;
+        file.write_all(content.as_bytes())?;
+        drop(file);
+        fs::rename(&unfinished, self.data_dir.join(ANSWER))
+    }
+}
+
+/// Opens a regular file; a FIFO in its place does not block.
+fn open_plain(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::from(io::ErrorKind::InvalidInput))
+    }
+}
+
+/// Why a client has no report.
+#[derive(Debug)]
+pub enum NoReport {
+    /// The data directory is none.
+    NoDataDir,
+    /// This file exists and we may not write it.
+    NotWritable(PathBuf),
+    /// This file can't be read or written.
+    Io(PathBuf, io::Error),
+    /// There is no process with this pid.
+    NotRunning,
+    /// We may not send a signal to the agent.
+    NotPermitted,
+    /// No answer in time.
+    TimedOut,
+}
+
+/// Asks the agent with this pid for a report; waits at most `patience`.
+///
+/// # Errors
+/// See [`NoReport`].
+pub fn request(
+    data_dir: &Path,
+    pid: i32,
+    format: Format,
+    patience: Duration,
+) -> Result<String, NoReport> {
+    let deadline = Instant::now() + patience;
+    if !data_dir.is_dir() {
+        return Err(NoReport::NoDataDir);
+    }
+    // One after the other: all clients share the same files, and the next one would cut off or
+    // replace the answer to the one before. Clients of the Python agent don't know this lock;
+    // against them the checks below help.
+    let _turn = wait_for_turn(data_dir, deadline);
+    let answer = data_dir.join(ANSWER);
+    let mut wrong_format = None;
+    loop {
+        ask(data_dir, &answer, pid, format)?;
+        match await_answer(&answer, format, deadline)? {
+            Answer::Good(report) => return Ok(report),
+            // A request of another client has won. Ours is made again, if there is time.
+            Answer::OtherFormat(report) => wrong_format = Some(report),
+            Answer::None => return wrong_format.ok_or(NoReport::TimedOut),
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+enum Answer {
+    Good(String),
+    OtherFormat(String),
+    None,
+}
+
+fn wait_for_turn(data_dir: &Path, deadline: Instant) -> Option<Flock<File>> {
+    let mut dir = File::open(data_dir).ok()?;
+    loop {
+        match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Some(locked),
+            Err((again, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = again,
+            // Somebody hangs, or there are no locks here: go on without.
+            Err(_) => return None,
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+fn ask(data_dir: &Path, answer: &Path, pid: i32, format: Format) -> Result<(), NoReport> {
+    match OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .custom_flags(NO_TRAPS)
+        .open(answer)
+    {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) if access(answer, AccessFlags::W_OK).is_err() => {
+            return Err(NoReport::NotWritable(answer.to_owned()))
+        }
+        Err(error) => return Err(NoReport::Io(answer.to_owned(), error)),
+    }
+    let request = data_dir.join(REQUEST);
+    write_request(&request, format).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => NoReport::NotWritable(request),
+        _ => NoReport::Io(request, error),
+    })?;
+    match kill(Pid::from_raw(pid), Signal::SIGUSR1) {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) => Err(NoReport::NotPermitted),
+        Err(_) => Err(NoReport::NotRunning),
+    }
+}
+
+fn write_request(path: &Path, format: Format) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(NO_TRAPS)
+        .mode(0o644)
+        .open(path)?;
+    // Whatever our umask: the agent may be another user. Fails if the file is another user's; then
+    // that one's mode has to do.
+    let _ = file.set_permissions(Permissions::from_mode(0o644));
+    file.write_all(format.name().as_bytes())
+}
+
+fn await_answer(answer: &Path, format: Format, deadline: Instant) -> Result<Answer, NoReport> {
+    loop {
+        match fs::read(answer) {
+            Ok(bytes) if !bytes.is_empty() => {
+                let report = String::from_utf8_lossy(&bytes).into_owned();
+                return Ok(if format.is_of(&report) {
+                    Answer::Good(report)
+                } else {
+                    Answer::OtherFormat(report)
+                });
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(NoReport::Io(answer.to_owned(), error));
+            }
+            _ => {}
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(Answer::None);
+        }
+        std::thread::sleep(POLL.min(left));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+    impl Folder {
+        fn new() -> Self {
+            let path =
+                std::env::temp_dir().join(format!("status-{}", crate::util::random::uuid4()));
+            fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+    }
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn read(folder: &Folder) -> String {
+        fs::read_to_string(folder.0.join(ANSWER)).unwrap()
+    }
+
+    #[test]
+    fn the_answer_has_the_requested_format_and_text_for_nonsense() {
+        let folder = Folder::new();
+        let mut responder = Responder::new(&folder.0);
+        for (request, json) in [
+            (None, false),
+            (Some("json"), true),
+            (Some("text"), false),
+            (Some("json\n"), true),
+            (Some("yaml"), false),
+            (Some(""), false),
+        ] {
+            if let Some(request) = request {
+                fs::write(folder.0.join(REQUEST), request).unwrap();
+            }
+            responder.answer(Report::default);
+            assert_eq!(read(&folder).starts_with('{'), json, "{request:?}");
+            assert!(!folder.0.join(UNFINISHED).exists());
+        }
+        let mode = fs::metadata(folder.0.join(ANSWER)).unwrap().permissions();
+        assert_eq!(mode.mode() & 0o777 & !0o022, 0o644 & !0o022);
+    }
+
+    #[test]
+    fn the_average_time_appears_with_the_second_report() {
+        let folder = Folder::new();
+        let mut responder = Responder::new(&folder.0);
+        responder.answer(Report::default);
+        assert!(!read(&folder).contains("Average status time:"));
+        for _ in 0..200 {
+            responder.answer(Report::default);
+        }
+        assert!(read(&folder).contains("\nAverage status time:     0."));
+        assert_eq!(responder.durations.len(), Responder::REMEMBERED);
+    }
+
+    #[test]
+    fn a_trap_in_the_data_directory_is_not_written_through_and_blocks_nobody() {
+        let folder = Folder::new();
+        let victim = folder.0.join("victim");
+        fs::write(&victim, "untouched").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.0.join(UNFINISHED)).unwrap();
+        nix::unistd::mkfifo(&folder.0.join(REQUEST), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Responder::new(&folder.0).answer(Report::default);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+        assert!(read(&folder).starts_with("Scalyr Agent status."));
+    }
+
+    #[test]
+    fn a_full_or_missing_data_directory_does_not_end_the_agent() {
+        Responder::new(Path::new("/no/such/folder")).answer(Report::default);
+    }
+
+    #[test]
+    fn a_client_says_why_it_has_no_report() {
+        let folder = Folder::new();
+        let missing = folder.0.join("missing");
+        let soon = Duration::from_millis(50);
+        assert!(matches!(
+            request(&missing, 1, Format::Text, soon),
+            Err(NoReport::NoDataDir)
+        ));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let dead = i32::try_from(child.id()).unwrap();
+        assert!(matches!(
+            request(&folder.0, dead, Format::Text, soon),
+            Err(NoReport::NotRunning)
+        ));
+        // `sleep` would die of a USR1; the shell that ignores it never answers.
+        let mut deaf = std::process::Command::new("sh")
+            .args(["-c", "trap '' USR1; echo ready; exec sleep 60"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        deaf.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        let pid = i32::try_from(deaf.id()).unwrap();
+        assert!(matches!(
+            request(&folder.0, pid, Format::Json, soon),
+            Err(NoReport::TimedOut)
+        ));
+        assert_eq!(fs::read_to_string(folder.0.join(REQUEST)).unwrap(), "json");
+        deaf.kill().unwrap();
+        deaf.wait().unwrap();
+    }
+
+    #[test]
+    fn a_client_writes_through_no_link() {
+        for name in [ANSWER, REQUEST] {
+            let folder = Folder::new();
+            let victim = folder.0.join("victim");
+            fs::write(&victim, "untouched").unwrap();
+            std::os::unix::fs::symlink(&victim, folder.0.join(name)).unwrap();
+            let own = i32::try_from(std::process::id()).unwrap();
+            assert!(matches!(
+                request(&folder.0, own, Format::Text, Duration::ZERO),
+                Err(NoReport::Io(..))
+            ));
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The text report (cli.md §11). Its lines are those of the Python agent, byte for byte, since
+//! scripts and probes look for them; our own facts are lines of their own in between.
+
+use super::data::{ConfigStatus, CopyingStatus, FileStatus, MonitorStatus, Report, SessionStatus};
+use crate::util::time::human;
+use std::fmt::{Display, Write};
+
+/// The response text in the report is cut to this many characters.
+const MOST_RESPONSE_CHARS: usize = 1000;
+
+/// The whole report, ending in a newline.
+pub fn render(report: &Report) -> String {
+    let mut text = Text(String::with_capacity(4096));
+    head(&mut text, report);
+    configuration(&mut text, report);
+    if let Some(copying) = &report.copying_manager_status {
+        transmission(&mut text, report, copying);
+    }
+    if let Some(monitors) = &report.monitor_manager_status {
+        heading(&mut text, "Monitors:", '=');
+        period(&mut text, report);
+        self::monitors(&mut text, &monitors.monitors_status);
+    }
+    text.0
+}
+
+/// A growing text. Writing to a `String` can't fail, so nothing here returns errors.
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, content: impl Display) {
+        let _ = writeln!(self.0, "{content}");
+    }
+
+    fn empty(&mut self) {
+        self.0.push('\n');
+    }
+
+    /// A label padded to `width`, and its value.
+    fn pair(&mut self, width: usize, label: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{label:width$}{value}");
+    }
+}
+
+fn heading(text: &mut Text, title: &str, underline: char) {
+    text.empty();
+    text.empty();
+    text.line(title);
+    text.line(underline.to_string().repeat(title.len()));
+    text.empty();
+}
+
+fn period(text: &mut Text, report: &Report) {
+    let from = human(Some(report.config_status.last_good_read));
+    text.line(format_args!(
+        "(these statistics cover the period from {from})"
+    ));
+    text.empty();
+}
+
+fn head(text: &mut Text, report: &Report) {
+    text.line("Scalyr Agent status.  See https://www.scalyr.com/help/scalyr-agent-2 for help");
+    text.empty();
+    let pairs: [(&str, &dyn Display); 11] = [
+        ("Current time:", &human(Some(report.now))),
+        ("Agent started at:", &human(Some(report.launch_time))),
+        ("Main process pid:", &report.pid),
+        ("Version:", &report.version),
+        ("VCS revision:", &report.revision),
+        ("Python version:", &report.python_version),
+        ("Agent running as:", &report.user),
+        ("Agent log:", &report.log_path),
+        ("ServerHost:", &report.server_host),
+        ("Compression algorithm:", &report.compression_type),
+        ("Compression level:", &report.compression_level),
+    ];
+    for (label, value) in pairs {
+        text.pair(25, label, value);
+    }
+    if let Some(seconds) = report.avg_status_report_duration {
+        text.pair(
+            25,
+            "Average status time:",
+            format_args!("{} sec.", rounded(seconds)),
+        );
+    }
+    text.empty();
+    text.line(format_args!(
+        "View data from this agent at: {}/events?filter=$serverHost%3D%27{}%27",
+        view_server(&report.scalyr_server),
+        form_encoded(&report.server_host)
+    ));
+}
+
+/// Four decimals at most, as Python writes a rounded float: `0.0011`, `0.5`, `2.0`.
+fn rounded(seconds: f64) -> String {
+    format!("{:?}", (seconds * 1e4).round() / 1e4)
+}
+
+/// The web interface's address for a server's.
+fn view_server(server: &str) -> String {
+    for name in ["agent", "log", "upload", "app"] {
+        if let Some(rest) = server.strip_prefix(&format!("https://{name}.")) {
+            return format!("https://www.{rest}");
+        }
+    }
+    server.to_owned()
+}
+
+fn form_encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b' ' => out.push('+'),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
+fn configuration(text: &mut Text, report: &Report) {
+    const WIDTH: usize = 23;
+    heading(text, "Agent configuration:", '=');
+    let config = &report.config_status;
+    let label = if config.additional_paths.is_empty() {
+        "Configuration file:"
+    } else {
+        "Configuration files:"
+    };
+    text.pair(WIDTH, label, &config.path);
+    for path in &config.additional_paths {
+        text.pair(WIDTH, "", path);
+    }
+    let bad = config.status != ConfigStatus::GOOD;
+    text.pair(
+        WIDTH,
+        "Status:",
+        if bad {
+            "Bad (could not parse, using last good version)"
+        } else {
+            "Good (files parsed successfully)"
+        },
+    );
+    if let (true, Some(error)) = (bad, &config.last_error) {
+        text.pair(WIDTH, "Parsing error:", error);
+    }
+    text.pair(WIDTH, "Last checked:", human(config.last_check_time));
+    text.pair(
+        WIDTH,
+        "Last changed observed:",
+        human(Some(config.last_read_time)),
+    );
+    text.empty();
+    for (k, (name, value)) in report.environment.iter().enumerate() {
+        text.pair(
+            WIDTH,
+            if k == 0 { "Environment variables:" } else { "" },
+            format_args!("{name} = {}", value.as_deref().unwrap_or("<Missing>")),
+        );
+    }
+}
+
+fn transmission(text: &mut Text, report: &Report, copying: &CopyingStatus) {
+    heading(text, "Log transmission:", '=');
+    period(text, report);
+    match copying.only_session() {
+        Some(session) => {
+            session_lines(text, "", session, copying.health(), report);
+            text.empty();
+        }
+        None => several_sessions(text, report, copying),
+    }
+    let (globs, paths): (Vec<_>, Vec<_>) =
+        copying.log_matchers.iter().partition(|entry| entry.is_glob);
+    for entry in paths {
+        if entry.log_processors_status.is_empty() {
+            text.line(format_args!(
+                "Path {}: no matching readable file, last checked {}",
+                entry.log_path,
+                human(entry.last_check_time)
+            ));
+        }
+        for file in &entry.log_processors_status {
+            file_lines(text, "Path ", "  ", file);
+        }
+    }
+    if !globs.is_empty() {
+        text.empty();
+    }
+    for entry in globs {
+        text.line(format_args!(
+            "Glob: {}:: last scanned for glob matches at {}",
+            entry.log_path,
+            human(entry.last_check_time)
+        ));
+        for file in &entry.log_processors_status {
+            file_lines(text, "  ", "    ", file);
+        }
+    }
+}
+
+fn session_lines(
+    text: &mut Text,
+    indent: &str,
+    session: &SessionStatus,
+    health: Option<String>,
+    report: &Report,
+) {
+    const WIDTH: usize = 43;
+    let mut pair = |label: &str, value: &dyn Display| {
+        let _ = write!(text.0, "{indent}");
+        text.pair(WIDTH, label, value);
+    };
+    pair(
+        "Bytes uploaded successfully:",
+        &session.total_bytes_uploaded,
+    );
+    pair(
+        "Last successful communication with Scalyr:",
+        &human(session.last_success_time),
+    );
+    pair("Last attempt:", &human(session.last_attempt_time));
+    if let Some(size) = session.last_attempt_size {
+        pair("Last copy request size:", &size);
+    }
+    if let Some(response) = &session.last_response {
+        pair("Last copy response size:", &response.chars().count());
+    }
+    if let Some(status) = &session.last_response_status {
+        pair("Last copy response status:", status);
+        if status != "success" {
+            let response = session.last_response.as_deref().unwrap_or_default();
+            pair("Last copy response:", &one_line(response));
+        }
+    }
+    if let Some(error) = &session.last_error {
+        pair("Last error:", &one_line(error));
+    }
+    if let Some(time) = session.next_retry_time {
+        pair("Next retry:", &human(Some(time)));
+    }
+    if session.total_errors > 0 {
+        pair(
+            "Total responses with errors:",
+            &format_args!(
+                "{} (see '{}' for details)",
+                session.total_errors, report.log_path
+            ),
+        );
+    }
+    if let Some(health) = health {
+        pair("Health check:", &health);
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c })
+        .take(MOST_RESPONSE_CHARS)
+        .collect()
+}
+
+fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
+    const WIDTH: usize = 49;
+    text.pair(WIDTH, "Total bytes uploaded:", copying.total_bytes_uploaded);
+    if let Some(health) = copying.health() {
+        text.pair(WIDTH, "Overall health check:", health);
+    }
+    if copying.total_errors > 0 {
+        text.pair(WIDTH, "Total errors occurred:", copying.total_errors);
+    }
+    text.empty();
+    text.line("Uploads statistics by worker:");
+    for worker in &copying.workers {
+        text.line(format_args!(" Worker {}:", worker.worker_id));
+        for session in &worker.sessions {
+            text.line(format_args!("    Session {}:", session.session_id));
+            let health = session.health_check_result.clone();
+            session_lines(text, "      ", session, health, report);
+            text.empty();
+        }
+    }
+    text.line(" Log files associated with workers:");
+    for worker in &copying.workers {
+        let with_files = |session: &&SessionStatus| !session.log_processors.is_empty();
+        if !worker.sessions.iter().any(|session| with_files(&session)) {
+            continue;
+        }
+        text.line(format_args!("  Worker {}:", worker.worker_id));
+        for session in worker.sessions.iter().filter(with_files) {
+            if worker.sessions.len() > 1 {
+                text.line(format_args!("    Session {}:", session.session_id));
+            }
+            for file in &session.log_processors {
+                text.line(format_args!("        {}", file.log_path));
+            }
+        }
+    }
+    text.empty();
+}
+
+fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
+    let _ = write!(
+        text.0,
+        "{prefix}{}: copied {} bytes ({} lines), {} bytes pending, ",
+        file.log_path, file.acknowledged, file.total_lines_copied, file.pending
+    );
+    let skipped = file.total_skipped();
+    if skipped > 0 {
+        let _ = write!(text.0, "{skipped} bytes skipped, ");
+    }
+    if file.total_bytes_failed > 0 {
+        let _ = write!(text.0, "{} bytes failed, ", file.total_bytes_failed);
+    }
+    if file.total_bytes_dropped_by_sampling > 0 {
+        let _ = write!(
+            text.0,
+            "{} bytes dropped by sampling ({} lines), ",
+            file.total_bytes_dropped_by_sampling, file.total_lines_dropped_by_sampling
+        );
+    }
+    if file.total_redactions > 0 {
+        let _ = write!(text.0, "{} redactions, ", file.total_redactions);
+    }
+    text.line(format_args!("last checked {}", human(file.last_scan_time)));
+
+    let _ = write!(
+        text.0,
+        "{indent}{}, size {}, read {}, sent {}, acknowledged {}, pending {}",
+        file.state.name(),
+        file.size,
+        file.read,
+        file.sent,
+        file.acknowledged,
+        file.pending
+    );
+    for (k, skipped) in file.skipped.iter().filter(|s| s.bytes > 0).enumerate() {
+        let before = if k == 0 { ", skipped: " } else { ", " };
+        let _ = write!(text.0, "{before}{} {}", skipped.reason, skipped.bytes);
+    }
+    if let Some(label) = &file.label {
+        let _ = write!(text.0, ", sent as {label}");
+    }
+    text.empty();
+    if let Some(error) = &file.last_error {
+        text.line(format_args!("{indent}last error: {}", one_line(error)));
+    }
+}
+
+fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
+    let (alive, dead): (Vec<_>, Vec<_>) = monitors.iter().partition(|monitor| monitor.is_alive);
+    let indent = if dead.is_empty() { "" } else { "  " };
+    if !dead.is_empty() {
+        text.line("Running monitors:");
+    }
+    for monitor in alive {
+        text.line(format_args!(
+            "{indent}{}: {} lines emitted, {} errors{}",
+            monitor.monitor_name,
+            monitor.reported_lines,
+            monitor.errors,
+            if monitor.stop_agent_on_failure {
+                ", stop_agent_on_failure=true"
+            } else {
+                ""
+            }
+        ));
+    }
+    if !dead.is_empty() {
+        text.empty();
+        text.line("Failed monitors:");
+        for monitor in dead {
+            text.line(format_args!(
+                "  {} {} lines emitted, {} errors",
+                monitor.monitor_name, monitor.reported_lines, monitor.errors
+            ));
+        }
+    }
+}

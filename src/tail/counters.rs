@@ -1,0 +1,84 @@
+//! What became of a log's bytes, by name.
+
+/// Why bytes were not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// Older than where the first start begins (no loss: it was never asked for).
+    BeforeStart,
+    /// `max_log_offset_size` or `max_existing_log_offset_size`.
+    TooFarBehind,
+    /// `copy_staleness_threshold`.
+    Stale,
+    /// `ignore_stale_files`.
+    OldFile,
+    /// The content vanished before it was read.
+    Vanished,
+    /// The file was truncated before it was read, and no copy was found.
+    Truncated,
+    /// One event that fits into no request.
+    TooLarge,
+}
+
+impl Skip {
+    /// All reasons, in the order of [`Counters::skipped`].
+    pub const ALL: [Skip; 7] = [
+        Skip::BeforeStart,
+        Skip::TooFarBehind,
+        Skip::Stale,
+        Skip::OldFile,
+        Skip::Vanished,
+        Skip::Truncated,
+        Skip::TooLarge,
+    ];
+
+    /// Its name in status reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Skip::BeforeStart => "before start",
+            Skip::TooFarBehind => "too far behind",
+            Skip::Stale => "no success for too long",
+            Skip::OldFile => "stale file",
+            Skip::Vanished => "vanished",
+            Skip::Truncated => "truncated",
+            Skip::TooLarge => "too large",
+        }
+    }
+}
+
+/// Totals of one log since the agent started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Lines (events) delivered.
+    pub lines: u64,
+    /// Bytes of log delivered.
+    pub copied: u64,
+    /// Bytes that the server said to discard.
+    pub failed: u64,
+    /// Events that the server said to discard.
+    pub failed_lines: u64,
+    /// Bytes not sent, by [`Skip::ALL`].
+    pub skipped: [u64; 7],
+}
+
+impl Counters {
+    /// Counts bytes that are not sent.
+    pub fn skip(&mut self, why: Skip, bytes: u64) {
+        self.skipped[why as usize] += bytes;
+    }
+
+    /// All bytes not sent that should have been (what [`Skip::BeforeStart`] names never should).
+    pub fn total_skipped(&self) -> u64 {
+        self.skipped[1..].iter().sum()
+    }
+
+    /// Adds another log's totals.
+    pub fn add(&mut self, other: &Counters) {
+        self.lines += other.lines;
+        self.copied += other.copied;
+        self.failed += other.failed;
+        self.failed_lines += other.failed_lines;
+        for (a, b) in self.skipped.iter_mut().zip(other.skipped) {
+            *a += b;
+        }
+    }
+}

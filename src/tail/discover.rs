@@ -1,0 +1,503 @@
+//! Finding files: what checkpoints remember, what patterns match, and where each file begins.
+
+use super::checkpoint::{Saved, SavedGeneration, SavedLog, Writer};
+use super::counters::Skip;
+use super::generation::{is_gone, Generation, Sequence, State};
+use super::glob;
+use super::identity::{self, FileId, Signature};
+use super::log::Log;
+use super::settings::Entry;
+use super::siblings::{self, Sibling};
+use super::tailer::Tailer;
+use crate::util::time::now_secs;
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How much earlier than our last look a file may have been created and still count as created
+/// since: file systems stamp with a coarse clock.
+const CLOCK_SLACK: f64 = 2.0;
+
+impl Tailer {
+    /// Takes up what checkpoints remember of the files that the configuration still names.
+    pub(super) fn restore(&mut self, saved: Option<&Saved>, now: Instant) {
+        let Some(saved) = saved else {
+            log::info!("No checkpoints were found. All logs will be copied starting at their current end");
+            return;
+        };
+        let age = now_secs() - saved.time;
+        if self.settings.max_checkpoint_age.is_some_and(|most| age > most) {
+            log::warn!(
+                "[error=\"staleCheckpointFile\"] The checkpoints are {age:.0} s old, which is more than \
+                 max_allowed_checkpoint_age allows; logs are copied from their current end"
+            );
+            return;
+        }
+        if saved.watched.is_none() {
+            self.restored_from_python = Some(saved.time);
+        }
+        self.watched_before = saved.watched.clone().unwrap_or_default();
+        for (path, log) in &saved.logs {
+            if !self.is_mine(path) {
+                continue;
+            }
+            use std::os::unix::ffi::OsStrExt;
+            let bytes = path.as_os_str().as_bytes();
+            if self.settings.ignore_checkpoints.iter().any(|p| glob::crosses(p, bytes)) {
+                self.watched_before.push(path.clone());
+                continue;
+            }
+            match self.entry_for(path) {
+                Some(entry) => self.restore_log(path.clone(), entry, log, now),
+                None if self.settings.keeps_orphans => self.orphans.push((path.clone(), log.clone())),
+                None => {}
+            }
+        }
+    }
+
+    fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
+        self.entries.iter().find(|e| e.covers(path)).cloned()
+    }
+
+    fn restore_log(&mut self, path: PathBuf, entry: Arc<Entry>, saved: &SavedLog, now: Instant) {
+        let mut log = Log::new(path.clone(), entry, now);
+        log.started = true;
+        let number = log.number;
+        self.logs.insert(number, log);
+        self.by_path.insert(path.clone(), number);
+        let shown = identity::open(&path).ok();
+        let mut last_sibling: Option<PathBuf> = None;
+        let mut current = false;
+        for old in &saved.generations {
+            let found = shown
+                .as_ref()
+                .filter(|(file, meta)| !current && is_same(old, &path, file, meta))
+                .map(|(_, meta)| (path.clone(), meta.clone(), State::Current, false))
+                .or_else(|| self.find_saved(&path, old, now));
+            match found {
+                Some((at, meta, state, gz)) => {
+                    current |= state == State::Current;
+                    if state != State::Current {
+                        last_sibling = Some(at.clone());
+                    }
+                    self.adopt(number, revive(old, at, &meta, state, gz), None);
+                }
+                None => self.count_lost(number, old),
+            }
+        }
+        if let Some((_, meta)) = &shown {
+            if !current {
+                if let Some(old) = saved.generations.last() {
+                    self.adopt_unseen(number, Some(old.signature), saved.time, last_sibling.as_deref(), now);
+                }
+                // Whatever the path shows now was not there before: all of it is new (C6)
+                let fresh = self.first_seen(&path, meta, 0, now);
+                self.adopt(number, fresh, None);
+            }
+        } else if !saved.generations.is_empty() {
+            let last = saved.generations.last().map(|g| g.signature);
+            self.adopt_unseen(number, last, saved.time, last_sibling.as_deref(), now);
+        }
+        self.make_ready(number);
+        self.plan(number, now, Some(now));
+    }
+
+    /// A remembered content that the log's path does not show: under the name that a rotation gave
+    /// it, or in a copy that was made before a truncation, or compressed.
+    fn find_saved(
+        &self,
+        log: &Path,
+        old: &SavedGeneration,
+        now: Instant,
+    ) -> Option<(PathBuf, Metadata, State, bool)> {
+        let rotated = State::Rotated(now);
+        if let Some(path) = siblings::find_id(log, old.id, true).filter(|p| p != log) {
+            if let Ok((file, meta)) = identity::open(&path) {
+                if is_same(old, &path, &file, &meta) {
+                    return Some((path, meta, rotated, false));
+                }
+            }
+        }
+        let copy = siblings::siblings(log)
+            .into_iter()
+            .find(|s| siblings::holds(s, old.signature, old.committed))?;
+        let meta = fs::metadata(&copy.path).ok()?;
+        Some((copy.path, meta, rotated, copy.gz))
+    }
+
+    fn count_lost(&mut self, number: u64, old: &SavedGeneration) {
+        let bytes = old.size.saturating_sub(old.committed);
+        let Some(log) = self.logs.get_mut(&number) else { return };
+        if bytes > 0 {
+            log.counters.skip(Skip::Vanished, bytes);
+            log::warn!(
+                "{} was rotated away or deleted while the agent was not running, and what it held (inode {}) is \
+                 nowhere in its directory: at least {bytes} bytes that were not sent yet are lost",
+                log.path.display(),
+                old.id.ino
+            );
+        }
+    }
+
+    /// Adds contents that came and went between two looks at a log: rotated files that were created
+    /// after the time `since` and that nobody has read. `old` is the signature of the content
+    /// before them, whose copies they must not be; `old_at` where that content is now.
+    pub(super) fn adopt_unseen(
+        &mut self,
+        number: u64,
+        old: Option<Signature>,
+        since: f64,
+        old_at: Option<&Path>,
+        now: Instant,
+    ) {
+        let Some(log) = self.logs.get(&number) else { return };
+        let path = log.path.clone();
+        let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
+        let all = siblings::siblings(&path);
+        let before: Option<Sibling> = old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
+        let since = since - CLOCK_SLACK;
+        let mut unseen: Vec<Sibling> = all
+            .into_iter()
+            .filter(|s| !self.owned.contains_key(&s.id) && Some(s.id) != shown && s.size > 0)
+            .filter(|s| old_at != Some(s.path.as_path()))
+            .filter(|s| {
+                let after = before.as_ref().and_then(|b| b.rotated_before(s));
+                match (s.gz, s.birth) {
+                    // A compressed file is always younger than what it holds: only its name tells
+                    (true, _) => after == Some(true),
+                    (false, Some(birth)) => birth >= since && after != Some(false),
+                    (false, None) => s.mtime >= since && after == Some(true),
+                }
+            })
+            .filter(|s| {
+                let known = |signature: Signature| siblings::holds(s, signature, 0);
+                !old.is_some_and(known)
+                    && !log.generations.iter().any(|g| known(g.signature))
+            })
+            .collect();
+        unseen.sort_by(|a, b| match a.rotated_before(b) {
+            Some(true) => std::cmp::Ordering::Less,
+            Some(false) => std::cmp::Ordering::Greater,
+            None => a.mtime.total_cmp(&b.mtime),
+        });
+        for sibling in unseen {
+            log::info!(
+                "{} was rotated more than once since the last look; {} is copied from its start",
+                path.display(),
+                sibling.path.display()
+            );
+            let state = State::Rotated(now);
+            let mut generation = Generation::new(sibling.path.clone(), sibling.id, 0, sibling.size, state);
+            generation.birth = sibling.birth;
+            if sibling.gz {
+                generation.take_copy(&sibling);
+                generation.signature = gz_signature(&sibling.path);
+            }
+            let at = self
+                .logs
+                .get(&number)
+                .map(|log| log.generations.iter().filter(|g| g.state != State::Current).count());
+            self.adopt(number, generation, at);
+        }
+    }
+
+    /// A generation for content that is seen for the first time, read from `start` on.
+    pub(super) fn first_seen(&mut self, path: &Path, meta: &Metadata, start: u64, _now: Instant) -> Generation {
+        let mut generation =
+            Generation::new(path.to_path_buf(), FileId::of(meta), start, meta.len(), State::Current);
+        generation.mtime = siblings::mtime(meta);
+        generation.birth = birth(path, meta);
+        if let Ok((file, opened)) = identity::open(path) {
+            if FileId::of(&opened) == generation.id {
+                if let Ok(head) = identity::head(&file) {
+                    generation.signature = Signature::of(&head);
+                }
+                if start > 0 {
+                    generation.mark = identity::mark_at(&file, start).ok().flatten();
+                    generation.committed_mark = generation.mark;
+                }
+            }
+        }
+        generation
+    }
+
+    /// Looks for files that match and are not followed yet.
+    pub(super) fn scan(&mut self, now: Instant) {
+        self.scans += 1;
+        let first = self.scans == 1;
+        for at in 0..self.entries.len() {
+            let entry = self.entries[at].clone();
+            if entry.is_glob {
+                for path in glob::expand(&entry.pattern) {
+                    self.matched(path, &entry, first, now);
+                }
+            } else {
+                self.matched(entry.pattern.clone(), &entry, first, now);
+            }
+        }
+        self.last_scan = Some(now_secs());
+        self.scanned_at = now;
+        self.next_scan = now + self.settings.new_log_detection.max(Duration::from_millis(100));
+        self.retire_logs(now);
+        if first {
+            let patterns: Vec<PathBuf> = self.entries.iter().map(|e| e.pattern.clone()).collect();
+            self.watched_before = patterns;
+        }
+    }
+
+    /// Whether the path falls to this session, of those that share its worker's files.
+    fn is_mine(&self, path: &Path) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let (index, count) = self.settings.share;
+        count <= 1 || identity::hash(path.as_os_str().as_bytes()) % count == index
+    }
+
+    fn matched(&mut self, path: PathBuf, entry: &Arc<Entry>, first: bool, now: Instant) {
+        if !self.is_mine(&path) || entry.excludes(&path) {
+            return;
+        }
+        let scan = self.scans;
+        if let Some(log) = self.by_path.get(&path).and_then(|n| self.logs.get_mut(n)) {
+            log.seen_in_scan = scan;
+            if !entry.is_glob && !Arc::ptr_eq(&log.entry, entry) {
+                add_attributes(log, entry);
+            }
+            return;
+        }
+        let meta = match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => return,
+            Ok(meta) if !meta.is_file() => {
+                return self.unreadable(&path, "it is a FIFO, socket or device; these are never opened".into());
+            }
+            Ok(meta) => meta,
+            Err(e) if is_gone(&e) => {
+                if !entry.is_glob {
+                    self.follow(path, entry, None, now);
+                }
+                return;
+            }
+            Err(e) => return self.unreadable(&path, e.to_string()),
+        };
+        let id = FileId::of(&meta);
+        if let Some(&owner) = self.owned.get(&id) {
+            // A file that a log had under another name: it moved here, its log finishes it. Only if
+            // the other name still shows it too is this a second name (a link).
+            let log = self.logs.get_mut(&owner);
+            let still_there = log
+                .as_ref()
+                .and_then(|log| fs::metadata(&log.path).ok())
+                .is_some_and(|m| FileId::of(&m) == id);
+            if !still_there {
+                if let Some(log) = log {
+                    if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
+                        g.seen_in_scan = scan;
+                        g.path = path;
+                    }
+                }
+                return;
+            }
+        }
+        if let Err(e) = identity::open(&path) {
+            return self.unreadable(&path, e.to_string());
+        }
+        if self.unreadable.remove(&path).is_some() {
+            log::info!("{} can be read now", path.display());
+        }
+        self.follow(path, entry, Some((meta, first)), now);
+    }
+
+    fn unreadable(&mut self, path: &Path, why: String) {
+        if self.unreadable.get(path) != Some(&why) {
+            log::warn!("{} matches the configuration but is not copied: {why}", path.display());
+            if self.unreadable.len() < 10_000 {
+                self.unreadable.insert(path.to_path_buf(), why);
+            }
+        }
+    }
+
+    /// Follows a path from now on. `shown`: what it shows, and whether this is the first scan.
+    fn follow(
+        &mut self,
+        path: PathBuf,
+        entry: &Arc<Entry>,
+        shown: Option<(Metadata, bool)>,
+        now: Instant,
+    ) {
+        let mut log = Log::new(path.clone(), entry.clone(), now);
+        log.seen_in_scan = self.scans;
+        let number = log.number;
+        self.logs.insert(number, log);
+        self.by_path.insert(path.clone(), number);
+        if let Some((meta, first)) = shown {
+            let (start, why) = self.start(&path, entry, &meta, first);
+            let generation = self.first_seen(&path, &meta, start, now);
+            self.adopt(number, generation, None);
+            if let Some(log) = self.logs.get_mut(&number) {
+                if let Some(why) = why.filter(|_| start > 0) {
+                    log.counters.skip(why, start);
+                }
+            }
+            if start < meta.len() {
+                self.make_ready(number);
+            }
+            self.hold(number);
+        }
+        self.plan(number, now, None);
+    }
+
+    /// Where a file begins that no checkpoint knows (copying.md §5, with C1 to C3 put right), and as
+    /// what the part before counts.
+    fn start(&self, path: &Path, entry: &Entry, meta: &Metadata, first: bool) -> (u64, Option<Skip>) {
+        let size = meta.len();
+        if let Some(after) = entry.stale_after {
+            if now_secs() - siblings::mtime(meta) > after {
+                return (size, Some(Skip::OldFile));
+            }
+        }
+        if entry.copy_from_start || !first {
+            return (0, None);
+        }
+        if let Some(offset) = entry.start_offset {
+            return (offset.min(size), Some(Skip::BeforeStart));
+        }
+        if self.watched_before.contains(&entry.pattern) || self.watched_before.iter().any(|p| p == path) {
+            // Was looked for all along, so it came while the agent was away
+            return (0, None);
+        }
+        if let Some(time) = self.restored_from_python {
+            // The Python agent does not write down what it looked for
+            if birth(path, meta).is_some_and(|b| b >= time - CLOCK_SLACK) {
+                return (0, None);
+            }
+        }
+        (size, Some(Skip::BeforeStart))
+    }
+
+    /// Writes everything that is followed.
+    pub fn checkpoint_full(&mut self) {
+        let text = self.full_text();
+        if self.store.write_full(text) {
+            let empty = Writer::new(self.store.buffer(), now_secs(), None);
+            self.store.write_active(empty.finish());
+            for log in self.logs.values_mut() {
+                log.dirty = false;
+            }
+            self.moved = false;
+            self.undurable = false;
+        }
+        // Also after a failure: the next try is one interval away, the active one is tried before
+        self.last_full = Instant::now();
+    }
+
+    fn full_text(&mut self) -> Vec<u8> {
+        let mut writer = Writer::new(self.store.buffer(), now_secs(), Some(&self.watched_before));
+        for log in self.logs.values() {
+            writer.log(log);
+        }
+        for (path, log) in &self.orphans {
+            writer.saved(path, log.time, &log.generations);
+        }
+        writer.finish()
+    }
+
+    /// Writes what moved since the last full checkpoint.
+    pub(super) fn checkpoint_active(&mut self) {
+        let mut writer = Writer::new(self.store.buffer(), now_secs(), None);
+        for log in self.logs.values().filter(|log| log.dirty) {
+            writer.log(log);
+        }
+        if self.store.write_active(writer.finish()) {
+            self.undurable = false;
+            self.moved = false;
+        }
+    }
+}
+
+/// Whether an open file is the content that a checkpoint remembers.
+fn is_same(old: &SavedGeneration, path: &Path, file: &File, meta: &Metadata) -> bool {
+    let id = FileId::of(meta);
+    if id.ino != old.id.ino || meta.len() < old.committed {
+        return false;
+    }
+    // Device numbers may change with a reboot; then the content must speak for itself.
+    if old.id.dev != 0 && old.id.dev != id.dev && old.signature.len == 0 {
+        return false;
+    }
+    if let (Some(then), Some(now)) = (old.birth, birth(path, meta)) {
+        if (then - now).abs() > 0.001 {
+            return false; // the inode was reused
+        }
+    }
+    identity::head(file).is_ok_and(|head| old.signature.agrees(&head))
+        && match old.mark {
+            None => true,
+            Some(mark) => identity::mark_at(file, old.committed).is_ok_and(|m| m == Some(mark)),
+        }
+}
+
+fn revive(old: &SavedGeneration, at: PathBuf, meta: &Metadata, state: State, gz: bool) -> Generation {
+    let mut g = Generation::new(at, FileId::of(meta), old.committed, meta.len(), state);
+    g.signature = old.signature;
+    g.birth = if gz { None } else { birth(&g.path, meta) };
+    g.mtime = siblings::mtime(meta);
+    g.gz = gz;
+    g.mark = old.mark;
+    g.committed_mark = old.mark;
+    if gz {
+        g.size = old.committed + 1; // shows when it is read
+    }
+    if let Some((id, number)) = &old.sequence {
+        g.sequence = Sequence::restored(id, number.wrapping_sub(old.committed));
+        g.committed_sequence = g.sequence.clone();
+    }
+    g
+}
+
+fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
+    match meta.created() {
+        Ok(time) => time
+            .duration_since(std::time::UNIX_EPOCH)
+            .ok()
+            .map(|d| d.as_secs_f64()),
+        // The standard library has no statx on every platform
+        Err(_) => {
+            let real = fs::canonicalize(path).ok()?;
+            crate::util::sys::birth_time(&real)
+        }
+    }
+}
+
+fn gz_signature(path: &Path) -> Signature {
+    let mut head = vec![0; Signature::MOST];
+    identity::open(path)
+        .and_then(|(file, _)| super::gz::GzFile::new(file))
+        .and_then(|mut gz| gz.read_at(&mut head, 0))
+        .map(|n| Signature::of(&head[..n]))
+        .unwrap_or_default()
+}
+
+/// A literal entry for a path that an earlier entry already follows adds what that one lacks
+/// (copying.md §2.2).
+fn add_attributes(log: &mut Log, entry: &Entry) {
+    let missing: Vec<_> = entry
+        .attributes
+        .iter()
+        .filter(|(key, _)| !log.entry.attributes.iter().any(|(have, _)| have == key))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let mut merged = Entry::new(log.entry.pattern.clone());
+    merged.exclude = log.entry.exclude.clone();
+    merged.rename = log.entry.rename.clone();
+    merged.copy_from_start = log.entry.copy_from_start;
+    merged.stale_after = log.entry.stale_after;
+    merged.minimum_scan_interval = log.entry.minimum_scan_interval;
+    merged.attributes = log.entry.attributes.clone();
+    merged.attributes.extend(missing);
+    log.entry = Arc::new(merged);
+    log.label = None;
+    log.max_line = None;
+}

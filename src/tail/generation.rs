@@ -1,0 +1,314 @@
+//! One content of a log: what a path showed from a creation, rotation or truncation to the next.
+
+use super::gz::GzFile;
+use super::identity::{self, FileId, Signature};
+use super::siblings;
+use crate::util::random;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// An open file, plain or compressed.
+#[derive(Debug)]
+pub enum Source {
+    /// A file as written.
+    Plain(File),
+    /// A rotated file that has been compressed.
+    Gz(Box<GzFile>),
+}
+
+impl Source {
+    /// Reads content at `offset`; short only at the end.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Source::Plain(file) => identity::read_full_at(file, buf, offset),
+            Source::Gz(gz) => gz.read_at(buf, offset),
+        }
+    }
+}
+
+/// A sequence of numbers for events: `number = base + offset`, wrapping.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    /// Tells sequences apart within this process.
+    pub serial: u64,
+    /// The UUID that the server sees.
+    pub id: Arc<str>,
+    /// What is added to a file offset.
+    pub base: u64,
+}
+
+impl Sequence {
+    /// A new one that counts file offsets.
+    pub fn new() -> Self {
+        Sequence::restored(&random::uuid4(), 0)
+    }
+
+    /// One that a checkpoint remembers.
+    pub fn restored(id: &str, base: u64) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        Sequence {
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            id: Arc::from(id),
+            base,
+        }
+    }
+
+    /// The number at a file offset.
+    pub fn number(&self, offset: u64) -> u64 {
+        self.base.wrapping_add(offset)
+    }
+
+    /// The sequence that follows when `most` is reached. Its id is computed from this one's, so
+    /// that bytes sent again after a crash get the id they had.
+    pub fn successor(&self, most: u64) -> Self {
+        let a = identity::hash(self.id.as_bytes());
+        let b = identity::hash(&a.to_be_bytes());
+        let hex = format!("{a:016x}{b:016x}");
+        let id = format!(
+            "{}-{}-4{}-8{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..]
+        );
+        Sequence::restored(&id, self.base.wrapping_sub(most))
+    }
+}
+
+/// Where a generation stands with regard to its log's path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The path shows it.
+    Current,
+    /// The path shows something else since then.
+    Rotated(Instant),
+    /// The path shows nothing since then.
+    Gone(Instant),
+}
+
+/// The state of one content.
+#[derive(Debug)]
+pub struct Generation {
+    /// Names it in the spans of batches; unique in this process.
+    pub key: u64,
+    /// Device and inode.
+    pub id: FileId,
+    /// Its first bytes.
+    pub signature: Signature,
+    /// When the file was created, where the file system knows.
+    pub birth: Option<f64>,
+    /// Where it was last seen.
+    pub path: PathBuf,
+    /// Open for reading.
+    pub source: Option<Source>,
+    /// Compressed by now.
+    pub gz: bool,
+    /// Everything before is in some batch (or skipped).
+    pub read: u64,
+    /// Hash of the bytes before `read`; `None` if unknown.
+    pub mark: Option<u64>,
+    /// Everything before is settled: acknowledged, discarded by the server, or skipped.
+    pub committed: u64,
+    /// Hash of the bytes before `committed`; `None` if unknown.
+    pub committed_mark: Option<u64>,
+    /// Last known length.
+    pub size: u64,
+    /// Last known change of content, seconds since the epoch.
+    pub mtime: f64,
+    /// Numbers of events from `read` on.
+    pub sequence: Sequence,
+    /// Numbers of events from `committed` on.
+    pub committed_sequence: Sequence,
+    /// Current, rotated or gone.
+    pub state: State,
+    /// When it last had something new.
+    pub growth: Instant,
+    /// An unterminated last line: its length, and since when it has that length.
+    pub partial: Option<(u64, Instant)>,
+    /// The scan that last saw it under some path that the configuration covers.
+    pub seen_in_scan: u64,
+}
+
+impl Generation {
+    /// A content that was seen for the first time at `path`, to be read from `start`.
+    pub fn new(path: PathBuf, id: FileId, start: u64, size: u64, state: State) -> Self {
+        static KEY: AtomicU64 = AtomicU64::new(1);
+        let sequence = Sequence::new();
+        Generation {
+            key: KEY.fetch_add(1, Ordering::Relaxed),
+            id,
+            signature: Signature::default(),
+            birth: None,
+            path,
+            source: None,
+            gz: false,
+            read: start,
+            mark: (start == 0).then(|| identity::mark(b"")),
+            committed: start,
+            committed_mark: (start == 0).then(|| identity::mark(b"")),
+            size,
+            mtime: 0.0,
+            committed_sequence: sequence.clone(),
+            sequence,
+            state,
+            growth: Instant::now(),
+            partial: None,
+            seen_in_scan: 0,
+        }
+    }
+
+    /// Bytes that are known to wait in the file.
+    pub fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.read)
+    }
+
+    /// Whether all that was read is settled.
+    pub fn settled(&self) -> bool {
+        self.read == self.committed
+    }
+
+    /// Goes back to the settled position, to read the rest again.
+    pub fn rewind(&mut self) {
+        if !self.settled() {
+            self.read = self.committed;
+            self.mark = self.committed_mark;
+            self.sequence = self.committed_sequence.clone();
+            self.partial = None;
+        }
+    }
+
+    /// Settles everything up to `to`.
+    pub fn commit(&mut self, to: u64, mark: u64, max_sequence_number: u64) {
+        self.committed = to;
+        self.committed_mark = Some(mark);
+        while self.committed_sequence.number(to) > max_sequence_number {
+            self.committed_sequence = self.committed_sequence.successor(max_sequence_number);
+        }
+        if self.settled() {
+            // the same value; sharing it keeps the sequence going without a switch
+            self.committed_sequence = self.sequence.clone();
+        }
+    }
+
+    /// Opens the file where it was last seen or where its inode is now, and makes sure that it is
+    /// this content. `log` is the log's path.
+    ///
+    /// # Errors
+    /// `NotFound` if the content is nowhere to be found; other errors (no descriptors left, no
+    /// permission) may pass.
+    pub fn open(&mut self, log: &Path) -> io::Result<&mut Source> {
+        if self.source.is_none() {
+            let opened = match self.open_at(&self.path.clone()) {
+                Err(e) if is_gone(&e) => match siblings::find_id(log, self.id, false) {
+                    Some(path) => self.open_at(&path),
+                    None => self.open_copy(log),
+                },
+                other => other,
+            }?;
+            self.source = Some(opened);
+        }
+        match &mut self.source {
+            Some(source) => Ok(source),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn open_at(&mut self, path: &Path) -> io::Result<Source> {
+        let (file, meta) = identity::open(path)?;
+        if self.gz {
+            let mut gz = GzFile::new(file)?;
+            let mut head = vec![0; Signature::MOST];
+            let n = gz.read_at(&mut head, 0)?;
+            if !self.signature.agrees(&head[..n]) {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            self.path = path.to_path_buf();
+            return Ok(Source::Gz(Box::new(gz)));
+        }
+        if FileId::of(&meta) != self.id
+            || meta.len() < self.read
+            || !self.signature.agrees(&identity::head(&file)?)
+        {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.size = self.size.max(meta.len());
+        self.path = path.to_path_buf();
+        Ok(Source::Plain(file))
+    }
+
+    /// The content under another inode: a copy made before a truncation, or compressed by now.
+    fn open_copy(&mut self, log: &Path) -> io::Result<Source> {
+        let copy = siblings::siblings(log)
+            .into_iter()
+            .filter(|s| s.id != self.id)
+            .find(|s| siblings::holds(s, self.signature, self.read))
+            .ok_or(io::ErrorKind::NotFound)?;
+        self.take_copy(&copy);
+        let (file, meta) = identity::open(&copy.path)?;
+        Ok(if copy.gz {
+            Source::Gz(Box::new(GzFile::new(file)?))
+        } else {
+            self.size = meta.len();
+            Source::Plain(file)
+        })
+    }
+
+    /// Continues in a copy of the content.
+    pub fn take_copy(&mut self, copy: &siblings::Sibling) {
+        self.id = copy.id;
+        self.path = copy.path.clone();
+        self.gz = copy.gz;
+        self.source = None;
+        if copy.gz {
+            // How long it is shows when it is read; until then there is something to read
+            self.size = self.size.max(self.read + 1);
+        } else {
+            self.size = copy.size;
+        }
+    }
+}
+
+/// Whether an error says that there is nothing (of ours) at that path.
+pub fn is_gone(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+    ) || matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP | libc::ESTALE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_sent_again_get_the_number_they_had() {
+        let most = 100;
+        let id = FileId { dev: 1, ino: 2 };
+        let run = |from: u64, sequence: Sequence| {
+            let mut sequence = sequence;
+            let mut seen = Vec::new();
+            for offset in (from + 7..=700).step_by(7) {
+                if sequence.number(offset) > most {
+                    sequence = sequence.successor(most);
+                }
+                seen.push((sequence.id.to_string(), sequence.number(offset)));
+            }
+            seen
+        };
+        let mut g = Generation::new(PathBuf::new(), id, 0, 0, State::Current);
+        let all = run(0, g.sequence.clone());
+        g.read = 700;
+        g.commit(350, 0, most);
+        let again = run(350, Sequence::restored(&g.committed_sequence.id, g.committed_sequence.base));
+        assert_eq!(again, all[50..]);
+        assert!(all.iter().all(|(_, n)| *n <= most));
+    }
+}

@@ -1,0 +1,161 @@
+//! What makes a file's content the same content: device, inode, and what it says.
+//!
+//! An inode is reused at once after a delete, and a copytruncate keeps it while the content goes.
+//! So besides (device, inode) a generation has a [`Signature`] of its first bytes, and a *mark*, a
+//! hash of the last bytes before a position, which every read checks at no extra cost because it
+//! starts that much earlier.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// `st_dev`
+    pub dev: u64,
+    /// `st_ino`
+    pub ino: u64,
+}
+
+impl FileId {
+    /// Of a stat result.
+    pub fn of(meta: &Metadata) -> Self {
+        FileId {
+            dev: meta.dev(),
+            ino: meta.ino(),
+        }
+    }
+}
+
+/// Length and hash of a file's first bytes; length 0 says nothing and agrees with any content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signature {
+    /// How many bytes were hashed, at most [`Signature::MOST`].
+    pub len: u32,
+    /// FNV-1a of them.
+    pub hash: u64,
+}
+
+impl Signature {
+    /// How many first bytes are looked at.
+    pub const MOST: usize = 1024;
+
+    /// The signature of content that begins with `head`.
+    pub fn of(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(Self::MOST)];
+        Signature {
+            len: head.len() as u32,
+            hash: hash(head),
+        }
+    }
+
+    /// Whether content that begins with `head` (at least the signature's length of it, if it has
+    /// that much) can be the content that this was taken of.
+    pub fn agrees(&self, head: &[u8]) -> bool {
+        self.len == 0
+            || head
+                .get(..self.len as usize)
+                .is_some_and(|h| hash(h) == self.hash)
+    }
+}
+
+/// How many bytes before a position its mark covers, at most.
+pub const MARK: usize = 32;
+
+/// The mark of a position: `before` are the up to [`MARK`] bytes that end there.
+pub fn mark(before: &[u8]) -> u64 {
+    hash(&before[before.len().saturating_sub(MARK)..])
+}
+
+/// FNV-1a, 64 bits.
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |h, &b| {
+        (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)
+    })
+}
+
+/// Opens a regular file for reading, and nothing else: a FIFO, a device or a socket that took the
+/// name a moment ago neither blocks nor is touched.
+///
+/// # Errors
+/// What `open` and `fstat` say; `InvalidInput` for anything but a regular file.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file",
+        ));
+    }
+    Ok((file, meta))
+}
+
+/// Reads at `offset` until `buf` is full or the file ends; how much.
+///
+/// # Errors
+/// What `pread` says, interruptions apart.
+pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// A file's first bytes, up to [`Signature::MOST`].
+///
+/// # Errors
+/// As [`read_full_at`].
+pub fn head(file: &File) -> io::Result<Vec<u8>> {
+    let mut buf = vec![0; Signature::MOST];
+    let n = read_full_at(file, &mut buf, 0)?;
+    buf.truncate(n);
+    Ok(buf)
+}
+
+/// The mark at `offset`, `None` if the file has fewer bytes.
+///
+/// # Errors
+/// As [`read_full_at`].
+pub fn mark_at(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    let len = offset.min(MARK as u64);
+    let mut buf = [0; MARK];
+    let buf = &mut buf[..len as usize];
+    let n = read_full_at(file, buf, offset - len)?;
+    Ok((n == buf.len()).then(|| mark(buf)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_grows_with_the_file_and_still_agrees() {
+        let early = Signature::of(b"first line\n");
+        assert!(early.agrees(b"first line\nsecond\n"));
+        assert!(!early.agrees(b"other line\nsecond\n"));
+        assert!(!early.agrees(b"first"));
+        assert!(Signature::default().agrees(b""));
+        let long = vec![b'x'; 5_000];
+        assert_eq!(Signature::of(&long).len as usize, Signature::MOST);
+    }
+
+    #[test]
+    fn a_fifo_is_refused_without_blocking() {
+        let path = std::env::temp_dir().join(format!("fifo-{}", crate::util::random::uuid4()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(open(&path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        std::fs::remove_file(&path).unwrap();
+    }
+}

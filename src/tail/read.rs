@@ -1,0 +1,361 @@
+//! Reading a generation's next lines into a batch. This is the hot path: per line one search for
+//! the line end, one copy, and no allocation, system call, lock or clock.
+
+use super::counters::{Counters, Skip};
+use super::generation::{is_gone, Generation, Source, State};
+use super::identity::{self, Signature, MARK};
+use crate::wire::{Batch, Envelope, Event, Label, Push, Span, Stamp};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What a turn of reading ended with.
+#[derive(Debug)]
+pub enum Turn {
+    /// Nothing more to read now; an unterminated rest may wait until the given moment.
+    Drained(Option<Instant>),
+    /// The turn's share is used up; there is more.
+    More,
+    /// The batch has no room for the next line.
+    BatchFull,
+    /// The content is not what was being read: truncated or overwritten.
+    Replaced,
+    /// The content is nowhere to be found any more.
+    Vanished,
+    /// It can't be read now.
+    Failed(io::Error),
+}
+
+/// What reading needs of its surroundings.
+pub struct Reader<'a> {
+    /// The session's envelope.
+    pub envelope: &'a Envelope,
+    /// Event times.
+    pub stamp: &'a mut Stamp,
+    /// Where lines go.
+    pub batch: &'a mut Batch,
+    /// Longest message of this log (0: drop every event).
+    pub max_line: usize,
+    /// `max_allowed_request_size`; the batch's own limit may be lower for the moment.
+    pub max_request: usize,
+    /// How long an unterminated line may wait for its end.
+    pub line_completion_wait: Duration,
+    /// Where sequences switch.
+    pub max_sequence_number: u64,
+    /// Now.
+    pub now: Instant,
+}
+
+/// The size of a read buffer that always holds a whole longest line.
+pub fn buffer_size(read_page_size: usize, max_line_size: usize) -> usize {
+    read_page_size.max(max_line_size + 1) + MARK
+}
+
+impl Reader<'_> {
+    /// Reads up to about `share` bytes of `generation`, whose log is at `log`. `buf` is reused
+    /// between files and has at least [`buffer_size`] bytes.
+    pub fn turn(
+        &mut self,
+        buf: &mut [u8],
+        generation: &mut Generation,
+        log: &Path,
+        label: &mut Label,
+        counters: &mut Counters,
+        share: u64,
+    ) -> Turn {
+        let until = generation.read.saturating_add(share);
+        loop {
+            let end = match self.page(buf, generation, log, label, counters) {
+                Ok(end) => end,
+                Err(Stop::Replaced) => return Turn::Replaced,
+                Err(Stop::Io(e)) if is_gone(&e) => return Turn::Vanished,
+                Err(Stop::Io(e)) => return Turn::Failed(e),
+            };
+            match end {
+                End::Full => return Turn::BatchFull,
+                End::OfContent { waits_until } => return Turn::Drained(waits_until),
+                End::OfPage if generation.read >= until => return Turn::More,
+                End::OfPage => {}
+            }
+        }
+    }
+
+    fn page(
+        &mut self,
+        buf: &mut [u8],
+        generation: &mut Generation,
+        log: &Path,
+        label: &mut Label,
+        counters: &mut Counters,
+    ) -> Result<End, Stop> {
+        let read = generation.read;
+        let mark = generation.mark;
+        let signature = generation.signature;
+        let gz = generation.gz;
+        let source = generation.open(log)?;
+        if mark.is_none() && !gz {
+            // After a restart or a step back: is it still the same content?
+            if let Source::Plain(file) = source {
+                if !signature.agrees(&identity::head(file)?) {
+                    return Err(Stop::Replaced);
+                }
+            }
+        }
+        let lead = read.min(MARK as u64) as usize;
+        let n = source.read_at(buf, read - lead as u64)?;
+        if n < lead {
+            return Err(Stop::Replaced);
+        }
+        if mark.is_some_and(|mark| mark != identity::mark(&buf[..lead])) {
+            return Err(Stop::Replaced);
+        }
+        let at_end = n < buf.len();
+        let data = &buf[lead..n];
+        if data.is_empty() {
+            generation.mark = Some(identity::mark(&buf[..lead]));
+            if at_end && generation.gz {
+                generation.size = read;
+            }
+            return Ok(End::OfContent { waits_until: None });
+        }
+        // Of a short file all is known; the signature grows along with it.
+        if (signature.len as usize) < Signature::MOST && read + data.len() as u64 > u64::from(signature.len) {
+            if read == 0 {
+                generation.signature = Signature::of(data);
+            } else if let Some(Source::Plain(file)) = &generation.source {
+                let head = identity::head(file)?;
+                if !signature.agrees(&head) {
+                    return Err(Stop::Replaced);
+                }
+                generation.signature = Signature::of(&head);
+            }
+        }
+        generation.size = generation.size.max(read + data.len() as u64);
+        self.stamp.advance_to(crate::util::time::now_nanos());
+
+        let mut span = Span {
+            source: generation.key,
+            from: read,
+            to: read,
+            lines: 0,
+            message_bytes: 0,
+            mark: 0,
+        };
+        let mut done = 0;
+        let mut full = false;
+        while done < data.len() {
+            let rest = &data[done..];
+            let line = match memchr::memchr(b'\n', rest) {
+                Some(end) => end + 1,
+                None if rest.len() > self.max_line && self.max_line > 0 => rest.len(),
+                None => break,
+            };
+            match self.line(generation, label, counters, &rest[..line], done, &mut span) {
+                Ok(()) => done += line,
+                Err(pieces) => {
+                    done += pieces;
+                    full = true;
+                    break;
+                }
+            }
+            if line == rest.len() && rest.last() != Some(&b'\n') {
+                // Only whole pieces were taken of a line that goes on
+                done = (span.to - read) as usize;
+                break;
+            }
+        }
+        let rest = data.len() - done;
+        let mut waits_until = None;
+        if full {
+            generation.partial = None;
+        } else if rest == 0 {
+            generation.partial = None;
+        } else if at_end {
+            let since = match generation.partial {
+                Some((len, since)) if len == rest as u64 => since,
+                _ => self.now,
+            };
+            generation.partial = Some((rest as u64, since));
+            let until = since + self.line_completion_wait;
+            if self.now >= until {
+                if self.push(generation, label, &data[done..], done + rest, &mut span, counters) {
+                    done += rest;
+                    generation.partial = None;
+                } else {
+                    full = true;
+                }
+            } else {
+                waits_until = Some(until);
+            }
+        }
+        if done > 0 {
+            let upto = lead + done;
+            let mark = identity::mark(&buf[..upto]);
+            generation.read = read + done as u64;
+            generation.mark = Some(mark);
+            span.to = generation.read;
+            span.mark = mark;
+            cover(self.batch, span);
+        }
+        if generation.gz && at_end {
+            generation.size = generation.read.max(read + (n - lead) as u64);
+        }
+        Ok(if full {
+            End::Full
+        } else if at_end {
+            End::OfContent { waits_until }
+        } else {
+            End::OfPage
+        })
+    }
+
+    /// Takes one line, in pieces if it is too long. `Err` says how many of its bytes went in before
+    /// the batch was full. Of a line without its end only whole pieces are taken.
+    #[inline]
+    fn line(
+        &mut self,
+        generation: &mut Generation,
+        label: &mut Label,
+        counters: &mut Counters,
+        line: &[u8],
+        at: usize,
+        span: &mut Span,
+    ) -> Result<(), usize> {
+        if line.len() <= self.max_line {
+            return if self.push(generation, label, line, at + line.len(), span, counters) {
+                Ok(())
+            } else {
+                Err(0)
+            };
+        }
+        if self.max_line == 0 {
+            counters.skip(Skip::TooLarge, line.len() as u64);
+            log::error!(
+                "the attributes of a log leave no room for any event in a request of \
+                 max_allowed_request_size bytes; a line of {} bytes was dropped. Shorten the attributes \
+                 or raise max_allowed_request_size",
+                line.len()
+            );
+            return Ok(());
+        }
+        let complete = line.last() == Some(&b'\n');
+        let mut taken = 0;
+        while taken < line.len() {
+            let piece = (line.len() - taken).min(self.max_line);
+            if piece < self.max_line && !complete {
+                break;
+            }
+            let end = at + taken + piece;
+            if !self.push(generation, label, &line[taken..taken + piece], end, span, counters) {
+                return Err(taken);
+            }
+            taken += piece;
+        }
+        Ok(())
+    }
+
+    /// Adds one event that ends `end` bytes after the page's start. False if the batch is full.
+    #[inline]
+    fn push(
+        &mut self,
+        generation: &mut Generation,
+        label: &mut Label,
+        message: &[u8],
+        end: usize,
+        span: &mut Span,
+        counters: &mut Counters,
+    ) -> bool {
+        let offset = span.from + end as u64;
+        let mut number = generation.sequence.number(offset);
+        if number > self.max_sequence_number {
+            generation.sequence = generation.sequence.successor(self.max_sequence_number);
+            number = generation.sequence.number(offset);
+        }
+        let event = Event {
+            message,
+            attrs: None,
+            sample_rate: None,
+            source: generation.sequence.serial,
+            sequence_id: &generation.sequence.id,
+            sequence_number: number,
+        };
+        let mut pushed = self.batch.push(self.envelope, label, self.stamp, event);
+        if pushed == Push::NeverFits {
+            // Alone, above the limit of the moment
+            self.batch.raise_limit(self.max_request);
+            pushed = self.batch.push(self.envelope, label, self.stamp, event);
+            self.batch.seal();
+        }
+        match pushed {
+            Push::Done => {
+                self.stamp.next();
+                span.to = offset;
+                span.lines += 1;
+                span.message_bytes += message.len() as u64;
+                true
+            }
+            Push::Full => false,
+            Push::NeverFits => {
+                // max_line rules this out; if it ever happens the line must not wedge its log
+                counters.skip(Skip::TooLarge, message.len() as u64);
+                log::error!("an event of {} bytes fits into no request and was dropped", message.len());
+                span.to = offset;
+                true
+            }
+        }
+    }
+}
+
+/// Notes in the batch that it covers these bytes.
+pub fn cover(batch: &mut Batch, span: Span) {
+    match batch.spans.last_mut() {
+        Some(last) if last.source == span.source && last.to == span.from => {
+            last.to = span.to;
+            last.mark = span.mark;
+            last.lines += span.lines;
+            last.message_bytes += span.message_bytes;
+        }
+        _ => batch.spans.push(span),
+    }
+}
+
+/// Notes bytes as settled without sending them; they settle in their turn.
+pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
+    let from = generation.read;
+    let mark = match &mut generation.source {
+        Some(Source::Plain(file)) => identity::mark_at(file, to).ok().flatten(),
+        _ => None,
+    };
+    generation.read = to;
+    generation.mark = mark;
+    generation.partial = None;
+    if generation.state != State::Current && mark.is_none() {
+        generation.size = to;
+    }
+    let span = Span {
+        source: generation.key,
+        from,
+        to,
+        lines: 0,
+        message_bytes: 0,
+        mark: mark.unwrap_or(0),
+    };
+    cover(batch, span);
+}
+
+enum End {
+    OfPage,
+    OfContent { waits_until: Option<Instant> },
+    Full,
+}
+
+enum Stop {
+    Replaced,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(e: io::Error) -> Self {
+        Stop::Io(e)
+    }
+}

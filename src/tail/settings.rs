@@ -1,0 +1,143 @@
+//! What tailing takes from the configuration.
+
+use super::glob;
+use crate::config::AttrValue;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Gives a path its reported name; `None` leaves it as it is.
+pub type Rename = std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// One element of `logs`, ready for use.
+pub struct Entry {
+    /// Absolute path or pattern.
+    pub pattern: PathBuf,
+    /// Whether it has wildcards.
+    pub is_glob: bool,
+    /// Whole-path patterns of files to leave out.
+    pub exclude: Vec<Vec<u8>>,
+    /// The entry's attributes, `parser` included.
+    pub attributes: Vec<(String, AttrValue)>,
+    /// `rename_logfile`.
+    pub rename: Option<Rename>,
+    /// Begin at byte 0 where there is no checkpoint.
+    pub copy_from_start: bool,
+    /// `staleness_threshold_secs`, if `ignore_stale_files`.
+    pub stale_after: Option<f64>,
+    /// Least time between looks.
+    pub minimum_scan_interval: Duration,
+    /// Where the first start begins for a file that the agent itself writes: the size that it had
+    /// before the agent's first line (copying.md §20).
+    pub start_offset: Option<u64>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Entry({})", self.pattern.display())
+    }
+}
+
+impl Entry {
+    /// An entry for one pattern with the defaults of everything else.
+    pub fn new(pattern: PathBuf) -> Self {
+        Entry {
+            is_glob: glob::is_pattern(pattern.as_os_str().as_bytes()),
+            pattern,
+            exclude: Vec::new(),
+            attributes: Vec::new(),
+            rename: None,
+            copy_from_start: false,
+            stale_after: None,
+            minimum_scan_interval: Duration::ZERO,
+            start_offset: None,
+        }
+    }
+
+    /// Whether the path is left out.
+    pub fn excludes(&self, path: &Path) -> bool {
+        let path = path.as_os_str().as_bytes();
+        self.exclude.iter().any(|p| glob::crosses(p, path))
+    }
+
+    /// Whether the entry is about this path, which need not exist.
+    pub fn covers(&self, path: &Path) -> bool {
+        let hit = if self.is_glob {
+            glob::matches(&self.pattern, path)
+        } else {
+            self.pattern == path
+        };
+        hit && !self.excludes(path)
+    }
+
+    /// The reported name, if it is not the path.
+    pub fn renamed(&self, path: &str) -> Option<String> {
+        self.rename.as_ref().and_then(|rename| rename(path))
+    }
+}
+
+/// Options of tailing. Sizes are bytes.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Settings {
+    /// `default-0`
+    pub session: String,
+    /// Which part of the worker's files: index and number of its sessions.
+    pub share: (u64, u64),
+    /// Whether this session's checkpoints carry what is remembered of files that no entry names.
+    pub keeps_orphans: bool,
+    /// `max_allowed_request_size`
+    pub max_request: usize,
+    pub data_dir: PathBuf,
+    pub max_line_size: usize,
+    pub read_page_size: usize,
+    pub line_completion_wait: Duration,
+    pub new_log_detection: Duration,
+    pub deletion_delay: Duration,
+    pub rotated_grace: Duration,
+    pub close_old_files: Option<Duration>,
+    pub copytruncate: bool,
+    pub max_new_offset: Option<u64>,
+    pub max_existing_offset: Option<u64>,
+    pub staleness: Option<Duration>,
+    pub max_checkpoint_age: Option<f64>,
+    pub ignore_checkpoints: Vec<Vec<u8>>,
+    pub full_checkpoint_interval: Duration,
+    pub max_sequence_number: u64,
+    pub max_open_files: usize,
+    pub min_poll: Duration,
+    pub max_poll: Duration,
+    pub keep_alive: Duration,
+}
+
+impl Settings {
+    /// The defaults of config.md §4.1, for a data directory.
+    pub fn new(data_dir: PathBuf) -> Self {
+        Settings {
+            session: "default-0".into(),
+            share: (0, 1),
+            keeps_orphans: true,
+            max_request: 5_900_000,
+            data_dir,
+            max_line_size: 49_900,
+            read_page_size: 65_536,
+            line_completion_wait: Duration::from_secs(5),
+            new_log_detection: Duration::from_secs(60),
+            deletion_delay: Duration::from_secs(600),
+            rotated_grace: Duration::from_secs(300),
+            close_old_files: Some(Duration::from_secs(3600)),
+            copytruncate: true,
+            max_new_offset: None,
+            max_existing_offset: None,
+            staleness: None,
+            max_checkpoint_age: None,
+            ignore_checkpoints: Vec::new(),
+            full_checkpoint_interval: Duration::from_secs(60),
+            max_sequence_number: 1024u64.pow(4),
+            max_open_files: 256,
+            min_poll: Duration::from_millis(250),
+            max_poll: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What tailing tells of itself.
+
+use super::counters::Counters;
+use super::generation::State;
+use super::tailer::Tailer;
+use std::path::PathBuf;
+
+/// One session's files at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct TailStatus {
+    /// Scans for new files.
+    pub scans: u64,
+    /// The last one, seconds since the epoch.
+    pub last_scan: Option<f64>,
+    /// The entries' patterns, and whether they have wildcards.
+    pub patterns: Vec<(PathBuf, bool)>,
+    /// The followed files, by path.
+    pub logs: Vec<LogStatus>,
+    /// Matched files that can't be read, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+    /// Totals of files that are not followed any more.
+    pub retired: Counters,
+    /// Open file descriptors of logs.
+    pub open_files: usize,
+    /// Why checkpoints can't be written, if so.
+    pub checkpoint_error: Option<String>,
+    /// Times that a batch was handed over.
+    pub batches: u64,
+}
+
+/// One followed file. Sizes are bytes.
+#[derive(Debug, Clone)]
+pub struct LogStatus {
+    /// Its path.
+    pub path: PathBuf,
+    /// The pattern that it belongs to.
+    pub pattern: PathBuf,
+    /// The name that the server sees, if it is another.
+    pub reported: Option<String>,
+    /// Length, read position and settled position of what the path shows (or last showed).
+    pub size: u64,
+    /// See `size`.
+    pub read: u64,
+    /// See `size`.
+    pub acknowledged: u64,
+    /// Not settled, rotated files included.
+    pub pending: u64,
+    /// Rotated files that are not finished.
+    pub unfinished: usize,
+    /// Totals.
+    pub counters: Counters,
+    /// Last look, seconds since the epoch.
+    pub last_check: Option<f64>,
+    /// Whether the path shows something.
+    pub present: bool,
+    /// Whether there is something to read.
+    pub reading: bool,
+    /// Why it can't be read, if so.
+    pub error: Option<String>,
+}
+
+impl Tailer {
+    /// The state of everything that is followed.
+    pub fn status(&self) -> TailStatus {
+        let mut logs: Vec<LogStatus> = self
+            .logs
+            .values()
+            .map(|log| {
+                let shown = log.generations.last();
+                let name = log.reported_name();
+                LogStatus {
+                    path: log.path.clone(),
+                    pattern: log.entry.pattern.clone(),
+                    reported: (name != log.path.to_string_lossy()).then_some(name),
+                    size: shown.map_or(0, |g| g.size.max(g.read)),
+                    read: shown.map_or(0, |g| g.read),
+                    acknowledged: shown.map_or(0, |g| g.committed),
+                    pending: log.pending(),
+                    unfinished: log
+                        .generations
+                        .iter()
+                        .filter(|g| g.state != State::Current && (g.unread() > 0 || !g.settled()))
+                        .count(),
+                    counters: log.counters,
+                    last_check: log.last_check,
+                    present: shown.is_some_and(|g| g.state == State::Current),
+                    reading: log.ready,
+                    error: log.error.clone(),
+                }
+            })
+            .collect();
+        logs.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut unreadable: Vec<(PathBuf, String)> = self
+            .unreadable
+            .iter()
+            .map(|(path, why)| (path.clone(), why.clone()))
+            .collect();
+        unreadable.sort();
+        TailStatus {
+            scans: self.scans,
+            last_scan: self.last_scan,
+            patterns: self
+                .entries
+                .iter()
+                .map(|e| (e.pattern.clone(), e.is_glob))
+                .collect(),
+            logs,
+            unreadable,
+            retired: self.retired,
+            open_files: self.open_files(),
+            checkpoint_error: self.store.error.clone(),
+            batches: 0,
+        }
+    }
+}

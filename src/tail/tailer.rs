@@ -1,0 +1,529 @@
+//! All files of one session: what is followed, what is due, what is in flight.
+//!
+//! One thread owns a [`Tailer`], so it has no locks. Looking at paths is in `poll.rs`, finding
+//! them in `discover.rs`, checkpoints in `checkpoint.rs` and `store.rs`.
+
+use super::checkpoint::Saved;
+use super::counters::{Counters, Skip};
+use super::generation::{Generation, State};
+use super::identity::FileId;
+use super::log::Log;
+use super::read::{self, Reader, Turn};
+use super::settings::{Entry, Settings};
+use super::store::Store;
+use crate::util::throttle::Throttle;
+use crate::wire::{Batch, Envelope, Stamp};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A log's share of a batch before the next log has its turn.
+const SHARE: u64 = 256 << 10;
+
+/// The state machine of tailing.
+pub struct Tailer {
+    pub(super) settings: Settings,
+    pub(super) entries: Vec<Arc<Entry>>,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) logs: HashMap<u64, Log>,
+    pub(super) by_path: HashMap<PathBuf, u64>,
+    /// Which log has the content with this identity.
+    pub(super) owned: HashMap<FileId, u64>,
+    /// Which log has the generation with this key.
+    pub(super) by_key: HashMap<u64, u64>,
+    pub(super) due: BinaryHeap<Reverse<(Instant, u64)>>,
+    pub(super) ready: VecDeque<u64>,
+    pub(super) store: Store,
+    /// Generations whose start is in no checkpoint yet.
+    pub(super) undurable: bool,
+    /// Something moved since the last full checkpoint.
+    pub(super) moved: bool,
+    pub(super) last_full: Instant,
+    pub(super) scans: u64,
+    pub(super) last_scan: Option<f64>,
+    pub(super) next_scan: Instant,
+    /// When the last scan was made.
+    pub(super) scanned_at: Instant,
+    /// Patterns of earlier runs: a file that they cover and that no checkpoint knows is new.
+    pub(super) watched_before: Vec<PathBuf>,
+    /// When the Python agent wrote the checkpoints that were taken over.
+    pub(super) restored_from_python: Option<f64>,
+    /// Totals of logs that are not followed any more.
+    pub(super) retired: Counters,
+    /// Remembered logs that the configuration does not name at the moment.
+    pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
+    pub(super) unreadable: HashMap<PathBuf, String>,
+    pub(super) throttle: Throttle,
+    open: usize,
+    /// Where the search for a file to close goes on.
+    hand: VecDeque<u64>,
+    buf: Vec<u8>,
+    stamp: Stamp,
+    started: Instant,
+}
+
+impl Tailer {
+    /// Takes up what is remembered, makes the first scan, and writes where everything starts: from here
+    /// on nothing that is written to a followed file can be missed.
+    pub fn new(settings: Settings, entries: Vec<Entry>, envelope: Arc<Envelope>, saved: Option<&Saved>) -> Self {
+        let now = Instant::now();
+        let store = Store::new(&settings.data_dir, &settings.session);
+        let buf = vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size)];
+        let mut tailer = Tailer {
+            entries: entries.into_iter().map(Arc::new).collect(),
+            envelope,
+            logs: HashMap::new(),
+            by_path: HashMap::new(),
+            owned: HashMap::new(),
+            by_key: HashMap::new(),
+            due: BinaryHeap::new(),
+            ready: VecDeque::new(),
+            store,
+            undurable: false,
+            moved: true,
+            last_full: now,
+            scans: 0,
+            last_scan: None,
+            next_scan: now,
+            watched_before: Vec::new(),
+            restored_from_python: None,
+            scanned_at: now,
+            retired: Counters::default(),
+            orphans: Vec::new(),
+            unreadable: HashMap::new(),
+            throttle: Throttle::default(),
+            open: 0,
+            hand: VecDeque::new(),
+            buf,
+            stamp: Stamp::new(crate::util::time::now_nanos()),
+            started: now,
+            settings,
+        };
+        tailer.restore(saved, now);
+        tailer.scan(now);
+        tailer.checkpoint_full();
+        tailer
+    }
+
+    /// Adds a generation to a log.
+    pub(super) fn adopt(&mut self, log: u64, generation: Generation, at: Option<usize>) {
+        self.owned.insert(generation.id, log);
+        self.by_key.insert(generation.key, log);
+        self.undurable = true;
+        self.moved = true;
+        if let Some(log) = self.logs.get_mut(&log) {
+            log.dirty = true;
+            let at = at.unwrap_or(log.generations.len());
+            log.generations.insert(at, generation);
+        }
+    }
+
+    /// Forgets a generation.
+    pub(super) fn drop_generation(&mut self, log: u64, key: u64) {
+        self.by_key.remove(&key);
+        if let Some(log) = self.logs.get_mut(&log) {
+            if let Some(at) = log.generations.iter().position(|g| g.key == key) {
+                let gone = log.generations.remove(at);
+                if gone.source.is_some() {
+                    self.open = self.open.saturating_sub(1);
+                }
+                log.dirty = true;
+                self.moved = true;
+                if self.owned.get(&gone.id) == Some(&log.number)
+                    && !log.generations.iter().any(|g| g.id == gone.id)
+                {
+                    self.owned.remove(&gone.id);
+                }
+            }
+        }
+    }
+
+    /// Puts a log into the queue of those that have something to read.
+    pub(super) fn make_ready(&mut self, number: u64) {
+        if let Some(log) = self.logs.get_mut(&number) {
+            if !log.ready {
+                log.ready = true;
+                self.ready.push_back(number);
+            }
+        }
+    }
+
+    /// Plans a log's next look. Long waits end at whole multiples of a second, so that many idle
+    /// files share a wake-up.
+    pub(super) fn plan(&mut self, number: u64, now: Instant, at_most: Option<Instant>) {
+        let grid = |interval: Duration| {
+            if interval >= Duration::from_secs(1) {
+                1_000
+            } else {
+                125
+            }
+        };
+        let started = self.started;
+        if let Some(log) = self.logs.get_mut(&number) {
+            let interval = log.interval.max(log.entry.minimum_scan_interval);
+            let mut due = now + interval;
+            if let Some(at_most) = at_most {
+                due = due.min(at_most.max(now + Duration::from_millis(1)));
+            }
+            let since = due.duration_since(started).as_millis() as u64;
+            let grid = grid(interval);
+            let due = started + Duration::from_millis(since.div_ceil(grid) * grid);
+            log.due = due;
+            self.due.push(Reverse((due, number)));
+        }
+    }
+
+    /// The longest pause between looks at an idle file: longer the more files there are.
+    pub(super) fn idle_interval(&self) -> Duration {
+        let by_number = Duration::from_millis(5 * self.logs.len() as u64);
+        by_number
+            .max(Duration::from_secs(1))
+            .min(self.settings.max_poll)
+            .max(self.settings.min_poll)
+    }
+
+    /// Looks at every log that is due; scans for new files when that is due.
+    pub fn poll(&mut self, now: Instant) {
+        if now >= self.next_scan {
+            self.scan(now);
+        }
+        while let Some(Reverse((due, number))) = self.due.peek().copied() {
+            if due > now {
+                break;
+            }
+            self.due.pop();
+            // A log may be in the heap more than once; only its latest plan counts.
+            if self.logs.get(&number).is_some_and(|log| log.due == due) {
+                self.look(number, now);
+            }
+        }
+    }
+
+    /// Scans for new files now, whenever the next scan would have been.
+    pub fn scan_now(&mut self, now: Instant) {
+        self.next_scan = now;
+        self.poll(now);
+    }
+
+    /// Looks at every log now (at stop).
+    pub fn poll_all(&mut self, now: Instant) {
+        let numbers: Vec<u64> = self.logs.keys().copied().collect();
+        for number in numbers {
+            self.look(number, now);
+        }
+    }
+
+    /// When [`Tailer::poll`] has something to do next.
+    pub fn next_poll(&self) -> Instant {
+        self.due
+            .peek()
+            .map_or(self.next_scan, |Reverse((due, _))| (*due).min(self.next_scan))
+    }
+
+    /// Whether some file has unread bytes.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Fills the batch from the files that have something, in turns. True if the batch is full.
+    pub fn fill(&mut self, batch: &mut Batch, now: Instant) -> bool {
+        while let Some(number) = self.ready.pop_front() {
+            let Some(mut log) = self.logs.remove(&number) else {
+                continue;
+            };
+            log.ready = false;
+            let outcome = self.read_log(&mut log, batch, now);
+            self.logs.insert(number, log);
+            match outcome {
+                Turn::More => self.make_ready(number),
+                Turn::BatchFull => {
+                    // First in the next batch if others had their turn before it
+                    if let Some(log) = self.logs.get_mut(&number) {
+                        log.ready = true;
+                    }
+                    if batch.spans.len() > 1 {
+                        self.ready.push_front(number);
+                    } else {
+                        self.ready.push_back(number);
+                    }
+                    return true;
+                }
+                Turn::Drained(waits_until) => self.plan_after_read(number, now, waits_until),
+                Turn::Replaced => self.replaced(number, now),
+                Turn::Vanished => self.vanished(number, now),
+                Turn::Failed(e) => self.failed(number, &e, now),
+            }
+        }
+        false
+    }
+
+    fn plan_after_read(&mut self, number: u64, now: Instant, waits_until: Option<Instant>) {
+        let min = self.settings.min_poll;
+        if let Some(log) = self.logs.get_mut(&number) {
+            log.interval = min;
+            if log.error.take().is_some() {
+                log::info!("reading {} again", log.path.display());
+            }
+        }
+        self.plan(number, now, waits_until);
+    }
+
+    /// Reads the log's generations in order: the current one only when the rotated ones are done.
+    fn read_log(&mut self, log: &mut Log, batch: &mut Batch, now: Instant) -> Turn {
+        let max_line = log.prepare(
+            &self.envelope,
+            self.settings.max_request,
+            self.settings.max_line_size,
+        );
+        let Some(mut label) = log.label.take() else {
+            return Turn::Drained(None);
+        };
+        let mut waits = None;
+        let mut outcome = Turn::Drained(None);
+        let mut share = SHARE;
+        for at in 0..log.generations.len() {
+            if log.generations[at].unread() == 0 {
+                continue;
+            }
+            let was_open = log.generations[at].source.is_some();
+            if !was_open {
+                self.make_room();
+            }
+            self.skip_ahead(log, at, batch, now);
+            let generation = &mut log.generations[at];
+            let before = generation.read;
+            let id = generation.id;
+            let mut reader = Reader {
+                envelope: &self.envelope,
+                stamp: &mut self.stamp,
+                batch,
+                max_line,
+                max_request: self.settings.max_request,
+                line_completion_wait: self.settings.line_completion_wait,
+                max_sequence_number: self.settings.max_sequence_number,
+                now,
+            };
+            outcome = reader.turn(
+                &mut self.buf,
+                generation,
+                &log.path,
+                &mut label,
+                &mut log.counters,
+                share,
+            );
+            if generation.source.is_some() && !was_open {
+                self.open += 1;
+                self.hand.push_back(log.number);
+            }
+            if generation.id != id {
+                self.owned.insert(generation.id, log.number);
+            }
+            if generation.read > before {
+                generation.growth = now;
+                share = share.saturating_sub(generation.read - before);
+            }
+            match outcome {
+                Turn::Drained(None) => {}
+                Turn::Drained(Some(until)) => {
+                    waits = Some(until);
+                    // Later content waits for the end of this line, or for its time to run out
+                    break;
+                }
+                _ => break,
+            }
+            if share == 0 {
+                outcome = Turn::More;
+                break;
+            }
+        }
+        log.label = Some(label);
+        match outcome {
+            Turn::Drained(_) => {
+                log.started = true;
+                Turn::Drained(waits)
+            }
+            other => other,
+        }
+    }
+
+    /// Applies the limits that the operator set on how far behind a file may be.
+    fn skip_ahead(&mut self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
+        let generation = &mut log.generations[at];
+        let waiting = generation.unread();
+        if waiting == 0 {
+            return;
+        }
+        let (to, why, limit) = match self.settings.staleness {
+            Some(limit) if now.duration_since(log.last_success) > limit => (
+                generation.size,
+                Skip::Stale,
+                format!("copy_staleness_threshold = {} s", limit.as_secs_f64()),
+            ),
+            _ => {
+                let (name, limit) = if log.started {
+                    ("max_existing_log_offset_size", self.settings.max_existing_offset)
+                } else {
+                    ("max_log_offset_size", self.settings.max_new_offset)
+                };
+                match limit {
+                    Some(limit) if waiting > limit => (
+                        next_line(generation, &log.path, generation.size - limit),
+                        Skip::TooFarBehind,
+                        format!("{name} = {limit}"),
+                    ),
+                    _ => return,
+                }
+            }
+        };
+        let bytes = to.saturating_sub(generation.read);
+        if bytes == 0 {
+            return;
+        }
+        read::skip(batch, generation, to);
+        log.counters.skip(why, bytes);
+        let kind = if log.started { "existing" } else { "new" };
+        log::warn!(
+            "Skipped copying {bytes} {kind} bytes in '{}' due to: {} ({limit} is set)",
+            log.path.display(),
+            why.name()
+        );
+        log.last_success = now;
+    }
+
+    /// Closes files until one more may be opened: the ones that had their turn longest ago.
+    fn make_room(&mut self) {
+        let mut looked = 0;
+        while self.open >= self.settings.max_open_files && looked <= self.hand.len() {
+            let Some(number) = self.hand.pop_front() else { break };
+            looked += 1;
+            let Some(log) = self.logs.get_mut(&number) else { continue };
+            for generation in &mut log.generations {
+                if generation.source.is_some() {
+                    generation.source = None;
+                    self.open = self.open.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// Opens a file that has nothing to read yet, if there is room, so that what is written before
+    /// it is renamed or deleted can still be read.
+    pub(super) fn hold(&mut self, number: u64) {
+        if self.open >= self.settings.max_open_files {
+            return;
+        }
+        if let Some(log) = self.logs.get_mut(&number) {
+            let path = log.path.clone();
+            if let Some(generation) = log.current() {
+                if generation.source.is_none() && generation.open(&path).is_ok() {
+                    self.open += 1;
+                    self.hand.push_back(number);
+                }
+            }
+        }
+    }
+
+    /// Closes a generation's file.
+    pub(super) fn close(&mut self, number: u64, key: u64) {
+        if let Some(generation) = self.logs.get_mut(&number).and_then(|l| l.generation(key)) {
+            if generation.source.take().is_some() {
+                self.open = self.open.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Settles what a delivered or discarded batch covers.
+    pub fn commit(&mut self, batch: &Batch, discarded: bool, now: Instant) {
+        for span in &batch.spans {
+            let Some(log) = self.by_key.get(&span.source).and_then(|n| self.logs.get_mut(n)) else {
+                continue;
+            };
+            if let Some(generation) = log.generations.iter_mut().find(|g| g.key == span.source) {
+                generation.commit(span.to, span.mark, self.settings.max_sequence_number);
+            }
+            log.dirty = true;
+            log.last_success = now;
+            self.moved = true;
+            if discarded {
+                log.counters.failed += span.message_bytes;
+                log.counters.failed_lines += span.lines;
+            } else {
+                log.counters.lines += span.lines;
+                log.counters.copied += span.message_bytes;
+            }
+        }
+    }
+
+    /// Goes back to what is settled; nothing may be in flight.
+    pub fn rewind(&mut self) {
+        let mut again = Vec::new();
+        for (number, log) in &mut self.logs {
+            for generation in &mut log.generations {
+                if !generation.settled() {
+                    generation.rewind();
+                    again.push(*number);
+                }
+            }
+        }
+        for number in again {
+            self.make_ready(number);
+        }
+    }
+
+    /// Writes what moved, if the last full checkpoint is old enough all of it.
+    pub fn checkpoint(&mut self, now: Instant) {
+        if !self.moved && !self.undurable {
+            return;
+        }
+        if now.duration_since(self.last_full) >= self.settings.full_checkpoint_interval {
+            self.checkpoint_full();
+        } else {
+            self.checkpoint_active();
+        }
+    }
+
+    /// Before a batch is sent: the start of each content in it must be on disk, so that what is
+    /// sent again after a crash has the same sequence id.
+    pub fn before_send(&mut self) {
+        if self.undurable {
+            self.checkpoint_active();
+        }
+    }
+
+    /// The options in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether the state of some log's content is current.
+    #[cfg(test)]
+    pub(super) fn log_at(&mut self, path: &std::path::Path) -> Option<&mut Log> {
+        let number = *self.by_path.get(path)?;
+        self.logs.get_mut(&number)
+    }
+
+    /// How many files are open.
+    pub fn open_files(&self) -> usize {
+        self.open
+    }
+}
+
+/// The start of the first line at or after `offset`, if one begins within the next 64 KiB.
+fn next_line(generation: &mut Generation, log: &std::path::Path, offset: u64) -> u64 {
+    let mut buf = vec![0; 64 << 10];
+    let Ok(source) = generation.open(log) else { return offset };
+    match source.read_at(&mut buf, offset.saturating_sub(1)) {
+        Ok(n) => match memchr::memchr(b'\n', &buf[..n]) {
+            Some(at) => offset.saturating_sub(1) + at as u64 + 1,
+            None => offset,
+        },
+        Err(_) => offset,
+    }
+}
+
+/// Whether a generation is done: nothing to read, nothing in flight.
+pub(super) fn is_done(generation: &Generation) -> bool {
+    generation.settled() && generation.unread() == 0 && generation.state != State::Current
+}

@@ -1,0 +1,94 @@
+//! What a session knows of itself: the counters of protocol.md §23 and copying.md §19.2.
+
+use std::sync::{Mutex, MutexGuard};
+
+/// A session's figures, written by its upload thread once per request.
+#[derive(Debug, Default)]
+pub struct UploadStats(Mutex<Snapshot>);
+
+/// The figures at one moment. Counts and sums only grow; sizes are bytes, times are seconds,
+/// moments are seconds since the epoch.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Requests begun, retries included.
+    pub requests_sent: u64,
+    /// Of those, the ones that did not end in success.
+    pub requests_failed: u64,
+    /// Uncompressed bodies and request paths.
+    pub request_bytes_sent: u64,
+    /// The same as sent, that is after compression.
+    pub compressed_request_bytes_sent: u64,
+    /// Response bodies.
+    pub response_bytes_received: u64,
+    /// From the start of a request, connecting included, until its response was read.
+    pub request_latency_secs: f64,
+    /// Connections opened.
+    pub connections_created: u64,
+    /// Spent compressing.
+    pub compression_secs: f64,
+    /// Bodies of successful requests as sent.
+    pub bytes_uploaded: u64,
+    /// Events in successful requests.
+    pub events_delivered: u64,
+    /// Bytes of log text in successful requests.
+    pub message_bytes_delivered: u64,
+    /// Events that the server said to discard, or that can never fit.
+    pub events_discarded: u64,
+    /// Bytes of log text of those.
+    pub message_bytes_discarded: u64,
+    /// Batches given back to be read again.
+    pub batches_rolled_back: u64,
+    /// Requests that failed, by whatever cause ("responses with errors").
+    pub total_errors: u64,
+    /// Failures since the last success.
+    pub consecutive_failures: u64,
+    /// When a request last succeeded.
+    pub last_success_time: Option<f64>,
+    /// When a request was last begun.
+    pub last_attempt_time: Option<f64>,
+    /// That request's body as sent.
+    pub last_attempt_size: Option<u64>,
+    /// The body of the last response on one line, cut to 1000 bytes.
+    pub last_response: Option<String>,
+    /// What it meant, `success` or an error code.
+    pub last_response_status: Option<String>,
+    /// The last failure in words, kept after a success.
+    pub last_error: Option<String>,
+    /// When that was.
+    pub last_error_time: Option<f64>,
+    /// When the failed request is sent again.
+    pub next_retry_time: Option<f64>,
+    /// Waited because of `max_send_rate_enforcement`.
+    pub rate_limited_secs: f64,
+    /// Waited for any reason.
+    pub waiting_secs: f64,
+    /// The present spacing of requests that are not full.
+    pub interval_secs: f64,
+    /// The present limit of a request's uncompressed size.
+    pub limit: u64,
+}
+
+impl UploadStats {
+    /// Zeroes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A copy of the present figures.
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().clone()
+    }
+
+    /// Changes figures under the lock; `change` must be short.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Snapshot> {
+        match self.0.lock() {
+            Ok(guard) => guard,
+            // Figures have no invariant that a panic elsewhere could have broken
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+}
