@@ -607,6 +607,45 @@ fn signals_that_are_no_order_to_end_do_not_end_it() {
 }
 
 #[test]
+fn no_status_request_ends_an_agent_whose_configuration_got_broken() {
+    let site = Site::new();
+    let pid = site.start();
+    site.write_configuration("{\n  \"api_key\": \"x\",\n  \"logs\": [ } ]\n}\n");
+    kill(pid, Signal::SIGHUP);
+    let ask = |format: &str| {
+        // The client can't read the configuration either; the environment tells it the places.
+        let mut command = site.command(&format!("status -v --no-change-user --format {format}"));
+        command.env("SCALYR_AGENT_LOG_PATH", site.path("log"));
+        command.env("SCALYR_AGENT_DATA_PATH", site.path("data"));
+        let told = said(command);
+        assert_eq!(told.code, 0, "{told:?}");
+        told.out
+    };
+    let error = || {
+        let report: serde_json::Value = serde_json::from_str(&ask("json")).unwrap();
+        let config = &report["config_status"];
+        config["last_error"].as_str().map(|error| {
+            assert_eq!(config["status"], "Error, using last good configuration");
+            error.to_owned()
+        })
+    };
+    until("told", || error().is_some());
+    assert!(error().unwrap().contains("line 3, column 13"));
+    for _ in 0..20 {
+        ask("json");
+        let text = ask("text");
+        assert!(text.contains("\nStatus:                Bad (could not parse"));
+        assert!(text.contains("\nParsing error:         "));
+    }
+    assert_eq!(site.pid(), Some(pid));
+
+    site.configure("");
+    kill(pid, Signal::SIGHUP);
+    until("good again", || error().is_none());
+    assert!(exists(pid));
+}
+
+#[test]
 fn in_the_foreground_it_ends_cleanly_by_term_and_by_ctrl_c() {
     let site = Site::new();
     for (signal, text) in [

@@ -216,7 +216,7 @@ impl<'a> Connection<'a> {
         let piece = [b'x'; 64 * 1024];
         let mut left = length;
         for part in std::iter::once(start).chain(std::iter::repeat(&piece[..])) {
-            let part = &part[..part.len().min(left as usize)];
+            let part = &part[..part.len().min(usize::try_from(left).unwrap_or(usize::MAX))];
             self.write(part)?;
             left -= part.len() as u64;
             if left == 0 {

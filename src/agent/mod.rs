@@ -68,7 +68,12 @@ pub fn run(start: Start) -> i32 {
             env!("CARGO_PKG_RUST_VERSION"),
         ),
     );
-    let mut agent = match Agent::new(start.config, start.source, start.foreground, agent_log_start) {
+    let mut agent = match Agent::new(
+        start.config,
+        start.source,
+        start.foreground,
+        agent_log_start,
+    ) {
         Ok(agent) => agent,
         Err(why) => {
             log::error!("[error=\"failedAgentMain\"] The agent could not start: {why}");
@@ -191,7 +196,8 @@ impl Agent {
         );
         for plan in plans {
             let id = plan.id.clone();
-            let session = Session::start(plan).map_err(|e| format!("can't start session {id}: {e}"))?;
+            let session =
+                Session::start(plan).map_err(|e| format!("can't start session {id}: {e}"))?;
             log::info!("Copying manager worker session #{id} started.");
             self.sessions.push(session);
         }
@@ -283,7 +289,10 @@ impl Agent {
         let config = match loaded {
             Ok(config) => config,
             Err(why) => {
-                let said = self.config_state.error_logged.is_some_and(|at| at.elapsed() < again);
+                let said = self
+                    .config_state
+                    .error_logged
+                    .is_some_and(|at| at.elapsed() < again);
                 if !said || self.config_state.error.as_ref() != Some(&why) {
                     log::error!(
                         "[error=\"badConfigFile\"] Bad configuration file seen.  Ignoring, using last known good \
@@ -321,7 +330,8 @@ impl Agent {
         self.runners.clear();
         // A request under way is awaited however long it takes: starting before its verdict would
         // send its lines twice (C20). The data waits on disk meanwhile.
-        let deadline = plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
+        let deadline =
+            plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
         self.end_sessions(deadline, false);
         for (name, value) in config.changed_settings(&self.config) {
             log::info!("\t{name}: {value}");
@@ -330,7 +340,10 @@ impl Agent {
             log::warn!("{}", warning.text);
         }
         if let Err(e) = logging::reconfigure(&log_settings(&config, self.foreground)) {
-            log::error!("agent.log can't be opened in {}: {e}", config.options.agent_log_path);
+            log::error!(
+                "agent.log can't be opened in {}: {e}",
+                config.options.agent_log_path
+            );
         }
         self.config = config;
         let data_dir = PathBuf::from(&self.config.options.agent_data_path);
@@ -410,7 +423,8 @@ fn log_settings(config: &Config, foreground: bool) -> LogSettings {
         dir: PathBuf::from(&config.options.agent_log_path),
         max_bytes: u64::try_from(config.options.log_rotation_max_bytes).unwrap_or(0),
         backups: u32::try_from(config.options.log_rotation_backup_count).unwrap_or(0),
-        stdout: foreground.then(|| Severity::parse(&config.options.stdout_severity).unwrap_or(Severity::NotSet)),
+        stdout: foreground
+            .then(|| Severity::parse(&config.options.stdout_severity).unwrap_or(Severity::NotSet)),
         debug_level: config.options.debug_level.clamp(0, 5) as u8,
     }
 }

@@ -50,7 +50,12 @@ fn envelope(config: &Config, worker: &Worker, upload: &UploadSettings) -> Envelo
     })
 }
 
-fn tail_settings(config: &Config, worker: &Worker, index: u32, max_request: usize) -> tail::Settings {
+fn tail_settings(
+    config: &Config,
+    worker: &Worker,
+    index: u32,
+    max_request: usize,
+) -> tail::Settings {
     let options = &config.options;
     let bytes = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     tail::Settings {
@@ -68,7 +73,9 @@ fn tail_settings(config: &Config, worker: &Worker, index: u32, max_request: usiz
         close_old_files: (options.close_old_files_duration_in_seconds > 0)
             .then(|| seconds(options.close_old_files_duration_in_seconds as f64)),
         copytruncate: options.enable_copy_truncate_log_rotation_support,
-        max_new_offset: options.max_log_offset_size.and_then(|n| u64::try_from(n).ok()),
+        max_new_offset: options
+            .max_log_offset_size
+            .and_then(|n| u64::try_from(n).ok()),
         max_existing_offset: options
             .max_existing_log_offset_size
             .and_then(|n| u64::try_from(n).ok()),
@@ -99,7 +106,11 @@ const LONGEST: f64 = 1e9;
 
 /// A configured time; negative and absurd values are cut to what can be waited for.
 pub fn seconds(value: f64) -> Duration {
-    Duration::from_secs_f64(if value.is_nan() { 0.0 } else { value.clamp(0.0, LONGEST) })
+    Duration::from_secs_f64(if value.is_nan() {
+        0.0
+    } else {
+        value.clamp(0.0, LONGEST)
+    })
 }
 
 fn entries(
@@ -147,13 +158,19 @@ fn tail_entry(
 ) -> tail::Entry {
     let mut entry = tail::Entry::new(from.path.clone());
     entry.is_glob = from.is_glob;
-    entry.exclude = from.exclude.iter().map(|p| p.clone().into_bytes()).collect();
+    entry.exclude = from
+        .exclude
+        .iter()
+        .map(|p| p.clone().into_bytes())
+        .collect();
     entry.attributes = from.attributes.clone();
     if let Some(rename) = from.rename_logfile.clone() {
         entry.rename = Some(Arc::new(move |path: &str| rename.apply(path)));
     }
     entry.copy_from_start = from.copy_from_start;
-    entry.stale_after = from.ignore_stale_files.then_some(from.staleness_threshold_secs);
+    entry.stale_after = from
+        .ignore_stale_files
+        .then_some(from.staleness_threshold_secs);
     let scan_interval = from
         .minimum_scan_interval
         .or(config.options.minimum_scan_interval);

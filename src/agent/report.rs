@@ -43,7 +43,9 @@ impl Agent {
             launch_time: self.launched,
             user: crate::process::user::Owner::current().name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: option_env!("SCALYR_REVISION").unwrap_or("unknown").to_owned(),
+            revision: option_env!("SCALYR_REVISION")
+                .unwrap_or("unknown")
+                .to_owned(),
             server_host: host.unwrap_or_default(),
             scalyr_server: self.config.server.to_string(),
             compression_type: options.compression_type.clone(),
@@ -98,7 +100,13 @@ impl Agent {
                 if session.worker != worker.id {
                     continue;
                 }
-                sessions.push(session_status(&session.id, figures, tail.as_ref(), now, limit));
+                sessions.push(session_status(
+                    &session.id,
+                    figures,
+                    tail.as_ref(),
+                    now,
+                    limit,
+                ));
             }
             status.workers.push(WorkerStatus {
                 worker_id: worker.id.clone(),
@@ -209,7 +217,11 @@ fn session_status(
 ) -> SessionStatus {
     // Waiting for a retry that is planned is not being stuck
     let waits = figures.next_retry_time.is_some_and(|at| at + 5.0 > now);
-    let attempt = if waits { Some(now) } else { figures.last_attempt_time };
+    let attempt = if waits {
+        Some(now)
+    } else {
+        figures.last_attempt_time
+    };
     SessionStatus {
         session_id: id.to_owned(),
         pid: std::process::id(),
@@ -217,7 +229,11 @@ fn session_status(
         last_success_time: figures.last_success_time,
         last_attempt_time: figures.last_attempt_time,
         last_attempt_size: figures.last_attempt_size,
-        last_response: figures.last_response.clone(),
+        // As the Python agent has it: nothing was answered
+        last_response: figures
+            .last_response
+            .clone()
+            .or_else(|| figures.last_attempt_time.map(|_| String::new())),
         last_response_status: figures.last_response_status.clone(),
         total_errors: figures.total_errors,
         total_copy_iterations: tail.map_or(0, |t| t.batches),

@@ -7,7 +7,7 @@ use crate::tail::{TailStatus, Tailer};
 use crate::upload::{self, Fate, UploadSettings, UploadStats, Verdict};
 use crate::util::stop::{self, Stopper};
 use crate::wire::{Batch, Envelope};
-use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
+use crossbeam_channel::{bounded, select, unbounded, Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -95,6 +95,7 @@ impl Session {
             last_full: Instant::now(),
             handed_over: 0,
             started: Instant::now(),
+            stats: stats.clone(),
         };
         let tail = std::thread::Builder::new()
             .name(format!("tail-{}", plan.id))
@@ -158,7 +159,10 @@ fn wait(thread: &mut Option<JoinHandle<()>>, until: Instant) -> bool {
             None => return true,
             Some(t) if t.is_finished() => {
                 if let Some(Err(panic)) = thread.take().map(JoinHandle::join) {
-                    log::error!("a session's thread had died: {}", super::panic_text(&*panic));
+                    log::error!(
+                        "a session's thread had died: {}",
+                        super::panic_text(&*panic)
+                    );
                 }
                 return true;
             }
@@ -188,6 +192,7 @@ struct Desk {
     last_full: Instant,
     handed_over: u64,
     started: Instant,
+    stats: Arc<UploadStats>,
 }
 
 impl Desk {
@@ -228,7 +233,9 @@ impl Desk {
             return;
         }
         if self.filling.is_none() {
-            let Some(mut batch) = self.spare.pop() else { return };
+            let Some(mut batch) = self.spare.pop() else {
+                return;
+            };
             batch.start(&self.envelope, self.limit);
             self.filling = Some(batch);
         }
@@ -257,7 +264,9 @@ impl Desk {
             return;
         }
         if self.filling.is_none() {
-            let Some(mut batch) = self.spare.pop() else { return };
+            let Some(mut batch) = self.spare.pop() else {
+                return;
+            };
             batch.start(&self.envelope, self.limit);
             self.filling = Some(batch);
         }
@@ -291,9 +300,17 @@ impl Desk {
         let mut at = self.tailer.next_poll();
         if self.away == 0 && !self.going_back {
             let waiting = self.filling.as_ref().is_some_and(|b| !b.is_empty());
-            at = at.min(if waiting { self.next_at } else { self.next_empty() });
+            at = at.min(if waiting {
+                self.next_at
+            } else {
+                self.next_empty()
+            });
         }
-        if self.tailer.has_ready() && !self.full && (self.filling.is_some() || !self.spare.is_empty()) && !self.going_back {
+        if self.tailer.has_ready()
+            && !self.full
+            && (self.filling.is_some() || !self.spare.is_empty())
+            && !self.going_back
+        {
             at = Instant::now();
         }
         at
@@ -301,7 +318,13 @@ impl Desk {
 
     fn settle(&mut self, verdict: Verdict) {
         let now = Instant::now();
-        let Verdict { mut batch, fate, limit, next_at, .. } = verdict;
+        let Verdict {
+            mut batch,
+            fate,
+            limit,
+            next_at,
+            ..
+        } = verdict;
         self.away = self.away.saturating_sub(1);
         self.limit = limit;
         self.next_at = next_at;
@@ -341,8 +364,16 @@ impl Desk {
                     break;
                 }
             }
-            match self.verdicts.recv_deadline(until) {
+            let step = (Instant::now() + Duration::from_millis(50)).min(until);
+            match self.verdicts.recv_deadline(step) {
                 Ok(verdict) => self.settle(verdict),
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {
+                    // A server that can't be reached now will not be in a moment either: what is
+                    // left waits on disk for the next start
+                    if flush && self.stats.snapshot().consecutive_failures > 0 {
+                        break;
+                    }
+                }
                 Err(_) => break,
             }
         }

@@ -57,7 +57,11 @@ impl Statistics {
     }
 
     /// All figures together.
-    pub fn overall(&self, agent: &Agent, states: &[(Snapshot, Option<TailStatus>)]) -> OverallStats {
+    pub fn overall(
+        &self,
+        agent: &Agent,
+        states: &[(Snapshot, Option<TailStatus>)],
+    ) -> OverallStats {
         let mut figures = self.ended.clone();
         let mut files = self.ended_files;
         let (mut watched, mut copying, mut pending, mut scans) = (0, 0, 0, 0);
@@ -71,7 +75,11 @@ impl Statistics {
                 scans += tail.scans;
             }
         }
-        let monitors: Vec<_> = agent.runners.iter().map(|r| r.status().snapshot()).collect();
+        let monitors: Vec<_> = agent
+            .runners
+            .iter()
+            .map(|r| r.status().snapshot())
+            .collect();
         let alive = monitors.iter().filter(|m| m.alive).count() as u64;
         let (user_cpu, system_cpu, rss) = usage();
         let skipped_new = files.skipped[crate::tail::Skip::OldFile as usize];
@@ -126,9 +134,19 @@ impl Agent {
     pub(super) fn periodic_lines(&mut self, now: Instant, stopping: bool) {
         let options = &self.config.options;
         let due = |last: Instant, period: f64| now.duration_since(last).as_secs_f64() >= period;
-        let overall = stopping || due(self.statistics.last_overall, options.overall_stats_log_interval);
-        let requests = due(self.statistics.last_requests, options.bandwidth_stats_log_interval);
-        let copying = due(self.statistics.last_copying, options.copying_manager_stats_log_interval);
+        let overall = stopping
+            || due(
+                self.statistics.last_overall,
+                options.overall_stats_log_interval,
+            );
+        let requests = due(
+            self.statistics.last_requests,
+            options.bandwidth_stats_log_interval,
+        );
+        let copying = due(
+            self.statistics.last_copying,
+            options.copying_manager_stats_log_interval,
+        );
         if !overall && !requests && !copying {
             return;
         }

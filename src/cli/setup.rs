@@ -92,8 +92,11 @@ impl Setup {
     pub(super) fn load(&self) -> Result<Config, i32> {
         match Config::load(&self.source) {
             Ok(config) => {
-                for warning in &config.warnings {
-                    err(format_args!("WARNING: {}", warning.text));
+                // In the foreground the agent itself shows them, with the rest of its log.
+                if !self.options.no_fork {
+                    for warning in &config.warnings {
+                        err(format_args!("WARNING: {}", warning.text));
+                    }
                 }
                 Ok(config)
             }

@@ -139,6 +139,10 @@ pub struct Warning {
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(pub(crate) Vec<Warning>);
 
+/// Warnings past this number say nothing new, and a file of a million slips must not cost a million
+/// of them.
+const MOST_WARNINGS: usize = 200;
+
 /// A day: for what only an edit of the configuration changes.
 const DAY: u64 = 86_400;
 
@@ -153,8 +157,13 @@ impl Warnings {
         self.push(key.into(), 300, text.as_ref());
     }
 
+    /// True if no more are taken.
+    pub(crate) fn full(&self) -> bool {
+        self.0.len() >= MOST_WARNINGS
+    }
+
     fn push(&mut self, key: String, period_secs: u64, text: &str) {
-        if self.0.iter().all(|w| w.key != key || w.text != text) {
+        if !self.full() && self.0.iter().all(|w| w.key != key || w.text != text) {
             self.0.push(Warning {
                 key,
                 period_secs,

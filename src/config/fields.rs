@@ -155,7 +155,7 @@ impl<'a> Fields<'a> {
     /// Warns about members that nobody knows.
     pub(crate) fn warn_unknown(&self, known: &[&str], warnings: &mut Warnings) {
         for member in self.members {
-            if known.contains(&member.key.as_str()) {
+            if known.contains(&member.key.as_str()) || warnings.full() {
                 continue;
             }
             let place = Place::At(Arc::clone(self.file), member.key_at);

@@ -6,90 +6,13 @@
 use std::collections::HashMap;
 use std::fmt;
 
+pub use super::value::{Json, Member, Node, Pos};
+
 /// How deep objects and arrays may nest.
 pub const MAX_DEPTH: usize = 128;
 
 /// The longest number in characters, one leading minus not counted.
 const MAX_NUMBER: usize = 100;
-
-/// A place in a text, both counted from 1; columns count characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Pos {
-    /// Line. LF, CR and CR LF each end one.
-    pub line: u32,
-    /// Character in the line.
-    pub column: u32,
-}
-
-/// A value of the dialect.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Json {
-    /// `null`; only elements of arrays and whole documents, since null members are dropped.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// An integer that fits 64 bits.
-    Int(i64),
-    /// The digits (and minus) of an integer that does not.
-    BigInt(String),
-    /// Anything with a point or an exponent; may be infinite.
-    Float(f64),
-    /// A string.
-    Text(String),
-    /// An array.
-    Array(Vec<Node>),
-    /// An object: no duplicate keys, in order of first appearance.
-    Object(Vec<Member>),
-}
-
-/// A value and where it starts.
-#[derive(Debug, Clone)]
-pub struct Node {
-    /// The first character of the value.
-    pub at: Pos,
-    /// The value.
-    pub value: Json,
-}
-
-/// A member of an object.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// The key, unescaped.
-    pub key: String,
-    /// The first character of the key.
-    pub key_at: Pos,
-    /// What it is set to; never null.
-    pub value: Node,
-}
-
-/// Equal values; the places don't count.
-impl PartialEq for Node {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-/// Equal keys and values; the places don't count.
-impl PartialEq for Member {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key && self.value == other.value
-    }
-}
-
-impl Json {
-    /// What kind of value this is, for messages.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Json::Null => "null",
-            Json::Bool(_) => "true or false",
-            Json::Int(_) | Json::BigInt(_) => "a whole number",
-            Json::Float(_) => "a number",
-            Json::Text(_) => "a string",
-            Json::Array(_) => "an array",
-            Json::Object(_) => "an object",
-        }
-    }
-}
 
 /// What is wrong with a text (config.md §1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -590,7 +513,7 @@ struct Members {
 
 impl Members {
     fn put(&mut self, key: String, key_at: Pos, value: Node) {
-        if value.value == Json::Null {
+        if matches!(value.value, Json::Null) {
             if let Some(slot) = self.index.remove(&key) {
                 self.slots[slot] = None;
             }

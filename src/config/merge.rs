@@ -101,7 +101,7 @@ fn one<'a>(
                 }
             }
             _ => {
-                if !known.contains_key(name) {
+                if !known.contains_key(name) && !warnings.full() {
                     let place = Place::At(Arc::clone(file), member.key_at);
                     let near = nearest(key, known_names());
                     warnings.daily(format!("unknown {key}"), unknown(&place, key, near));

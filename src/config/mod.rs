@@ -31,14 +31,17 @@ mod resolve;
 mod rules;
 pub mod secret;
 mod server;
+mod value;
 mod workers;
 
 #[cfg(test)]
-#[path = "entry_tests.rs"]
 mod entry_tests;
 #[cfg(test)]
-#[path = "load_tests.rs"]
+mod fixture;
+#[cfg(test)]
 mod load_tests;
+#[cfg(test)]
+mod reload_tests;
 
 pub use attr::{json_members, AttrValue};
 pub use error::{ConfigError, Place, Warning};

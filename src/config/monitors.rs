@@ -27,9 +27,14 @@ pub struct MonitorEntry {
 /// The same monitor with the same options, wherever it stands.
 impl PartialEq for MonitorEntry {
     fn eq(&self, other: &Self) -> bool {
+        let sorted = |entry: &Self| {
+            let mut options = entry.options.clone();
+            options.sort_by(|a, b| a.0.cmp(&b.0));
+            options
+        };
         self.module == other.module
             && self.id == other.id
-            && self.options == other.options
+            && sorted(self) == sorted(other)
             && self.implicit == other.implicit
             && self.stop_agent_on_failure == other.stop_agent_on_failure
     }

@@ -71,13 +71,17 @@ impl Owner {
 /// One line for the operator: not root, or the kernel refuses.
 pub fn switch_to(owner: &Owner, task: &str) -> Result<(), String> {
     if !Uid::effective().is_root() {
+        let root = if owner.uid.is_root() {
+            ""
+        } else {
+            ", or as root"
+        };
         return Err(format!(
             "Failing, cannot {task} as the correct user. The configuration file is owned by \
-             \"{}\", but the current user is \"{}\", and: Must be root to change users. \
-             Run this command again as \"{}\" or as root.",
+             \"{0}\", but the current user is \"{1}\" (Must be root to change users). Run this \
+             command again as \"{0}\"{root}.",
             owner.name,
             Owner::current().name,
-            owner.name
         ));
     }
     become_user(owner).map_err(|errno| {

@@ -223,7 +223,7 @@ fn a_server_that_is_down_and_a_broken_configuration_are_told() {
         session_id: "default-0".to_owned(),
         last_attempt_time: Some(T),
         last_attempt_size: Some(0),
-        last_response: Some(String::new()),
+        last_response: None,
         last_response_status: Some("client/connectionFailed".to_owned()),
         last_error: Some("connection\nrefused".to_owned()),
         next_retry_time: Some(T + 9.0),

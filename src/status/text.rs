@@ -228,13 +228,12 @@ fn session_lines(
     if let Some(size) = session.last_attempt_size {
         pair("Last copy request size:", &size);
     }
-    if let Some(response) = &session.last_response {
-        pair("Last copy response size:", &response.chars().count());
-    }
     if let Some(status) = &session.last_response_status {
+        // Where no response came, the reference has an empty one.
+        let response = session.last_response.as_deref().unwrap_or_default();
+        pair("Last copy response size:", &response.chars().count());
         pair("Last copy response status:", status);
         if status != "success" {
-            let response = session.last_response.as_deref().unwrap_or_default();
             pair("Last copy response:", &one_line(response));
         }
     }

@@ -209,7 +209,9 @@ impl RawGeneration {
             birth: self.birth,
             committed,
             mark: self.mark.and_then(|m| u64::from_str_radix(&m, 16).ok()),
-            size: u64::try_from(self.last_known_size).unwrap_or(0).max(committed),
+            size: u64::try_from(self.last_known_size)
+                .unwrap_or(0)
+                .max(committed),
             is_log: self.is_log_file,
             sequence: self.sequence_id.zip(self.sequence_number).or(shared),
         })
@@ -287,7 +289,10 @@ impl Writer {
             out.push(b']');
         }
         if let Some((id, number)) = pending.first().and_then(|g| g.sequence.as_ref()) {
-            let _ = write!(out, ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}");
+            let _ = write!(
+                out,
+                ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}"
+            );
         }
         let _ = write!(out, ",\"time\":{time:.6}}}");
     }
@@ -335,7 +340,10 @@ fn put_generation(out: &mut Vec<u8>, g: &SavedGeneration, start: i64, end: i64) 
         let _ = write!(out, ",\"birth\":{birth:.6}");
     }
     if let Some((id, number)) = &g.sequence {
-        let _ = write!(out, ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}");
+        let _ = write!(
+            out,
+            ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}"
+        );
     }
     out.push(b'}');
 }
@@ -354,7 +362,10 @@ mod tests {
         let log = &saved.logs[Path::new("/srv/app/access.log")];
         assert_eq!(log.time, 1_795_386_404.766_475_2);
         let g = &log.generations[0];
-        assert_eq!((g.id.ino, g.committed, g.size, g.is_log), (10_331_409, 6464, 6464, true));
+        assert_eq!(
+            (g.id.ino, g.committed, g.size, g.is_log),
+            (10_331_409, 6464, 6464, true)
+        );
         let id = "b00d64aa-464c-4c37-81b8-36ce979a9e33".to_owned();
         assert_eq!(g.sequence, Some((id, 6464)));
     }
@@ -368,9 +379,17 @@ mod tests {
             "sequence_id":"x","sequence_number":1000}}}"#;
         let log = &parse(text.as_bytes()).unwrap().logs[Path::new("/a")];
         assert_eq!(log.time, 1.5, "an entry without time has its file's (C16)");
-        let [a, b] = &log.generations[..] else { panic!() };
-        assert_eq!((a.committed, a.size, a.sequence.as_ref().unwrap().1), (100, 150, 1000));
-        assert_eq!((b.committed, b.size, b.sequence.as_ref().unwrap().1), (0, 30, 1050));
+        let [a, b] = &log.generations[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (a.committed, a.size, a.sequence.as_ref().unwrap().1),
+            (100, 150, 1000)
+        );
+        assert_eq!(
+            (b.committed, b.size, b.sequence.as_ref().unwrap().1),
+            (0, 30, 1050)
+        );
     }
 
     #[test]
@@ -404,7 +423,8 @@ mod tests {
 
         // As the Python agent computes: file offset = position - position_start, in reading order
         let json: serde_json::Value =
-            serde_json::from_str(&String::from_utf8(text).unwrap().replace("\\udcff", "?")).unwrap();
+            serde_json::from_str(&String::from_utf8(text).unwrap().replace("\\udcff", "?"))
+                .unwrap();
         let entry = &json["checkpoints"]["/srv/?\"x\".log"];
         let files = entry["pending_files"].as_array().unwrap();
         assert_eq!(files.len(), 2);

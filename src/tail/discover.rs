@@ -23,11 +23,17 @@ impl Tailer {
     /// Takes up what checkpoints remember of the files that the configuration still names.
     pub(super) fn restore(&mut self, saved: Option<&Saved>, now: Instant) {
         let Some(saved) = saved else {
-            log::info!("No checkpoints were found. All logs will be copied starting at their current end");
+            log::info!(
+                "No checkpoints were found. All logs will be copied starting at their current end"
+            );
             return;
         };
         let age = now_secs() - saved.time;
-        if self.settings.max_checkpoint_age.is_some_and(|most| age > most) {
+        if self
+            .settings
+            .max_checkpoint_age
+            .is_some_and(|most| age > most)
+        {
             log::warn!(
                 "[error=\"staleCheckpointFile\"] The checkpoints are {age:.0} s old, which is more than \
                  max_allowed_checkpoint_age allows; logs are copied from their current end"
@@ -44,13 +50,20 @@ impl Tailer {
             }
             use std::os::unix::ffi::OsStrExt;
             let bytes = path.as_os_str().as_bytes();
-            if self.settings.ignore_checkpoints.iter().any(|p| glob::crosses(p, bytes)) {
+            if self
+                .settings
+                .ignore_checkpoints
+                .iter()
+                .any(|p| glob::crosses(p, bytes))
+            {
                 self.watched_before.push(path.clone());
                 continue;
             }
             match self.entry_for(path) {
                 Some(entry) => self.restore_log(path.clone(), entry, log, now),
-                None if self.settings.keeps_orphans => self.orphans.push((path.clone(), log.clone())),
+                None if self.settings.keeps_orphans => {
+                    self.orphans.push((path.clone(), log.clone()))
+                }
                 None => {}
             }
         }
@@ -89,7 +102,13 @@ impl Tailer {
         if let Some((_, meta)) = &shown {
             if !current {
                 if let Some(old) = saved.generations.last() {
-                    self.adopt_unseen(number, Some(old.signature), saved.time, last_sibling.as_deref(), now);
+                    self.adopt_unseen(
+                        number,
+                        Some(old.signature),
+                        saved.time,
+                        last_sibling.as_deref(),
+                        now,
+                    );
                 }
                 // Whatever the path shows now was not there before: all of it is new (C6)
                 let fresh = self.first_seen(&path, meta, 0, now);
@@ -128,7 +147,9 @@ impl Tailer {
 
     fn count_lost(&mut self, number: u64, old: &SavedGeneration) {
         let bytes = old.size.saturating_sub(old.committed);
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         if bytes > 0 {
             log.counters.skip(Skip::Vanished, bytes);
             log::warn!(
@@ -151,11 +172,14 @@ impl Tailer {
         old_at: Option<&Path>,
         now: Instant,
     ) {
-        let Some(log) = self.logs.get(&number) else { return };
+        let Some(log) = self.logs.get(&number) else {
+            return;
+        };
         let path = log.path.clone();
         let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
         let all = siblings::siblings(&path);
-        let before: Option<Sibling> = old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
+        let before: Option<Sibling> =
+            old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
         let since = since - CLOCK_SLACK;
         let mut unseen: Vec<Sibling> = all
             .into_iter()
@@ -172,8 +196,7 @@ impl Tailer {
             })
             .filter(|s| {
                 let known = |signature: Signature| siblings::holds(s, signature, 0);
-                !old.is_some_and(known)
-                    && !log.generations.iter().any(|g| known(g.signature))
+                !old.is_some_and(known) && !log.generations.iter().any(|g| known(g.signature))
             })
             .collect();
         unseen.sort_by(|a, b| match a.rotated_before(b) {
@@ -188,24 +211,38 @@ impl Tailer {
                 sibling.path.display()
             );
             let state = State::Rotated(now);
-            let mut generation = Generation::new(sibling.path.clone(), sibling.id, 0, sibling.size, state);
+            let mut generation =
+                Generation::new(sibling.path.clone(), sibling.id, 0, sibling.size, state);
             generation.birth = sibling.birth;
             if sibling.gz {
                 generation.take_copy(&sibling);
                 generation.signature = gz_signature(&sibling.path);
             }
-            let at = self
-                .logs
-                .get(&number)
-                .map(|log| log.generations.iter().filter(|g| g.state != State::Current).count());
+            let at = self.logs.get(&number).map(|log| {
+                log.generations
+                    .iter()
+                    .filter(|g| g.state != State::Current)
+                    .count()
+            });
             self.adopt(number, generation, at);
         }
     }
 
     /// A generation for content that is seen for the first time, read from `start` on.
-    pub(super) fn first_seen(&mut self, path: &Path, meta: &Metadata, start: u64, _now: Instant) -> Generation {
-        let mut generation =
-            Generation::new(path.to_path_buf(), FileId::of(meta), start, meta.len(), State::Current);
+    pub(super) fn first_seen(
+        &mut self,
+        path: &Path,
+        meta: &Metadata,
+        start: u64,
+        _now: Instant,
+    ) -> Generation {
+        let mut generation = Generation::new(
+            path.to_path_buf(),
+            FileId::of(meta),
+            start,
+            meta.len(),
+            State::Current,
+        );
         generation.mtime = siblings::mtime(meta);
         generation.birth = birth(path, meta);
         if let Ok((file, opened)) = identity::open(path) {
@@ -238,7 +275,11 @@ impl Tailer {
         }
         self.last_scan = Some(now_secs());
         self.scanned_at = now;
-        self.next_scan = now + self.settings.new_log_detection.max(Duration::from_millis(100));
+        self.next_scan = now
+            + self
+                .settings
+                .new_log_detection
+                .max(Duration::from_millis(100));
         self.retire_logs(now);
         if first {
             let patterns: Vec<PathBuf> = self.entries.iter().map(|e| e.pattern.clone()).collect();
@@ -268,7 +309,10 @@ impl Tailer {
         let meta = match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => return,
             Ok(meta) if !meta.is_file() => {
-                return self.unreadable(&path, "it is a FIFO, socket or device; these are never opened".into());
+                return self.unreadable(
+                    &path,
+                    "it is a FIFO, socket or device; these are never opened".into(),
+                );
             }
             Ok(meta) => meta,
             Err(e) if is_gone(&e) => {
@@ -309,7 +353,10 @@ impl Tailer {
 
     fn unreadable(&mut self, path: &Path, why: String) {
         if self.unreadable.get(path) != Some(&why) {
-            log::warn!("{} matches the configuration but is not copied: {why}", path.display());
+            log::warn!(
+                "{} matches the configuration but is not copied: {why}",
+                path.display()
+            );
             if self.unreadable.len() < 10_000 {
                 self.unreadable.insert(path.to_path_buf(), why);
             }
@@ -348,7 +395,13 @@ impl Tailer {
 
     /// Where a file begins that no checkpoint knows (copying.md §5, with C1 to C3 put right), and as
     /// what the part before counts.
-    fn start(&self, path: &Path, entry: &Entry, meta: &Metadata, first: bool) -> (u64, Option<Skip>) {
+    fn start(
+        &self,
+        path: &Path,
+        entry: &Entry,
+        meta: &Metadata,
+        first: bool,
+    ) -> (u64, Option<Skip>) {
         let size = meta.len();
         if let Some(after) = entry.stale_after {
             if now_secs() - siblings::mtime(meta) > after {
@@ -361,7 +414,9 @@ impl Tailer {
         if let Some(offset) = entry.start_offset {
             return (offset.min(size), Some(Skip::BeforeStart));
         }
-        if self.watched_before.contains(&entry.pattern) || self.watched_before.iter().any(|p| p == path) {
+        if self.watched_before.contains(&entry.pattern)
+            || self.watched_before.iter().any(|p| p == path)
+        {
             // Was looked for all along, so it came while the agent was away
             return (0, None);
         }
@@ -436,7 +491,13 @@ fn is_same(old: &SavedGeneration, path: &Path, file: &File, meta: &Metadata) -> 
         }
 }
 
-fn revive(old: &SavedGeneration, at: PathBuf, meta: &Metadata, state: State, gz: bool) -> Generation {
+fn revive(
+    old: &SavedGeneration,
+    at: PathBuf,
+    meta: &Metadata,
+    state: State,
+    gz: bool,
+) -> Generation {
     let mut g = Generation::new(at, FileId::of(meta), old.committed, meta.len(), state);
     g.signature = old.signature;
     g.birth = if gz { None } else { birth(&g.path, meta) };

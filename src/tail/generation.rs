@@ -281,7 +281,10 @@ pub fn is_gone(e: &io::Error) -> bool {
     matches!(
         e.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-    ) || matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP | libc::ESTALE))
+    ) || matches!(
+        e.raw_os_error(),
+        Some(libc::ENOTDIR | libc::ELOOP | libc::ESTALE)
+    )
 }
 
 #[cfg(test)]
@@ -307,7 +310,10 @@ mod tests {
         let all = run(0, g.sequence.clone());
         g.read = 700;
         g.commit(350, 0, most);
-        let again = run(350, Sequence::restored(&g.committed_sequence.id, g.committed_sequence.base));
+        let again = run(
+            350,
+            Sequence::restored(&g.committed_sequence.id, g.committed_sequence.base),
+        );
         assert_eq!(again, all[50..]);
         assert!(all.iter().all(|(_, n)| *n <= most));
     }

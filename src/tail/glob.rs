@@ -94,7 +94,13 @@ fn parts(path: &Path) -> Vec<&[u8]> {
 pub fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let root = if pattern.is_absolute() { "/" } else { "" };
-    descend(PathBuf::from(root), &parts(pattern), 0, &mut Vec::new(), &mut found);
+    descend(
+        PathBuf::from(root),
+        &parts(pattern),
+        0,
+        &mut Vec::new(),
+        &mut found,
+    );
     found.sort();
     found.dedup();
     found
@@ -120,7 +126,9 @@ fn descend(
             // A trailing ** stands for every file below
             return descend(base, &[b"**", b"*"], depth, on_way, found);
         }
-        let Ok(meta) = fs::metadata(&base) else { return };
+        let Ok(meta) = fs::metadata(&base) else {
+            return;
+        };
         let identity = (meta.dev(), meta.ino());
         if on_way.contains(&identity) {
             return; // a link back up
@@ -154,9 +162,17 @@ fn descend(
 }
 
 fn listing(dir: &Path) -> Vec<OsString> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let dir = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
     fs::read_dir(dir)
-        .map(|entries| entries.filter_map(|e| e.ok().map(|e| e.file_name())).collect())
+        .map(|entries| {
+            entries
+                .filter_map(|e| e.ok().map(|e| e.file_name()))
+                .collect()
+        })
         .unwrap_or_default()
 }
 
@@ -258,7 +274,15 @@ mod tests {
     #[test]
     fn a_hostile_pattern_does_not_take_for_ever() {
         let pattern = b"*a".repeat(50);
-        assert!(!crosses(&pattern, &b"a".repeat(5_000).iter().chain(b"b").copied().collect::<Vec<_>>()));
+        assert!(!crosses(
+            &pattern,
+            &b"a"
+                .repeat(5_000)
+                .iter()
+                .chain(b"b")
+                .copied()
+                .collect::<Vec<_>>()
+        ));
     }
 
     #[test]
@@ -277,7 +301,10 @@ mod tests {
         };
         assert_eq!(names("*.log"), ["a.log", "z.log"]);
         assert_eq!(names("nothing.log"), [""; 0]);
-        assert_eq!(names("**/*.log"), ["a.log", "b/c/n.log", "b/m.log", "z.log"]);
+        assert_eq!(
+            names("**/*.log"),
+            ["a.log", "b/c/n.log", "b/m.log", "z.log"]
+        );
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -182,7 +182,18 @@ mod tests {
     use super::*;
 
     fn gzip(content: &[u8], name: Option<&str>) -> Vec<u8> {
-        let mut out = vec![0x1F, 0x8B, 8, if name.is_some() { 8 } else { 0 }, 0, 0, 0, 0, 0, 3];
+        let mut out = vec![
+            0x1F,
+            0x8B,
+            8,
+            if name.is_some() { 8 } else { 0 },
+            0,
+            0,
+            0,
+            0,
+            0,
+            3,
+        ];
         if let Some(name) = name {
             out.extend_from_slice(name.as_bytes());
             out.push(0);

@@ -94,7 +94,9 @@ impl Log {
     /// The name that is reported: the path, or what `rename_logfile` makes of it.
     pub fn reported_name(&self) -> String {
         let path = self.path.to_string_lossy();
-        self.entry.renamed(&path).unwrap_or_else(|| path.into_owned())
+        self.entry
+            .renamed(&path)
+            .unwrap_or_else(|| path.into_owned())
     }
 
     /// All attributes of the log (copying.md §2.4).

@@ -16,7 +16,9 @@ const ROTATED_INTERVAL: Duration = Duration::from_secs(2);
 impl Tailer {
     /// Looks at a log's path and at its rotated files, and plans the next look.
     pub(super) fn look(&mut self, number: u64, now: Instant) {
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         let path = log.path.clone();
         let last = log.last_check.replace(now_secs());
         let mut grown = match fs::metadata(&path) {
@@ -48,7 +50,13 @@ impl Tailer {
                 .filter_map(|g| g.partial)
                 .map(|(_, since)| since + self.settings.line_completion_wait)
                 .min();
-            if grown || wake.is_some_and(|at| at <= now) || log.generations.iter().any(|g| g.unread() > 0 && g.partial.is_none()) {
+            if grown
+                || wake.is_some_and(|at| at <= now)
+                || log
+                    .generations
+                    .iter()
+                    .any(|g| g.unread() > 0 && g.partial.is_none())
+            {
                 self.make_ready(number);
             }
         }
@@ -59,7 +67,9 @@ impl Tailer {
     fn shows(&mut self, number: u64, meta: &Metadata, last: Option<f64>, now: Instant) -> bool {
         let id = FileId::of(meta);
         let close_old = self.settings.close_old_files;
-        let Some(log) = self.logs.get_mut(&number) else { return false };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return false;
+        };
         if let Some(g) = log.current().filter(|g| g.id == id) {
             let size = meta.len();
             let mtime = siblings::mtime(meta);
@@ -80,7 +90,10 @@ impl Tailer {
                 let first = g.mtime == 0.0;
                 g.mtime = mtime;
                 if !first && g.unread() == 0 && !self.still_same(number) {
-                    let key = self.logs.get_mut(&number).and_then(|l| l.current().map(|g| g.key));
+                    let key = self
+                        .logs
+                        .get_mut(&number)
+                        .and_then(|l| l.current().map(|g| g.key));
                     if let Some(key) = key {
                         self.content_replaced(number, key, now);
                         return true;
@@ -89,7 +102,8 @@ impl Tailer {
                 return false;
             }
             let idle = now.duration_since(g.growth);
-            if g.source.is_some() && g.unread() == 0 && close_old.is_some_and(|limit| idle > limit) {
+            if g.source.is_some() && g.unread() == 0 && close_old.is_some_and(|limit| idle > limit)
+            {
                 let key = g.key;
                 self.close(number, key);
             }
@@ -101,7 +115,9 @@ impl Tailer {
 
     /// Whether the current content still ends as it did when it was read.
     fn still_same(&mut self, number: u64) -> bool {
-        let Some(log) = self.logs.get_mut(&number) else { return true };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return true;
+        };
         let path = log.path.clone();
         let Some(g) = log.current() else { return true };
         let was_open = g.source.is_some();
@@ -130,7 +146,9 @@ impl Tailer {
     /// The path shows another file than before, or one for the first time.
     fn rotated(&mut self, number: u64, meta: &Metadata, last: Option<f64>, now: Instant) {
         let id = FileId::of(meta);
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         let path = log.path.clone();
         let had_any = !log.generations.is_empty();
         let mut old = None;
@@ -161,8 +179,11 @@ impl Tailer {
             if owner != number {
                 // The content of another log that was renamed to this path; that log finishes it,
                 // unless both names show it
-                let elsewhere = self.logs.get(&owner).and_then(|l| fs::metadata(&l.path).ok());
-                if !elsewhere.is_some_and(|m| FileId::of(&m) == id) {
+                let elsewhere = self
+                    .logs
+                    .get(&owner)
+                    .and_then(|l| fs::metadata(&l.path).ok());
+                if elsewhere.is_none_or(|m| FileId::of(&m) != id) {
                     if let Some(log) = self.logs.get_mut(&owner) {
                         if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
                             g.path = path;
@@ -184,7 +205,9 @@ impl Tailer {
 
     /// The path shows nothing (of ours). True if the content that it had got longer.
     fn path_gone(&mut self, number: u64, now: Instant) -> bool {
-        let Some(log) = self.logs.get_mut(&number) else { return false };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return false;
+        };
         let path = log.path.clone();
         if let Some(g) = log.current() {
             last_look(g, &path);
@@ -202,11 +225,17 @@ impl Tailer {
         let delay = self.settings.deletion_delay;
         let scan = self.scans;
         let scanned_at = self.scanned_at;
-        let Some(log) = self.logs.get_mut(&number) else { return false };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return false;
+        };
         let mut grown = false;
         let mut done = Vec::new();
         let mut idle = Vec::new();
-        for g in log.generations.iter_mut().filter(|g| g.state != State::Current) {
+        for g in log
+            .generations
+            .iter_mut()
+            .filter(|g| g.state != State::Current)
+        {
             let size = match &g.source {
                 Some(Source::Plain(file)) => file.metadata().ok().map(|m| m.len()),
                 Some(Source::Gz(_)) => None,
@@ -256,8 +285,17 @@ impl Tailer {
         let key = self
             .logs
             .get(&number)
-            .and_then(|l| l.generations.iter().find(|g| g.unread() > 0 || !g.settled()).map(|g| g.key))
-            .or_else(|| self.logs.get(&number).and_then(|l| l.generations.last().map(|g| g.key)));
+            .and_then(|l| {
+                l.generations
+                    .iter()
+                    .find(|g| g.unread() > 0 || !g.settled())
+                    .map(|g| g.key)
+            })
+            .or_else(|| {
+                self.logs
+                    .get(&number)
+                    .and_then(|l| l.generations.last().map(|g| g.key))
+            });
         if let Some(key) = key {
             self.content_replaced(number, key, now);
         }
@@ -268,7 +306,9 @@ impl Tailer {
     /// made before (copytruncate); what the file holds now is new content.
     fn content_replaced(&mut self, number: u64, key: u64, now: Instant) {
         let search = self.settings.copytruncate;
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         let path = log.path.clone();
         let Some(g) = log.generation(key) else { return };
         let was_current = g.state == State::Current;
@@ -281,7 +321,9 @@ impl Tailer {
                 .find(|s| siblings::holds(s, signature, read))
         });
         let copy = copy.flatten();
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         let lost = known.saturating_sub(read);
         let Some(g) = log.generation(key) else { return };
         g.state = State::Rotated(now);
@@ -338,7 +380,9 @@ impl Tailer {
 
     /// Reading found that a content is nowhere to be found.
     pub(super) fn vanished(&mut self, number: u64, now: Instant) {
-        let Some(log) = self.logs.get_mut(&number) else { return };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         let path = log.path.clone();
         if let Some(g) = log.generations.iter_mut().find(|g| g.unread() > 0) {
             let lost = g.unread();
@@ -368,7 +412,9 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&number) {
             let why = e.to_string();
             let path = log.path.display().to_string();
-            if log.error.as_ref() != Some(&why) && self.throttle.allow(&path, Duration::from_secs(60)) {
+            if log.error.as_ref() != Some(&why)
+                && self.throttle.allow(&path, Duration::from_secs(60))
+            {
                 log::warn!("{path} can't be read at the moment and is tried again: {why}");
             }
             log.error = Some(why);
@@ -383,7 +429,9 @@ impl Tailer {
         let gone: Vec<u64> = self
             .logs
             .iter()
-            .filter(|(_, log)| log.entry.is_glob && log.generations.is_empty() && log.seen_in_scan < scan)
+            .filter(|(_, log)| {
+                log.entry.is_glob && log.generations.is_empty() && log.seen_in_scan < scan
+            })
             .map(|(n, _)| *n)
             .collect();
         for number in gone {

@@ -119,7 +119,9 @@ impl Reader<'_> {
             return Ok(End::OfContent { waits_until: None });
         }
         // Of a short file all is known; the signature grows along with it.
-        if (signature.len as usize) < Signature::MOST && read + data.len() as u64 > u64::from(signature.len) {
+        if (signature.len as usize) < Signature::MOST
+            && read + data.len() as u64 > u64::from(signature.len)
+        {
             if read == 0 {
                 generation.signature = Signature::of(data);
             } else if let Some(Source::Plain(file)) = &generation.source {
@@ -166,9 +168,7 @@ impl Reader<'_> {
         }
         let rest = data.len() - done;
         let mut waits_until = None;
-        if full {
-            generation.partial = None;
-        } else if rest == 0 {
+        if full || rest == 0 {
             generation.partial = None;
         } else if at_end {
             let since = match generation.partial {
@@ -178,7 +178,14 @@ impl Reader<'_> {
             generation.partial = Some((rest as u64, since));
             let until = since + self.line_completion_wait;
             if self.now >= until {
-                if self.push(generation, label, &data[done..], done + rest, &mut span, counters) {
+                if self.push(
+                    generation,
+                    label,
+                    &data[done..],
+                    done + rest,
+                    &mut span,
+                    counters,
+                ) {
                     done += rest;
                     generation.partial = None;
                 } else {
@@ -246,7 +253,14 @@ impl Reader<'_> {
                 break;
             }
             let end = at + taken + piece;
-            if !self.push(generation, label, &line[taken..taken + piece], end, span, counters) {
+            if !self.push(
+                generation,
+                label,
+                &line[taken..taken + piece],
+                end,
+                span,
+                counters,
+            ) {
                 return Err(taken);
             }
             taken += piece;
@@ -298,7 +312,10 @@ impl Reader<'_> {
             Push::NeverFits => {
                 // max_line rules this out; if it ever happens the line must not wedge its log
                 counters.skip(Skip::TooLarge, message.len() as u64);
-                log::error!("an event of {} bytes fits into no request and was dropped", message.len());
+                log::error!(
+                    "an event of {} bytes fits into no request and was dropped",
+                    message.len()
+                );
                 span.to = offset;
                 true
             }

@@ -66,11 +66,13 @@ fn suffix<'a>(log: &[u8], name: &'a [u8]) -> Option<(&'a [u8], bool)> {
         name.strip_prefix(stem)
             .and_then(|rest| rest.strip_suffix(ext))
     })?;
-    let dated = middle.first().is_some_and(|b| matches!(b, b'.' | b'-' | b'_'))
+    let dated = middle
+        .first()
+        .is_some_and(|b| matches!(b, b'.' | b'-' | b'_'))
         && middle.iter().any(u8::is_ascii_digit)
-        && middle
-            .iter()
-            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+'));
+        && middle.iter().all(|b| {
+            b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+')
+        });
     // A log that was compressed without being renamed otherwise
     let only_gz = middle.is_empty() && gz;
     (dated || only_gz).then_some((middle, gz))
@@ -83,14 +85,18 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
         let (Some(dir), Some(log)) = (real.parent(), real.file_name()) else {
             continue;
         };
-        let Ok(entries) = fs::read_dir(dir) else { continue };
+        let Ok(entries) = fs::read_dir(dir) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some((suffix, gz)) = suffix(log.as_bytes(), name.as_bytes()) else {
                 continue;
             };
             let path = entry.path();
-            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let Ok(meta) = fs::symlink_metadata(&path) else {
+                continue;
+            };
             if !meta.is_file() {
                 continue;
             }
@@ -139,7 +145,9 @@ pub fn find_id(path: &Path, id: FileId, ignore_dev: bool) -> Option<PathBuf> {
     while at < folders.len() {
         let (dir, descend) = folders[at].clone();
         at += 1;
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        let Ok(entries) = fs::read_dir(&dir) else {
+            continue;
+        };
         for entry in entries.flatten() {
             if entry.ino() == id.ino {
                 let found = entry.path();
@@ -169,8 +177,12 @@ pub fn holds(sibling: &Sibling, signature: Signature, size: u64) -> bool {
     };
     if sibling.gz {
         let mut head = vec![0; Signature::MOST];
-        let Ok(mut gz) = GzFile::new(file) else { return false };
-        let Ok(n) = gz.read_at(&mut head, 0) else { return false };
+        let Ok(mut gz) = GzFile::new(file) else {
+            return false;
+        };
+        let Ok(n) = gz.read_at(&mut head, 0) else {
+            return false;
+        };
         return signature.agrees(&head[..n]) && gz.length().is_ok_and(|len| len >= size);
     }
     meta.len() >= size && identity::head(&file).is_ok_and(|head| signature.agrees(&head))
@@ -187,13 +199,28 @@ mod tests {
     #[test]
     fn names_that_rotation_gives() {
         for name in [
-            "app.log.1", "app.log.12", "app.log-20261123", "app.log-20261123-1200", "app.1.log",
-            "app-20261123.log", "app-2026-11-23.log", "app.log.1.gz", "app.log-20261123.gz",
-            "app.log.2026-11-23", "app.log.gz",
+            "app.log.1",
+            "app.log.12",
+            "app.log-20261123",
+            "app.log-20261123-1200",
+            "app.1.log",
+            "app-20261123.log",
+            "app-2026-11-23.log",
+            "app.log.1.gz",
+            "app.log-20261123.gz",
+            "app.log.2026-11-23",
+            "app.log.gz",
         ] {
             assert!(is("app.log", name), "{name}");
         }
-        for name in ["app.log", "app.log.old", "appx.log.1", "app.log.1.bz2", "other.log.1", "app.log.bak"] {
+        for name in [
+            "app.log",
+            "app.log.old",
+            "appx.log.1",
+            "app.log.1.bz2",
+            "other.log.1",
+            "app.log.bak",
+        ] {
             assert!(!is("app.log", name), "{name}");
         }
         assert!(is("messages", "messages.1"));

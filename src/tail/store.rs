@@ -57,7 +57,9 @@ impl Store {
             .map(|entries| entries.flatten().map(|e| e.path()).collect())
             .unwrap_or_default();
         for path in names {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+            let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+                continue;
+            };
             let is_session = (name.starts_with("checkpoints-worker-")
                 || name.starts_with("active-checkpoints-worker-"))
                 && (name.ends_with(".json") || name.ends_with(".json.previous"));
@@ -251,7 +253,11 @@ mod tests {
     #[test]
     fn the_latest_entry_of_each_path_wins_over_all_files() {
         let dir = folder();
-        fs::write(dir.join(CONSOLIDATED), text(1.0, &[("/a", 1.0), ("/b", 1.0)])).unwrap();
+        fs::write(
+            dir.join(CONSOLIDATED),
+            text(1.0, &[("/a", 1.0), ("/b", 1.0)]),
+        )
+        .unwrap();
         let mut store = Store::new(&dir, "default-0");
         assert!(store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
         assert!(store.write_active(text(3.0, &[("/a", 3.0)])));
@@ -260,7 +266,10 @@ mod tests {
         assert_eq!(times, [3.0, 1.0, 2.0]);
         // and one file is left, with the same content
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-        assert_eq!(Store::new(&dir, "default-0").restore().unwrap().logs, all.logs);
+        assert_eq!(
+            Store::new(&dir, "default-0").restore().unwrap().logs,
+            all.logs
+        );
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -272,7 +281,11 @@ mod tests {
         store.write_full(text(2.0, &[("/a", 2.0)]));
         store.write_active(text(3.0, &[("/a", 3.0)]));
         let half = text(2.0, &[("/a", 2.0)]);
-        fs::write(dir.join("checkpoints-worker-default-0.json"), &half[..half.len() / 2]).unwrap();
+        fs::write(
+            dir.join("checkpoints-worker-default-0.json"),
+            &half[..half.len() / 2],
+        )
+        .unwrap();
         fs::write(dir.join("active-checkpoints-worker-default-0.json"), "").unwrap();
         let mut store = Store::new(&dir, "default-0");
         let all = store.restore().unwrap();

@@ -67,7 +67,12 @@ pub struct Tailer {
 impl Tailer {
     /// Takes up what is remembered, makes the first scan, and writes where everything starts: from here
     /// on nothing that is written to a followed file can be missed.
-    pub fn new(settings: Settings, entries: Vec<Entry>, envelope: Arc<Envelope>, saved: Option<&Saved>) -> Self {
+    pub fn new(
+        settings: Settings,
+        entries: Vec<Entry>,
+        envelope: Arc<Envelope>,
+        saved: Option<&Saved>,
+    ) -> Self {
         let now = Instant::now();
         let store = Store::new(&settings.data_dir, &settings.session);
         let buf = vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size)];
@@ -217,9 +222,9 @@ impl Tailer {
 
     /// When [`Tailer::poll`] has something to do next.
     pub fn next_poll(&self) -> Instant {
-        self.due
-            .peek()
-            .map_or(self.next_scan, |Reverse((due, _))| (*due).min(self.next_scan))
+        self.due.peek().map_or(self.next_scan, |Reverse((due, _))| {
+            (*due).min(self.next_scan)
+        })
     }
 
     /// Whether some file has unread bytes.
@@ -363,7 +368,10 @@ impl Tailer {
             ),
             _ => {
                 let (name, limit) = if log.started {
-                    ("max_existing_log_offset_size", self.settings.max_existing_offset)
+                    (
+                        "max_existing_log_offset_size",
+                        self.settings.max_existing_offset,
+                    )
                 } else {
                     ("max_log_offset_size", self.settings.max_new_offset)
                 };
@@ -396,9 +404,13 @@ impl Tailer {
     fn make_room(&mut self) {
         let mut looked = 0;
         while self.open >= self.settings.max_open_files && looked <= self.hand.len() {
-            let Some(number) = self.hand.pop_front() else { break };
+            let Some(number) = self.hand.pop_front() else {
+                break;
+            };
             looked += 1;
-            let Some(log) = self.logs.get_mut(&number) else { continue };
+            let Some(log) = self.logs.get_mut(&number) else {
+                continue;
+            };
             for generation in &mut log.generations {
                 if generation.source.is_some() {
                     generation.source = None;
@@ -437,7 +449,11 @@ impl Tailer {
     /// Settles what a delivered or discarded batch covers.
     pub fn commit(&mut self, batch: &Batch, discarded: bool, now: Instant) {
         for span in &batch.spans {
-            let Some(log) = self.by_key.get(&span.source).and_then(|n| self.logs.get_mut(n)) else {
+            let Some(log) = self
+                .by_key
+                .get(&span.source)
+                .and_then(|n| self.logs.get_mut(n))
+            else {
                 continue;
             };
             if let Some(generation) = log.generations.iter_mut().find(|g| g.key == span.source) {
@@ -513,7 +529,9 @@ impl Tailer {
 /// The start of the first line at or after `offset`, if one begins within the next 64 KiB.
 fn next_line(generation: &mut Generation, log: &std::path::Path, offset: u64) -> u64 {
     let mut buf = vec![0; 64 << 10];
-    let Ok(source) = generation.open(log) else { return offset };
+    let Ok(source) = generation.open(log) else {
+        return offset;
+    };
     match source.read_at(&mut buf, offset.saturating_sub(1)) {
         Ok(n) => match memchr::memchr(b'\n', &buf[..n]) {
             Some(at) => offset.saturating_sub(1) + at as u64 + 1,

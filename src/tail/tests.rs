@@ -53,7 +53,10 @@ impl Desk {
         });
         Desk {
             dir,
-            entries: patterns.iter().map(|p| ((*p).to_owned(), from_start)).collect(),
+            entries: patterns
+                .iter()
+                .map(|p| ((*p).to_owned(), from_start))
+                .collect(),
             change,
             tailer: None,
             batch: Batch::new(),
@@ -112,7 +115,12 @@ impl Desk {
         self.now = Instant::now();
         let (saved, _) = super::consolidate(&self.dir.join("data"));
         settings.max_request = self.limit;
-        self.tailer = Some(Tailer::new(settings, entries, self.envelope.clone(), saved.as_ref()));
+        self.tailer = Some(Tailer::new(
+            settings,
+            entries,
+            self.envelope.clone(),
+            saved.as_ref(),
+        ));
     }
 
     fn kill(&mut self) {
@@ -140,7 +148,12 @@ impl Desk {
                     break;
                 }
                 tailer.before_send();
-                deliver(&mut self.batch, &mut self.got, &mut self.seen, &mut self.resent);
+                deliver(
+                    &mut self.batch,
+                    &mut self.got,
+                    &mut self.seen,
+                    &mut self.resent,
+                );
                 tailer.commit(&self.batch, false, self.now);
                 tailer.checkpoint(self.now);
                 if !full {
@@ -159,7 +172,12 @@ impl Desk {
             self.batch.start(&self.envelope, self.limit);
             tailer.fill(&mut self.batch, self.now);
             tailer.before_send();
-            deliver(&mut self.batch, &mut self.got, &mut self.seen, &mut self.resent);
+            deliver(
+                &mut self.batch,
+                &mut self.got,
+                &mut self.seen,
+                &mut self.resent,
+            );
         }
         self.tailer = None;
     }
@@ -173,7 +191,13 @@ impl Desk {
         let mut names: Vec<String> = self
             .got
             .keys()
-            .map(|p| Path::new(p).strip_prefix(&self.dir).unwrap().to_string_lossy().into_owned())
+            .map(|p| {
+                Path::new(p)
+                    .strip_prefix(&self.dir)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         names.sort();
         names
@@ -181,7 +205,11 @@ impl Desk {
 
     fn lost(&self) -> u64 {
         let tailer = self.tailer.as_ref().unwrap();
-        tailer.logs.values().map(|l| l.counters.total_skipped()).sum()
+        tailer
+            .logs
+            .values()
+            .map(|l| l.counters.total_skipped())
+            .sum()
     }
 }
 
@@ -211,7 +239,9 @@ fn deliver(
             .unwrap();
         let name = log["attrs"]["logfile"].as_str().unwrap().to_owned();
         let message = event["attrs"]["message"].as_str().unwrap();
-        got.entry(name).or_default().extend_from_slice(message.as_bytes());
+        got.entry(name)
+            .or_default()
+            .extend_from_slice(message.as_bytes());
     }
 }
 
@@ -429,7 +459,9 @@ fn a_switched_link_finishes_the_old_target_first() {
 #[test]
 fn a_glob_that_matches_rotated_names_does_not_repeat_them() {
     // C5
-    let mut desk = Desk::with(&["a.log*"], true, |s| s.rotated_grace = Duration::from_secs(30));
+    let mut desk = Desk::with(&["a.log*"], true, |s| {
+        s.rotated_grace = Duration::from_secs(30)
+    });
     desk.append("a.log", "1\n");
     desk.start();
     desk.run(2);
@@ -445,8 +477,10 @@ fn a_glob_that_matches_rotated_names_does_not_repeat_them() {
     desk.stop();
     desk.start();
     desk.run(70);
-    let expected: String =
-        (1..7).map(|n| format!("{n}\ntail of {n}\n")).collect::<String>() + "7\n";
+    let expected: String = (1..7)
+        .map(|n| format!("{n}\ntail of {n}\n"))
+        .collect::<String>()
+        + "7\n";
     assert_eq!(desk.all("a.log"), expected);
     assert_eq!(desk.names(), ["a.log"]);
 }
@@ -681,7 +715,16 @@ fn a_carriage_return_at_the_end_of_what_was_read_does_not_end_a_line() {
     desk.append("a.log", "\nnext\r\n");
     desk.run(3);
     let path = desk.dir.join("a.log");
-    assert_eq!(desk.tailer.as_mut().unwrap().log_at(&path).unwrap().counters.lines, 2);
+    assert_eq!(
+        desk.tailer
+            .as_mut()
+            .unwrap()
+            .log_at(&path)
+            .unwrap()
+            .counters
+            .lines,
+        2
+    );
     assert_eq!(desk.all("a.log"), "abc\r\nnext\r\n");
 }
 
@@ -693,7 +736,10 @@ fn long_lines_are_cut_at_the_same_places_wherever_reading_starts() {
     });
     desk.limit = 100_000;
     let line = "0123456789".repeat(35);
-    desk.append("a.log", format!("{line}\nshort\n{}\n{}\n", "x".repeat(99), "y".repeat(100)));
+    desk.append(
+        "a.log",
+        format!("{line}\nshort\n{}\n{}\n", "x".repeat(99), "y".repeat(100)),
+    );
     desk.start();
     desk.run(2);
     let path = desk.dir.join("a.log");
@@ -729,7 +775,10 @@ fn more_files_than_may_be_open_all_have_their_turn() {
     }
     desk.run(8);
     for n in 0..300 {
-        assert_eq!(desk.all(&format!("{n}.log")), format!("first of {n}\nsecond\n"));
+        assert_eq!(
+            desk.all(&format!("{n}.log")),
+            format!("first of {n}\nsecond\n")
+        );
     }
     assert!(desk.tailer.as_ref().unwrap().open_files() <= 8);
 }
@@ -750,7 +799,12 @@ fn a_busy_file_does_not_keep_others_from_their_turn() {
     assert!(tailer.fill(&mut desk.batch, desk.now));
     desk.batch.start(&desk.envelope, 300_000);
     tailer.fill(&mut desk.batch, desk.now);
-    deliver(&mut desk.batch, &mut desk.got, &mut desk.seen, &mut desk.resent);
+    deliver(
+        &mut desk.batch,
+        &mut desk.got,
+        &mut desk.seen,
+        &mut desk.resent,
+    );
     assert_eq!(desk.all("quiet.log"), "here\n");
 }
 
@@ -774,7 +828,10 @@ fn content_that_looks_the_same_at_its_start_is_told_apart_by_its_end() {
     desk.run(2);
     fs::write(desk.path("a.log"), format!("{banner}two\nthree\n")).unwrap();
     desk.run(6);
-    assert_eq!(desk.all("a.log"), format!("{banner}one\n{banner}two\nthree\n"));
+    assert_eq!(
+        desk.all("a.log"),
+        format!("{banner}one\n{banner}two\nthree\n")
+    );
 }
 
 #[test]
@@ -791,7 +848,10 @@ fn rolled_back_is_read_again_with_the_same_numbers() {
     let numbers = |body: &[u8]| -> Vec<String> {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap();
         let events = body["events"].as_array().unwrap();
-        events.iter().map(|e| format!("{}{}{}", e["si"], e["sn"], e["sd"])).collect()
+        events
+            .iter()
+            .map(|e| format!("{}{}{}", e["si"], e["sn"], e["sd"]))
+            .collect()
     };
     tailer.rewind();
     desk.batch.start(&desk.envelope, desk.limit);

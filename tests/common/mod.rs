@@ -22,6 +22,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)]
 pub use numbers::{Load, Numbers};
 
 /// How long anything may take that must happen. Machines that build elsewhere at the same time are

@@ -110,8 +110,7 @@ impl Numbers {
 
     /// Renames the file and begins a new one under its name.
     pub fn rotate_by_rename(&mut self, to: impl AsRef<Path>) {
-        let old = self.rename(to);
-        drop(old);
+        self.rename(to);
         self.reopen();
     }
 
