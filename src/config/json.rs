@@ -173,9 +173,11 @@ impl Parser<'_> {
 
     fn error(&self, kind: Kind, position: usize, look: usize) -> JsonError {
         let start = Pos { line: 1, column: 1 };
+        let before = self.bytes.get(..position).unwrap_or(self.bytes);
         JsonError {
             kind,
-            line: advance(self.bytes, start, 0, position).0.line,
+            // Of the text before it alone: within a CR LF the CR counts.
+            line: advance(before, start, 0, position).0.line,
             position: self
                 .text
                 .get(..position)
@@ -374,53 +376,60 @@ impl Parser<'_> {
         }
     }
 
-    /// A string whose opener at the scan point has `quotes` quotes, 1 or 3.
+    /// A string whose opener at the scan point has `quotes` quotes, 1 or 3. As in the reference its
+    /// end is looked for before its escapes are looked at.
     fn quoted(&mut self, quotes: usize) -> Result<String, JsonError> {
         // Where the reference places an error about the whole string.
         let opener = self.at + quotes - 1;
         self.at += quotes;
-        let mut text = String::new();
-        loop {
-            let start = self.at;
-            while let Some(byte) = self.peek() {
-                let plain = match byte {
-                    b'"' => quotes == 3 && !self.bytes[self.at..].starts_with(b"\"\"\""),
-                    b'\\' => false,
-                    b'\n' | b'\r' => quotes == 3,
-                    _ => true,
-                };
-                if !plain {
-                    break;
-                }
-                self.at += 1;
+        let end = self
+            .string_end(quotes)
+            .map_err(|kind| self.since(kind, opener))?;
+        let mut text = String::with_capacity(end - self.at);
+        while self.at < end {
+            let rest = &self.bytes[self.at..end];
+            let plain = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+            text.push_str(&self.text[self.at..self.at + plain]);
+            self.at += plain;
+            if self.at == end {
+                break;
             }
-            text.push_str(&self.text[start..self.at]);
-            match self.peek() {
-                None => return Err(self.since(Kind::StringOpen, opener)),
-                Some(b'"') => {
-                    self.at += quotes;
-                    return Ok(text);
+            // The character after the backslash; the end is never between the two.
+            self.at += 1;
+            let escaped = match self.bytes[self.at] {
+                b'u' => {
+                    text.push(self.unicode_escape()?);
+                    continue;
                 }
-                Some(b'\\') => {
-                    self.at += 1;
-                    match self.peek() {
-                        None => return Err(self.since(Kind::CutEscape, opener)),
-                        Some(b'u') => text.push(self.unicode_escape()?),
-                        Some(letter) => {
-                            text.push(match letter {
-                                b'"' | b'\\' | b'/' => char::from(letter),
-                                b'b' => '\u{8}',
-                                b'f' => '\u{c}',
-                                b'n' => '\n',
-                                b'r' => '\r',
-                                b't' => '\t',
-                                _ => return Err(self.here(Kind::BadEscape)),
-                            });
-                            self.at += 1;
-                        }
-                    }
+                letter @ (b'"' | b'\\' | b'/') => char::from(letter),
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                _ => return Err(self.here(Kind::BadEscape)),
+            };
+            text.push(escaped);
+            self.at += 1;
+        }
+        self.at = end + quotes;
+        Ok(text)
+    }
+
+    /// Where the string ends that the scan point is in: the offset of its closing quotes.
+    fn string_end(&self, quotes: usize) -> Result<usize, Kind> {
+        let mut at = self.at;
+        loop {
+            match self.bytes.get(at) {
+                None => return Err(Kind::StringOpen),
+                Some(b'"') if quotes == 1 || self.bytes[at..].starts_with(b"\"\"\"") => {
+                    return Ok(at)
                 }
-                Some(_) => return Err(self.since(Kind::NewlineInString, opener)),
+                Some(b'\\') if at + 1 == self.bytes.len() => return Err(Kind::CutEscape),
+                // Whatever follows a backslash closes nothing; of a longer character the rest is plain.
+                Some(b'\\') => at += 2,
+                Some(b'\n' | b'\r') if quotes == 1 => return Err(Kind::NewlineInString),
+                Some(_) => at += 1,
             }
         }
     }

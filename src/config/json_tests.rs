@@ -208,6 +208,8 @@ fn errors_on_later_lines_are_placed_as_the_reference_places_them() {
         ("[4\r\n\r\n 5 6]", ("array-comma", 3, 8)),
         ("{a:\"é\" \"b\"}", ("object-comma", 1, 6)),
         ("{\"a\nb\":1}", ("newline-in-string", 1, 1)),
+        ("\r\na", ("bad-char", 2, 1)),
+        ("\"x\\q", ("string-open", 1, 0)),
         ("-+7", ("bad-int", 1, 2)),
         ("-.", ("bad-float", 1, 1)),
         ("[\"\\ud83d\"]", ("bad-escape", 1, 3)),

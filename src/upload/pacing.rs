@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct Rules {
     /// `min_request_spacing_interval`: from the start of one request to that of the next.
     pub min_spacing: Duration,
-    /// `max_request_spacing_interval`: the longest interval; where it starts.
+    /// `max_request_spacing_interval`: the longest interval.
     pub max_spacing: Duration,
     /// `max_error_request_spacing_interval`: the longest back-off.
     pub max_error_spacing: Duration,
@@ -55,6 +55,10 @@ impl Default for Rules {
     }
 }
 
+/// The first interval, if `max_request_spacing_interval` is longer: an agent that starts on a busy
+/// machine need not creep up on its pace.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// The shortest interval between requests that are not full. Without it a busy hour would drive
 /// the interval to nothing and the quiet one after it would begin with thousands of requests (P13).
 const FLOOR: Duration = Duration::from_millis(50);
@@ -88,7 +92,7 @@ impl Pacing {
             .clamp(SMALLEST, rules.max_request_size);
         rules.max_spacing = rules.max_spacing.max(rules.min_spacing);
         Pacing {
-            interval: rules.max_spacing,
+            interval: rules.max_spacing.min(FIRST),
             limit: rules.max_request_size,
             refused: None,
             failures: 0,
@@ -233,6 +237,7 @@ mod tests {
         // the spec's sequences: small successes from 1.0 and busy ones from 5
         let now = Instant::now();
         let mut pacing = Pacing::new(Rules::default());
+        pacing.interval = Duration::from_secs(5);
         let mut seen = Vec::new();
         for _ in 0..4 {
             pacing.started(now);

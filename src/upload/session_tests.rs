@@ -523,6 +523,7 @@ fn what_is_handed_over_before_a_stop_need_not_wait_for_the_interval() {
     let server = Server::start(&[]);
     let mut settings = settings(server.port);
     settings.pacing.max_spacing = Duration::from_secs(600);
+    settings.pacing.low_water_factor = 1000.0;
     let run = Run::start(settings);
     run.batches.send(small("one\n")).unwrap();
     let verdict = run.verdict();
