@@ -106,7 +106,9 @@ impl Agent {
     pub fn usage(&self) -> Option<(u64, f64)> {
         let folder = PathBuf::from(format!("/proc/{}", self.pid()));
         let status = fs::read_to_string(folder.join("status")).ok()?;
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))?;
         let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
         let stat = fs::read_to_string(folder.join("stat")).ok()?;
         // Behind the name in parentheses; in ticks, of which Linux shows 100 a second

@@ -119,7 +119,7 @@ impl Screen {
         let (lines, left_out) = arrivals.take(second);
         for (path, text) in lines {
             let name = self.name(&path);
-            self.say(&format!("{name:<NAME$}  {text}"))?;
+            self.say(format!("{name:<NAME$}  {text}").trim_end())?;
         }
         if second {
             if left_out > 0 {

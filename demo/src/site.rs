@@ -61,6 +61,8 @@ impl Site {
             "agent_log_path": self.path("log"),
             "max_request_spacing_interval": 1.0,
             "logs": logs,
+            // Takes the place of the implicit one, which samples every 30 s
+            "implicit_metric_monitor": false,
             "monitors": [{
                 "module": "scalyr_agent.builtin_monitors.linux_system_metrics",
                 "sample_interval": 5,

@@ -18,7 +18,7 @@ use monitors::sink::LogFiles;
 use monitors::{stop_all, Runner};
 use session::Session;
 use std::any::Any;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What the agent is started with.
@@ -128,7 +128,7 @@ impl Agent {
         for warning in &config.warnings {
             log::warn!("{}", warning.text);
         }
-        if config.server.forced(&config.raw_server) {
+        if config.https_forced {
             log::info!(
                 "The server address {} is used as {}: without allow_http it is always https",
                 config.raw_server,
@@ -283,7 +283,10 @@ impl Agent {
         let again = Duration::from_secs(600);
         let loaded = Config::load(&self.source)
             .map_err(|e| e.to_string())
-            .and_then(|config| usable(&config).map(|()| config))
+            .and_then(|config| match config.check_directories() {
+                Ok(()) => Ok(config),
+                Err(e) => Err(e.to_string()),
+            })
             .and_then(|config| plan::monitors(&config).map(|_| config));
         self.config_state.last_read = now_secs();
         let config = match loaded {
@@ -403,19 +406,6 @@ impl Agent {
         );
         log::info!("Copying manager is finished.");
     }
-}
-
-/// What must be there before a configuration is taken.
-fn usable(config: &Config) -> Result<(), String> {
-    for (which, dir) in [
-        ("agent_log_path", &config.options.agent_log_path),
-        ("agent_data_path", &config.options.agent_data_path),
-    ] {
-        if !Path::new(dir).is_dir() {
-            return Err(format!("{which}: the directory '{dir}' does not exist"));
-        }
-    }
-    Ok(())
 }
 
 fn log_settings(config: &Config, foreground: bool) -> LogSettings {

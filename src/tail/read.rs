@@ -40,6 +40,8 @@ pub struct Reader<'a> {
     pub max_request: usize,
     /// How long an unterminated line may wait for its end.
     pub line_completion_wait: Duration,
+    /// `enforce_monotonic_timestamps`.
+    pub monotonic: bool,
     /// Where sequences switch.
     pub max_sequence_number: u64,
     /// Now.
@@ -133,7 +135,8 @@ impl Reader<'_> {
             }
         }
         generation.size = generation.size.max(read + data.len() as u64);
-        self.stamp.advance_to(crate::util::time::now_nanos());
+        self.stamp
+            .advance_to(crate::util::time::now_nanos(), self.monotonic);
 
         let mut span = Span {
             source: generation.key,

@@ -307,6 +307,7 @@ impl Tailer {
                 max_line,
                 max_request: self.settings.max_request,
                 line_completion_wait: self.settings.line_completion_wait,
+                monotonic: self.settings.monotonic,
                 max_sequence_number: self.settings.max_sequence_number,
                 now,
             };

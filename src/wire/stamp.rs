@@ -21,10 +21,12 @@ impl Stamp {
 
     /// Sets the moment, but never to before the digits it already has: time stamps of one log do
     /// not run backwards when the clock is set back by a little.
-    pub fn advance_to(&mut self, nanos: u64) {
+    ///
+    /// A clock that is set back by more than a minute is believed, unless `strictly` asks for times
+    /// that never decrease (`enforce_monotonic_timestamps`).
+    pub fn advance_to(&mut self, nanos: u64, strictly: bool) {
         let now = self.value();
-        // A clock set back by more than a minute is believed.
-        if nanos > now || now - nanos > 60_000_000_000 {
+        if nanos > now || (!strictly && now - nanos > 60_000_000_000) {
             self.set(nanos);
         }
     }
@@ -91,9 +93,11 @@ mod tests {
     #[test]
     fn a_small_step_back_of_the_clock_does_not_reorder() {
         let mut s = Stamp::new(1_700_000_000_000_000_500);
-        s.advance_to(1_700_000_000_000_000_100);
+        s.advance_to(1_700_000_000_000_000_100, false);
         assert_eq!(s.as_bytes(), b"1700000000000000500");
-        s.advance_to(1_600_000_000_000_000_000);
+        s.advance_to(1_600_000_000_000_000_000, true);
+        assert_eq!(s.as_bytes(), b"1700000000000000500");
+        s.advance_to(1_600_000_000_000_000_000, false);
         assert_eq!(s.as_bytes(), b"1600000000000000000");
     }
 }

@@ -7,6 +7,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub mod numbers;
+pub mod outside;
 pub mod process;
 
 use nix::sys::signal::Signal;
@@ -24,6 +25,8 @@ use std::time::{Duration, Instant};
 
 #[allow(unused_imports)]
 pub use numbers::{Load, Numbers};
+#[allow(unused_imports)]
+pub use outside::{all_at_once, gzip, Agent, ANY};
 
 /// How long anything may take that must happen. Machines that build elsewhere at the same time are
 /// slow; a test that succeeds does not wait for it.
@@ -37,6 +40,7 @@ pub struct Site {
     options: Map<String, Value>,
     logs: Vec<Value>,
     agent: Option<Process>,
+    daemon: Option<i32>,
     starts: u32,
 }
 
@@ -86,6 +90,7 @@ impl Site {
             options: settings.as_object().unwrap().clone(),
             logs: Vec::new(),
             agent: None,
+            daemon: None,
             starts: 0,
         }
     }
@@ -430,6 +435,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // Ends with the agent's process
         self.agent = None;
+        self.kill_daemon();
         if std::env::var_os("KEEP_SITE").is_some() {
             eprintln!("kept: {}", self.root.display());
         } else {

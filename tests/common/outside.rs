@@ -1,0 +1,247 @@
+//! What can be seen of an agent from outside, and done to it: its descriptors and memory, the
+//! state of its files, pauses.
+
+use super::{Process, Site, DEADLINE};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the agent does while something happens to its logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    /// It does not get to run: for it all happens at once, between two looks.
+    Blind,
+    /// It runs and reads, and can't deliver.
+    ServerAway,
+    /// It was stopped, and is started afterwards.
+    Stopped,
+    /// It was killed, and is started afterwards.
+    Killed,
+}
+
+/// All of [`Agent`].
+pub const ANY: [Agent; 4] = [
+    Agent::Blind,
+    Agent::ServerAway,
+    Agent::Stopped,
+    Agent::Killed,
+];
+
+impl Site {
+    /// Does something to the logs while the agent is in some state, and lets it go on.
+    pub fn meanwhile(&mut self, agent: Agent, change: impl FnOnce()) {
+        match agent {
+            Agent::Blind => {
+                self.freeze();
+                change();
+                self.thaw();
+            }
+            Agent::ServerAway => {
+                self.receiver.down();
+                let before = self.agent_log().matches("cannot connect").count();
+                change();
+                let _ = before;
+                self.receiver.up().unwrap();
+            }
+            Agent::Stopped => {
+                self.term();
+                change();
+                self.start();
+            }
+            Agent::Killed => {
+                self.kill9();
+                change();
+                self.start();
+            }
+        }
+    }
+
+    /// Holds the agent where it is, and waits until it stands still.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        self.until_seen("the agent stands still", || {
+            let stat = fs::read_to_string(self.proc("stat")).unwrap();
+            // The state follows the name, which ends with the last parenthesis
+            stat[stat.rfind(')').unwrap()..].starts_with(") T")
+        });
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.pid()))
+    }
+
+    /// Where the agent's descriptors lead, as the system shows them.
+    pub fn descriptors(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.proc("fd")).unwrap();
+        // One that was closed meanwhile is none
+        let links = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        links.collect()
+    }
+
+    /// The descriptors of logs.
+    pub fn open_logs(&self) -> Vec<PathBuf> {
+        let logs = self.path("logs");
+        let mut open = self.descriptors();
+        open.retain(|path| path.starts_with(&logs));
+        open
+    }
+
+    /// The agent's peak resident memory, in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+        let kb = peak.unwrap().trim().trim_end_matches(" kB");
+        kb.parse::<u64>().unwrap() * 1024
+    }
+
+    /// CPU time that the agent took up to now.
+    pub fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).unwrap();
+        let fields: Vec<&str> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        // The unit of these fields is 1/100 s on every Linux
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// What `status -v` knows of a log, as JSON.
+    pub fn file_status(&self, name: &str) -> Option<Value> {
+        let path = self.log_path(name);
+        let status = self.status_json();
+        let matchers = status["copying_manager_status"]["log_matchers"].as_array()?;
+        let mut files = matchers.iter().flat_map(|matcher| {
+            let files = matcher["log_processors_status"].as_array();
+            files.cloned().unwrap_or_default()
+        });
+        files.find(|file| file["log_path"] == path.to_str().unwrap())
+    }
+
+    /// Waits until the agent's own log says `text` so many times.
+    #[track_caller]
+    pub fn until_logged_times(&self, text: &str, times: usize) {
+        let what = format!("agent.log says {text:?} {times} times");
+        self.until_seen(&what, || self.agent_log().matches(text).count() >= times);
+    }
+
+    /// Waits until all of `range` but `missing` arrived from a log, and asserts that nothing of
+    /// `missing` did and that nothing came twice.
+    #[track_caller]
+    pub fn expect_all_but(&mut self, name: &str, range: Range<u64>, missing: &[Range<u64>]) {
+        let without: u64 = missing.iter().map(|gap| gap.end - gap.start).sum();
+        let wanted = range.end - range.start - without;
+        let path = self.log_path(name);
+        let path = path.to_str().unwrap().to_owned();
+        let what = format!("{wanted} numbers of {name}");
+        self.until(&what, |state| super::tally_of(state, &path).seen >= wanted);
+        let tally = self.tally(name);
+        let report = || format!("{name}\n{}", self.report());
+        assert_eq!(tally.missing(range), missing, "{}", report());
+        assert_eq!(tally.seen, wanted, "{}", report());
+        assert_eq!(tally.repeated, [] as [u64; 0], "{}", report());
+        assert_eq!((tally.unsealed, tally.unnumbered), (0, 0), "{}", report());
+        self.assert_well_formed();
+    }
+
+    /// Waits until the agent sent `requests` more: what was asked of it before is done.
+    #[track_caller]
+    pub fn until_requests(&mut self, requests: u64) {
+        let from = self.receiver.counts().requests;
+        self.until("more requests", |state| {
+            state.counts().requests >= from + requests
+        });
+    }
+
+    /// Starts the agent as a daemon; it is killed when the site goes away.
+    pub fn start_daemon(&mut self) -> i32 {
+        self.write_config();
+        let said = self.run(&["start", "--no-change-user", "--no-check-remote-server"]);
+        assert_eq!(said.code, 0, "{said:?}\n{}", self.report());
+        let pid = self.daemon_pid().expect("a pid file");
+        self.daemon = Some(pid);
+        pid
+    }
+
+    /// The process id in the pid file.
+    pub fn daemon_pid(&self) -> Option<i32> {
+        let text = fs::read_to_string(self.path("log/agent.pid")).ok()?;
+        text.lines().next()?.trim().parse().ok()
+    }
+
+    /// Kills the daemon, if it still is ours.
+    pub(super) fn kill_daemon(&mut self) {
+        let Some(pid) = self.daemon.take() else {
+            return;
+        };
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let config = self.config_path();
+        let ours = config.to_str().unwrap().as_bytes();
+        if command.windows(ours.len()).any(|part| part == ours) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Stops the agent and asserts how long that takes at most.
+    #[track_caller]
+    pub fn stop_within(&mut self, signal: Signal, limit: Duration) {
+        let began = Instant::now();
+        self.signal(signal);
+        let status = self.wait_exit(DEADLINE);
+        let took = began.elapsed();
+        assert!(status.success(), "{status}\n{}", self.report());
+        assert!(
+            took <= limit,
+            "the stop took {took:?}, not {limit:?}\n{}",
+            self.report()
+        );
+    }
+
+    /// Whether the agent has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.agent.as_mut().is_none_or(Process::has_ended)
+    }
+}
+
+/// Runs a scenario for each case, all at the same time; panics with the names of those that
+/// failed.
+pub fn all_at_once<T: Copy + std::fmt::Debug + Send + Sync>(cases: &[T], run: impl Fn(T) + Sync) {
+    let failed: Vec<T> = std::thread::scope(|scope| {
+        let threads: Vec<_> = cases
+            .iter()
+            .map(|&case| (case, scope.spawn({
+                let run = &run;
+                move || run(case)
+            })))
+            .collect();
+        let ended = threads.into_iter().map(|(case, thread)| (case, thread.join()));
+        ended.filter(|(_, end)| end.is_err()).map(|(case, _)| case).collect()
+    });
+    assert!(failed.is_empty(), "failed: {failed:?} (see above)");
+}
+
+/// Writes a gzip file with the content of `from`.
+pub fn gzip(from: &Path, to: &Path) {
+    use miniz_oxide::deflate::compress_to_vec;
+    let content = fs::read(from).unwrap();
+    let mut out = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
+    out.extend(compress_to_vec(&content, 6));
+    out.extend(crc32(&content).to_le_bytes());
+    out.extend((content.len() as u32).to_le_bytes());
+    let part = to.with_extension("part");
+    fs::write(&part, out).unwrap();
+    fs::rename(&part, to).unwrap();
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc: u32, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1))
+        })
+    })
+}
