@@ -104,7 +104,8 @@ impl Screen {
             writeln!(out, "{}", cut(text, self.width))
         } else {
             // Over the counts, which are written anew below
-            writeln!(out, "\r{:<1$}", cut(text, self.width), self.width)?;
+            let width = self.footer.chars().count();
+            writeln!(out, "\r{:<width$}", cut(text, self.width))?;
             write!(out, "{}", self.footer)?;
             out.flush()
         }
@@ -119,6 +120,7 @@ impl Screen {
         let (lines, left_out) = arrivals.take(second);
         for (path, text) in lines {
             let name = self.name(&path);
+            let text = self.without_time(&path, &text);
             self.say(format!("{name:<NAME$}  {text}").trim_end())?;
         }
         if second {
@@ -134,7 +136,7 @@ impl Screen {
 
     fn counts(&mut self, counts: &Counts, agent: &Agent) -> io::Result<()> {
         let mut text = format!(
-            "== {:.0} s: {} lines from {} logs, {} in {} requests, {} sent",
+            "== {:.0} s: {} lines of {} logs, {}, {} requests, {} sent",
             self.started.elapsed().as_secs_f64(),
             grouped(counts.events),
             counts.logs.len(),
@@ -144,7 +146,7 @@ impl Screen {
         );
         if let Some((memory, cpu)) = agent.usage() {
             text.push_str(&format!(
-                "; agent: {:.1} MB memory, {cpu:.2} s CPU",
+                "; agent: {:.1} MB, {cpu:.2} s CPU",
                 memory as f64 / 1024.0
             ));
         }
@@ -181,6 +183,16 @@ impl Screen {
             grouped(counts.duplicates)
         )?;
         out.flush()
+    }
+
+    /// A line of the agent's own logs begins with the time of just now, which says nothing here.
+    fn without_time<'a>(&self, path: &str, text: &'a str) -> &'a str {
+        const TIME: usize = "2026-11-23 02:19:59.434Z ".len();
+        let own = path.starts_with(&*self.log_dir.to_string_lossy());
+        match text.split_at_checked(TIME) {
+            Some((time, rest)) if own && time.ends_with("Z ") => rest,
+            _ => text,
+        }
     }
 
     /// A log's name, short, from its end where it is long.

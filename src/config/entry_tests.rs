@@ -331,8 +331,13 @@ fn workers_are_completed_and_checked() {
             ("DEFAULT", "k", "https://s.com".to_owned(), 2),
         ]
     );
-    assert!(config.warns(&["more than one session", "7 sessions"]));
+    assert!(!config.warns(&["not acted on"]), "sessions do act");
     assert!(config.warns(&["\"workers\" of a worker", "sessions"]));
+
+    let processes = Fixture::with("use_multiprocess_workers: true").load();
+    assert!(processes.warns(&["use_multiprocess_workers", "threads"]));
+    let threads = Fixture::with("use_multiprocess_workers: false").load();
+    assert!(!threads.warns(&["use_multiprocess_workers"]));
 
     let listed =
         Fixture::with("workers: [{id: \"a\", api_key: \"x\"}, {id: \"default\", api_key: \"k\"}]")

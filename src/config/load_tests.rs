@@ -447,33 +447,6 @@ fn imported_variables_fill_strings_of_their_file() {
 }
 
 #[test]
-fn compression_types_and_levels() {
-    for (kind, level, effective) in [
-        ("deflate", 0, Some(6)),
-        ("deflate", 1, Some(1)),
-        ("deflate", 9, Some(9)),
-        ("deflate", 10, Some(6)),
-        ("none", 0, None),
-        ("none", 5, None),
-        ("zstandard", 3, None),
-        ("lz4", 16, None),
-        ("bz2", 9, None),
-    ] {
-        let config = Fixture::with(&format!("compression_level: {level}"))
-            .fragment("f.json", &format!("{{compression_type: \"{kind}\"}}"))
-            .load();
-        assert_eq!(
-            config.options.compression_level, effective,
-            "{kind} {level}"
-        );
-        let here = if kind == "none" { "none" } else { "deflate" };
-        assert_eq!(config.options.compression_type, here);
-        let spoken = kind != "deflate" || effective != Some(level);
-        assert_eq!(config.warns(&["compression"]), spoken, "{kind} {level}");
-    }
-}
-
-#[test]
 fn the_cautious_defaults_of_old_apply_on_request_and_explicit_values_always() {
     for member in [
         "max_send_rate_enforcement: \"legacy\"",

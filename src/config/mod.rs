@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 mod attr;
 mod checks;
 mod coerce;
+mod compression;
 pub mod decl;
 mod effective;
 mod env;
@@ -44,6 +45,7 @@ mod load_tests;
 mod reload_tests;
 
 pub use attr::{json_members, AttrValue};
+pub use compression::Compression;
 pub use error::{ConfigError, Place, Warning};
 pub use files::{fingerprint, Fingerprint};
 pub use install::Install;

@@ -60,7 +60,7 @@ const WORKER: &[MemberDoc] = &[
         "sessions",
         "int, 1 to 1024",
         "`default_sessions_per_worker`",
-        "Independent sessions. More than one in total is not acted on yet. Older name: `workers`.",
+        "Independent sessions, each with threads and connections of its own; the worker's files are spread over them. Older name: `workers`.",
     ),
 ];
 

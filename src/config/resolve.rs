@@ -22,6 +22,7 @@ pub(crate) fn options(
     env: &Env,
     warnings: &mut Warnings,
 ) -> Result<(Options, Origins), ConfigError> {
+    let default = Options::default();
     let mut options = Options::default();
     let mut origins = Origins::new();
     for decl in CORE.iter().chain(names::FOREIGN.iter().copied().flatten()) {
@@ -34,6 +35,8 @@ pub(crate) fn options(
                 format!("not yet {}", decl.name),
                 format!("{place}: option \"{}\" is not acted on yet", decl.name),
             ),
+            // Who asks for what happens anyway need not be told
+            Acts::Never(_) if val == (decl.get)(&default) => {}
             Acts::Never(why) => warnings.daily(
                 format!("no effect {}", decl.name),
                 format!("{place}: option \"{}\" has no effect: {why}", decl.name),
@@ -175,7 +178,7 @@ pub(crate) fn derive(
             o.pipeline_threshold = 1.1;
         }
     }
-    compression(o, origins, warnings);
+    super::compression::resolve(o, origins, warnings)?;
     ordered(
         "min_allowed_request_size",
         &mut o.min_allowed_request_size,
@@ -227,58 +230,6 @@ fn ordered<T: PartialOrd + Copy + std::fmt::Display>(
             *low = *high;
             Ok(())
         }
-    }
-}
-
-/// Types that are not in this build, and levels that a type does not have.
-fn compression(o: &mut Options, origins: &Origins, warnings: &mut Warnings) {
-    let place = |name| {
-        origins
-            .get(name)
-            .map_or_else(String::new, |place| format!("{place}: "))
-    };
-    let (levels, usual) = match o.compression_type.as_str() {
-        "none" => {
-            warnings.daily(
-                "compression none",
-                format!(
-                    "{}option \"compression_type\" is \"none\": this costs about ten times the traffic",
-                    place("compression_type")
-                ),
-            );
-            (0..=0, None)
-        }
-        "deflate" => (1..=9, Some(6)),
-        other => {
-            let text = format!(
-                "[error=\"invalidCompressionType\"] {}option \"compression_type\": {other} is not in \
-                 this build, deflate is used",
-                place("compression_type")
-            );
-            warnings.daily("compression type", text);
-            o.compression_type = "deflate".to_owned();
-            // A level of another type's scale says nothing about this one.
-            o.compression_level = None;
-            return;
-        }
-    };
-    let Some(level) = o.compression_level else {
-        return;
-    };
-    if o.compression_type == "none" {
-        o.compression_level = None;
-    } else if !levels.contains(&level) {
-        o.compression_level = usual;
-        let usual = usual.map_or_else(String::new, |usual| usual.to_string());
-        warnings.daily(
-            "compression level",
-            format!(
-                "{}option \"compression_level\": {level} is not from {} to {}, {usual} is used",
-                place("compression_level"),
-                levels.start(),
-                levels.end()
-            ),
-        );
     }
 }
 

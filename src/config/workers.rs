@@ -53,18 +53,6 @@ pub(crate) fn workers(
         };
         workers.insert(0, default);
     }
-    let sessions: u64 = workers.iter().map(|w| u64::from(w.sessions)).sum();
-    if sessions > 1 {
-        let ids: Vec<&str> = workers.iter().map(|w| w.id.as_str()).collect();
-        warnings.daily(
-            "not yet workers",
-            format!(
-                "options \"workers\", \"default_sessions_per_worker\": more than one session is not \
-                 acted on yet ({sessions} sessions of the workers {})",
-                ids.join(", ")
-            ),
-        );
-    }
     Ok(workers)
 }
 

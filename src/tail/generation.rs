@@ -186,9 +186,9 @@ impl Generation {
     }
 
     /// Settles everything up to `to`.
-    pub fn commit(&mut self, to: u64, mark: u64, max_sequence_number: u64) {
+    pub fn commit(&mut self, to: u64, mark: Option<u64>, max_sequence_number: u64) {
         self.committed = to;
-        self.committed_mark = Some(mark);
+        self.committed_mark = mark;
         while self.committed_sequence.number(to) > max_sequence_number {
             self.committed_sequence = self.committed_sequence.successor(max_sequence_number);
         }
@@ -309,7 +309,7 @@ mod tests {
         let mut g = Generation::new(PathBuf::new(), id, 0, 0, State::Current);
         let all = run(0, g.sequence.clone());
         g.read = 700;
-        g.commit(350, 0, most);
+        g.commit(350, None, most);
         let again = run(
             350,
             Sequence::restored(&g.committed_sequence.id, g.committed_sequence.base),

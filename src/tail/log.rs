@@ -5,6 +5,7 @@ use super::generation::{Generation, State};
 use super::settings::Entry;
 use crate::config::AttrValue;
 use crate::wire::{Batch, Envelope, Label};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -121,7 +122,8 @@ impl Log {
             let label = Label::new(
                 envelope,
                 format!("log_{}", self.number),
-                self.reported_name().as_bytes(),
+                // The real path, also where another name is reported: as the reference does
+                self.path.as_os_str().as_bytes(),
                 &self.attributes(),
             );
             self.label = Some(Box::new(label));

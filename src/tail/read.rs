@@ -144,7 +144,7 @@ impl Reader<'_> {
             to: read,
             lines: 0,
             message_bytes: 0,
-            mark: 0,
+            mark: None,
         };
         let mut done = 0;
         let mut full = false;
@@ -204,7 +204,7 @@ impl Reader<'_> {
             generation.read = read + done as u64;
             generation.mark = Some(mark);
             span.to = generation.read;
-            span.mark = mark;
+            span.mark = Some(mark);
             cover(self.batch, span);
         }
         if generation.gz && at_end {
@@ -358,7 +358,7 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
         to,
         lines: 0,
         message_bytes: 0,
-        mark: mark.unwrap_or(0),
+        mark,
     };
     cover(batch, span);
 }

@@ -59,7 +59,7 @@ fn batch(form: Form, limit: usize, messages: &[&[u8]]) -> Batch {
         source: 1,
         from: 0,
         to: bytes,
-        mark: 0,
+        mark: None,
         lines: batch.events(),
         message_bytes: bytes,
     });

@@ -17,8 +17,8 @@ pub struct Span {
     pub lines: u64,
     /// Bytes of those events' messages.
     pub message_bytes: u64,
-    /// The tail room's mark of position `to`.
-    pub mark: u64,
+    /// The tail room's mark of position `to`, if it knows it.
+    pub mark: Option<u64>,
 }
 
 /// A line on its way into a batch.

@@ -238,6 +238,7 @@ impl Site {
 
     /// Stops the agent with TERM and asserts that it ends well and in time.
     pub fn term(&mut self) {
+        self.until_it_listens();
         self.signal(Signal::SIGTERM);
         let status = self.wait_exit(DEADLINE);
         assert!(status.success(), "{status}\n{}", self.report());

@@ -1,8 +1,9 @@
 //! What can be seen of an agent from outside, and done to it: its descriptors and memory, the
 //! state of its files, pauses.
 
-use super::{Process, Site, DEADLINE};
+use super::{Numbers, Process, Site, DEADLINE};
 use nix::sys::signal::Signal;
+use receiver::Fault;
 use serde_json::Value;
 use std::fs;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 pub enum Agent {
     /// It does not get to run: for it all happens at once, between two looks.
     Blind,
-    /// It runs and reads, and can't deliver.
+    /// It runs and reads, and no delivery succeeds.
     ServerAway,
     /// It was stopped, and is started afterwards.
     Stopped,
@@ -31,29 +32,36 @@ pub const ANY: [Agent; 4] = [
 ];
 
 impl Site {
-    /// Does something to the logs while the agent is in some state, and lets it go on.
-    pub fn meanwhile(&mut self, agent: Agent, change: impl FnOnce()) {
+    /// Writes `unsent` lines that the agent can't deliver in its state, then does something to the
+    /// logs, and lets the agent go on.
+    pub fn meanwhile(
+        &mut self,
+        agent: Agent,
+        numbers: &mut Numbers,
+        unsent: u64,
+        change: impl FnOnce(&mut Numbers),
+    ) {
         match agent {
-            Agent::Blind => {
-                self.freeze();
-                change();
-                self.thaw();
-            }
+            Agent::Blind => self.freeze(),
             Agent::ServerAway => {
-                self.receiver.down();
-                let before = self.agent_log().matches("cannot connect").count();
-                change();
-                let _ = before;
-                self.receiver.up().unwrap();
+                let fault = Fault::cut_before_storing().with_events_only();
+                self.receiver.fault(fault.until_cleared());
             }
-            Agent::Stopped => {
-                self.term();
-                change();
-                self.start();
+            Agent::Stopped => self.term(),
+            Agent::Killed => self.kill9(),
+        }
+        if unsent > 0 {
+            let faulted = self.receiver.counts().faulted;
+            numbers.write(unsent);
+            if agent == Agent::ServerAway {
+                self.until("it was read", |state| state.counts().faulted > faulted);
             }
-            Agent::Killed => {
-                self.kill9();
-                change();
+        }
+        change(numbers);
+        match agent {
+            Agent::Blind => self.thaw(),
+            Agent::ServerAway => self.receiver.clear_faults(),
+            Agent::Stopped | Agent::Killed => {
                 self.start();
             }
         }
@@ -72,6 +80,23 @@ impl Site {
     /// Lets it go on.
     pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
+    }
+
+    /// Waits until the agent takes the signals that it is to take: a signal that comes before ends
+    /// any process.
+    pub(super) fn until_it_listens(&mut self) {
+        const TERM: u64 = 1 << (Signal::SIGTERM as i32 - 1);
+        let status = self.proc("status");
+        let deadline = Instant::now() + DEADLINE;
+        while !self.has_ended() && Instant::now() < deadline {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let caught = text.lines().find_map(|l| l.strip_prefix("SigCgt:"));
+            let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+            if caught.is_some_and(|mask| mask & TERM != 0) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     fn proc(&self, name: &str) -> PathBuf {
@@ -190,6 +215,7 @@ impl Site {
     /// Stops the agent and asserts how long that takes at most.
     #[track_caller]
     pub fn stop_within(&mut self, signal: Signal, limit: Duration) {
+        self.until_it_listens();
         let began = Instant::now();
         self.signal(signal);
         let status = self.wait_exit(DEADLINE);

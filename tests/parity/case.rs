@@ -136,10 +136,12 @@ impl Case {
         if self.ours.is_some() != self.python.is_some() {
             return Err("`ours` without `python`, or the other way round".into());
         }
-        if self.ours.is_some() == self.why.is_empty() {
-            return Err("a difference needs a `why`, and a `why` a difference".into());
-        }
         Ok(())
+    }
+
+    /// Whether a difference is said to be meant, and nothing else is.
+    pub fn is_explained(&self) -> bool {
+        self.ours.is_some() != self.why.is_empty()
     }
 
     /// Whether the steps start both agents, one after the other in the same place.
@@ -163,7 +165,8 @@ impl Case {
             .iter()
             .filter_map(|header| text.find(header))
             .min();
-        let mut text = text[..end.map_or(text.len(), |end| end + 1)].to_owned();
+        let mut text = text[..end.unwrap_or(text.len())].trim_end().to_owned();
+        text.push_str("\n\n");
         match python {
             Some(python) if python != ours => {
                 text.push_str(&format!("== ours\n{ours}\n== python\n{python}"));

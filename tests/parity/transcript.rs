@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 /// The numbered line that the step `numbers` writes.
 pub fn numbered_line(n: u64) -> String {
     let padding = 20 + (n.wrapping_mul(2_654_435_761) >> 7) as usize % 40;
-    format!("n={n:06} {} e={n:06}\n", "p".repeat(padding.min(39)))
+    format!("n={n:06} {} e={n:06}\n", "p".repeat(padding))
 }
 
 /// The number of a whole numbered line.
@@ -40,10 +40,16 @@ pub fn transcript(
 ) -> String {
     let mut out = String::new();
     let mut servers: Vec<&Map<String, Value>> = Vec::new();
+    let machine = nix::unistd::gethostname().unwrap();
+    let machine = machine.to_str().unwrap();
     for info in requests.iter().filter_map(|r| r.session_info.as_ref()) {
         if !servers.contains(&info) {
             servers.push(info);
-            push_json(&mut out, "server", info);
+            let mut info = Map::clone(info);
+            if info.get("serverHost").is_some_and(|host| *host == *machine) {
+                info.insert("serverHost".into(), "@MACHINE@".into());
+            }
+            push_json(&mut out, "server", &info);
         }
     }
     let mut files: BTreeMap<String, Vec<&Event>> = BTreeMap::new();

@@ -1,0 +1,200 @@
+//! Where copying starts (copying.md §5), with the agent as a process: what is there before the
+//! first start, what comes later, what comes while the agent is away.
+
+mod common;
+
+use common::{all_at_once, Agent, Site};
+use serde_json::{json, Value};
+use std::fs;
+
+/// An entry that does not ask for what is there already.
+fn follow(site: &mut Site, pattern: &str) {
+    let path = site.log_path(pattern);
+    site.log(json!({"path": path, "attributes": {"parser": "numbers"}}));
+}
+
+/// Waits until every log's start is fixed.
+fn started(site: &Site, times: usize) {
+    site.until_logged_times("Copying started", times);
+}
+
+#[test]
+fn the_first_start_begins_at_the_end_and_misses_nothing_after_it() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    follow(&mut site, "app.log");
+    site.start();
+    started(&site, 1);
+    // At once: there is no time in which lines go unseen
+    numbers.write(50);
+    site.expect_all_but("app.log", 0..150, &[0..100]);
+    let status = site.file_status("app.log").unwrap();
+    let skipped = status["total_bytes_skipped"].as_u64().unwrap();
+    let text = fs::read_to_string(numbers.path()).unwrap();
+    let before: usize = text.split_inclusive('\n').take(100).map(str::len).sum();
+    assert_eq!(skipped, before as u64, "{status}");
+    for agent in [Agent::Stopped, Agent::Killed] {
+        site.meanwhile(agent, &mut numbers, 10, |_| ());
+        site.expect_all_but("app.log", numbers.all(), &[0..100]);
+    }
+}
+
+#[test]
+fn what_the_first_start_left_out_does_not_come_with_the_second() {
+    all_at_once(&[Agent::Stopped, Agent::Killed], |agent| {
+        let mut site = Site::new();
+        let mut numbers = site.numbers("app.log");
+        numbers.write(100);
+        follow(&mut site, "app.log");
+        site.start();
+        started(&site, 1);
+        // Not one line came in the first run
+        site.meanwhile(agent, &mut numbers, 30, |_| ());
+        site.expect_all_but("app.log", 0..130, &[0..100]);
+    });
+}
+
+#[test]
+fn found_while_running_is_copied_from_its_start() {
+    let mut site = Site::new();
+    site.numbers("old-1.log").write(10);
+    follow(&mut site, "*-1.log");
+    follow(&mut site, "literal.log");
+    site.start();
+    started(&site, 1);
+    for name in ["new-1.log", "literal.log"] {
+        let mut numbers = site.numbers(name);
+        numbers.write(50);
+        site.expect_exactly_once(name, 0..50);
+        site.meanwhile(Agent::Killed, &mut numbers, 10, |_| ());
+        site.expect_exactly_once(name, 0..60);
+    }
+    assert_eq!(site.tally("old-1.log").seen, 0);
+}
+
+#[test]
+fn created_while_the_agent_was_away_is_copied_from_its_start() {
+    all_at_once(&[Agent::Stopped, Agent::Killed], |agent| {
+        let mut site = Site::new();
+        let mut old = site.numbers("old-1.log");
+        old.write(10);
+        follow(&mut site, "*-1.log");
+        follow(&mut site, "literal.log");
+        site.start();
+        started(&site, 1);
+        let literal = site.log_path("literal.log");
+        let new = site.log_path("new-1.log");
+        site.meanwhile(agent, &mut old, 10, |_| {
+            for path in [literal, new] {
+                common::Numbers::new(path).write(40);
+            }
+        });
+        site.expect_exactly_once("literal.log", 0..40);
+        site.expect_exactly_once("new-1.log", 0..40);
+        site.expect_all_but("old-1.log", 0..20, &[0..10]);
+    });
+}
+
+#[test]
+fn from_the_start_where_the_entry_says_so() {
+    let mut site = Site::new();
+    site.numbers("all.log").write(100);
+    site.numbers("tail.log").write(100);
+    follow(&mut site, "tail.log");
+    site.copy("all.log").start();
+    site.expect_exactly_once("all.log", 0..100);
+    assert_eq!(site.tally("tail.log").seen, 0);
+}
+
+#[test]
+fn an_entry_that_a_reload_adds_begins_at_the_end_of_what_is_there() {
+    let mut site = Site::new();
+    let mut first = site.numbers("first.log");
+    let mut second = site.numbers("second.log");
+    let mut third = site.numbers("third.log");
+    for numbers in [&mut first, &mut second, &mut third] {
+        numbers.write(50);
+    }
+    site.copy("first.log").start();
+    site.until_lines("first.log", 50);
+    follow(&mut site, "second.log");
+    site.copy("third.log").write_config();
+    started(&site, 2);
+    for numbers in [&mut first, &mut second, &mut third] {
+        numbers.write(50);
+    }
+    site.expect_exactly_once("first.log", 0..100);
+    site.expect_exactly_once("third.log", 0..100);
+    site.expect_all_but("second.log", 0..100, &[0..50]);
+}
+
+/// C15: the position of a checkpoint is good however old the checkpoint is.
+#[test]
+fn a_week_old_checkpoint_is_continued() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    follow(&mut site, "*.log");
+    site.start();
+    started(&site, 1);
+    numbers.write(20);
+    site.expect_all_but("app.log", 0..120, &[0..100]);
+    site.term();
+    let checkpoint = site.path("data/checkpoints.json");
+    let mut saved: Value = serde_json::from_slice(&fs::read(&checkpoint).unwrap()).unwrap();
+    make_older(&mut saved, 7.0 * 86_400.0);
+    fs::write(&checkpoint, saved.to_string()).unwrap();
+    numbers.write(30);
+    site.start();
+    site.expect_all_but("app.log", 0..150, &[0..100]);
+}
+
+fn make_older(value: &mut Value, seconds: f64) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_f64() {
+                    Some(time) if key == "time" => *value = json!(time - seconds),
+                    _ => make_older(value, seconds),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(|v| make_older(v, seconds)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_agents_own_log_is_copied_from_the_lines_of_this_start() {
+    let mut site = Site::new();
+    site.set("implicit_agent_log_collection", true);
+    fs::write(site.path("log/agent.log"), "a line of an earlier life\n").unwrap();
+    let path = site.path("log/agent.log").to_str().unwrap().to_owned();
+    let starts = |site: &Site| {
+        let lines = site.receiver.lines_of(&path);
+        assert!(!lines.iter().any(|line| line.contains("earlier life")));
+        let starts = lines.iter().filter(|line| line.contains("Starting scalyr agent"));
+        starts.count()
+    };
+    for run in 1..=3 {
+        site.start();
+        site.until("the first line of this start", |state| {
+            let lines = state.lines_of(&path);
+            lines.iter().filter(|l| l.contains("Starting scalyr agent")).count() >= run
+        });
+        assert_eq!(starts(&site), run);
+        if run == 1 {
+            site.kill9();
+        } else {
+            site.term();
+        }
+    }
+    // What was written is what arrived, but for the end of the last run
+    let sent: String = site.receiver.lines_of(&path).concat();
+    let written = site.agent_log();
+    let written = written.strip_prefix("a line of an earlier life\n").unwrap();
+    assert!(written.starts_with(&sent), "{sent}\n--- is not the start of:\n{written}");
+    let event = &site.receiver.events()[0];
+    assert_eq!(event.attrs["parser"], "scalyrAgentLog");
+}

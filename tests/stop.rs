@@ -1,0 +1,207 @@
+//! Stops: in time whatever the server does, with a checkpoint, and nothing lost or repeated by the
+//! next start.
+
+mod common;
+
+use common::{all_at_once, Load, Site};
+use nix::sys::signal::Signal;
+use receiver::Fault;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn loaded() -> (Site, Load) {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 100);
+    let load = Load::start(numbers, 40, Duration::from_millis(5), |_, _| ());
+    (site, load)
+}
+
+#[track_caller]
+fn a_restart_goes_on(site: &mut Site, load: Load) {
+    site.start();
+    let numbers = load.stop();
+    site.expect_exactly_once("app.log", numbers.all());
+    site.assert_in_order("app.log");
+}
+
+#[test]
+fn a_stop_under_load_writes_its_checkpoint_and_repeats_nothing() {
+    all_at_once(&[Signal::SIGTERM, Signal::SIGINT], |signal| {
+        let (mut site, load) = loaded();
+        for round in 2..6 {
+            site.stop_within(signal, LIMIT);
+            let files: Vec<String> = std::fs::read_dir(site.path("data"))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            assert!(files.iter().any(|name| name == "checkpoints.json"), "{files:?}");
+            assert!(!files.iter().any(|name| name.contains('~')), "{files:?}");
+            site.start();
+            let so_far = load.written();
+            site.until_lines("app.log", so_far);
+            assert_eq!(site.agent_log().matches("Copying started").count(), round);
+        }
+        site.stop_within(signal, LIMIT);
+        a_restart_goes_on(&mut site, load);
+        // The last request of each run was waited for: it never had to send anything again
+        assert_eq!(site.receiver.counts().duplicates, 0);
+    });
+}
+
+#[test]
+fn what_was_written_before_the_stop_is_sent_before_the_end() {
+    let mut site = Site::new();
+    // Left to itself it would wait for a minute
+    site.set("max_request_spacing_interval", 60);
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    numbers.write(90);
+    site.stop_within(Signal::SIGTERM, LIMIT);
+    site.assert_exactly_once("app.log", 0..100);
+}
+
+/// What can be wrong with a server while the agent is to stop.
+#[derive(Debug, Clone, Copy)]
+enum Server {
+    Silent,
+    Unread,
+    Gone,
+    Slow,
+    Dripping,
+    Refusing,
+    Cutting,
+}
+
+#[test]
+fn a_server_in_trouble_does_not_delay_a_stop_and_nothing_is_lost() {
+    use Server::*;
+    let all = [Silent, Unread, Gone, Slow, Dripping, Refusing, Cutting];
+    all_at_once(&all, |server| {
+        let (mut site, load) = loaded();
+        let before = site.receiver.counts();
+        let fault = match server {
+            Silent => Some(Fault::silence()),
+            Unread => Some(Fault {
+                unread: true,
+                ..Fault::default()
+            }),
+            Gone => None,
+            Slow => Some(Fault::delayed(Duration::from_secs(60))),
+            Dripping => Some(Fault {
+                drip: Some(1.0),
+                ..Fault::default()
+            }),
+            Refusing => Some(Fault::status(503)),
+            Cutting => Some(Fault::cut_after_storing()),
+        };
+        match fault {
+            Some(fault) => {
+                site.receiver.fault(fault.until_cleared());
+                site.until("it meets the fault", |state| {
+                    state.counts().faulted > before.faulted
+                });
+            }
+            None => {
+                site.receiver.down();
+                site.until_logged("Session default-0: cannot connect");
+            }
+        }
+        site.stop_within(Signal::SIGTERM, LIMIT);
+        site.receiver.clear_faults();
+        site.receiver.up().unwrap();
+        a_restart_goes_on(&mut site, load);
+    });
+}
+
+#[test]
+fn a_stop_during_a_reload_that_waits_for_the_server_is_in_time_too() {
+    let (mut site, load) = loaded();
+    site.receiver.fault(Fault::silence());
+    site.until("it meets the fault", |state| state.counts().faulted > 0);
+    site.set("max_request_spacing_interval", 0.3).write_config();
+    site.signal(Signal::SIGHUP);
+    site.until_logged("Stopping copying and metrics threads");
+    site.stop_within(Signal::SIGTERM, LIMIT);
+    site.receiver.clear_faults();
+    a_restart_goes_on(&mut site, load);
+}
+
+#[test]
+fn further_signals_during_a_stop_do_no_harm() {
+    all_at_once(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP], |second| {
+        let (mut site, load) = loaded();
+        site.receiver.fault(Fault::delayed(Duration::from_secs(1)).until_cleared());
+        site.until("it meets the fault", |state| state.counts().faulted > 0);
+        site.signal(Signal::SIGTERM);
+        site.until_logged("Received signal to shutdown");
+        for _ in 0..3 {
+            site.signal(second);
+        }
+        site.stop_within(second, LIMIT);
+        site.receiver.clear_faults();
+        a_restart_goes_on(&mut site, load);
+    });
+}
+
+#[test]
+fn a_stop_right_after_the_start_is_a_stop() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    site.copy("app.log");
+    for _ in 0..10 {
+        numbers.write(50);
+        site.start();
+        site.term();
+    }
+    site.start();
+    site.expect_exactly_once("app.log", numbers.all());
+}
+
+#[test]
+fn a_daemon_starts_and_stops_by_command() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    site.copy("app.log");
+    for _ in 0..3 {
+        numbers.write(100);
+        let pid = site.start_daemon();
+        site.until_lines("app.log", numbers.next());
+        let status = site.run(&["status", "-v"]);
+        assert_eq!(status.code, 0, "{status:?}");
+        assert!(status.out.contains(&format!("Main process pid:        {pid}")), "{status:?}");
+        let second = site.run(&["start", "--no-change-user", "--no-check-remote-server"]);
+        assert_ne!(second.code, 0, "{second:?}");
+        numbers.write(100);
+        let stopped = site.run(&["stop", "--no-change-user"]);
+        assert_eq!(stopped.code, 0, "{stopped:?}");
+        assert!(site.daemon_pid().is_none(), "the pid file is left");
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+    // What was written right before a stop came with it
+    site.assert_exactly_once("app.log", numbers.all());
+    site.assert_in_order("app.log");
+    assert_eq!(site.receiver.counts().duplicates, 0);
+}
+
+#[test]
+fn a_daemon_whose_server_hangs_stops_by_command() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    site.receiver.fault(Fault::silence());
+    site.copy("app.log").start_daemon();
+    site.until("it meets the fault", |state| state.counts().faulted > 0);
+    let began = std::time::Instant::now();
+    let stopped = site.run(&["stop", "--no-change-user"]);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(began.elapsed() < LIMIT + Duration::from_secs(1));
+    site.receiver.clear_faults();
+    site.start_daemon();
+    site.expect_exactly_once("app.log", numbers.all());
+}
