@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod process;
+pub mod shape;
 pub mod status;
 pub mod tail;
 pub mod upload;

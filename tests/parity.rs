@@ -33,7 +33,9 @@ fn cases() -> Vec<Case> {
         .collect();
     paths.sort();
     let cases = paths.iter().map(|path| Case::read(path));
-    cases.collect::<Result<_, _>>().unwrap_or_else(|e| panic!("{e}"))
+    cases
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The Python that can run the agent.
@@ -60,7 +62,7 @@ fn python() -> Option<Python> {
 
 /// Does the jobs, several at a time; the results in the order of the jobs.
 fn in_parallel<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> Vec<R> {
-    let threads = std::env::var("PARITY_JOBS").map_or(8, |text| text.parse().unwrap());
+    let threads = std::env::var("PARITY_JOBS").map_or(12, |text| text.parse().unwrap());
     let queue: Mutex<VecDeque<usize>> = Mutex::new((0..jobs.len()).collect());
     let results: Mutex<Vec<Option<R>>> = Mutex::new(jobs.iter().map(|_| None).collect());
     std::thread::scope(|scope| {
@@ -92,8 +94,14 @@ fn verdict(case: &Case, agent: Agent, outcome: &Outcome) -> Option<String> {
         text.push_str(&format!("    {problem}\n"));
     }
     if outcome.transcript != expected {
-        let recorded = if case.both.is_some() { "both" } else { agent.name() };
-        text.push_str(&format!("    (- as recorded under `{recorded}`, + delivered)\n"));
+        let recorded = if case.both.is_some() {
+            "both"
+        } else {
+            agent.name()
+        };
+        text.push_str(&format!(
+            "    (- as recorded under `{recorded}`, + delivered)\n"
+        ));
         text.push_str(&text::difference(expected, &outcome.transcript));
     }
     let log: Vec<&str> = outcome.agent_log.lines().collect();
@@ -146,7 +154,9 @@ fn both_agents_deliver_the_same() {
             jobs.push((case, Agent::Python));
         }
     }
-    let outcomes = in_parallel(&jobs, |&(case, agent)| run(case, agent, Some(&python), record));
+    let outcomes = in_parallel(&jobs, |&(case, agent)| {
+        run(case, agent, Some(&python), record)
+    });
     if record {
         return record_all(&cases, &jobs, &outcomes);
     }
@@ -173,10 +183,14 @@ fn record_all(cases: &[Case], jobs: &[(&Case, Agent)], outcomes: &[Outcome]) {
         case.record(&ours.transcript, python).unwrap();
         let differs = python.is_some_and(|python| python != ours.transcript);
         if differs == case.why.is_empty() {
-            println!("{}: {}", case.name, match differs {
-                true => "the agents differ: say `why`, or mend it",
-                false => "the agents agree: remove `why`",
-            });
+            println!(
+                "{}: {}",
+                case.name,
+                match differs {
+                    true => "the agents differ: say `why`, or mend it",
+                    false => "the agents agree: remove `why`",
+                }
+            );
         }
     }
 }

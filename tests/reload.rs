@@ -153,7 +153,9 @@ fn changed_attributes_are_those_of_the_lines_from_then_on() {
         .collect();
     assert!(rounds.windows(2).all(|pair| pair[0] <= pair[1]));
     assert_eq!((rounds[0], rounds[rounds.len() - 1]), (0, 3));
-    assert!(events.iter().all(|event| event.attrs["parser"] == "numbers"));
+    assert!(events
+        .iter()
+        .all(|event| event.attrs["parser"] == "numbers"));
 }
 
 #[test]
@@ -178,6 +180,9 @@ fn a_changed_api_key_is_that_of_the_requests_from_then_on() {
 fn a_broken_configuration_changes_nothing_and_shows_until_it_is_repaired() {
     let (mut site, load) = loaded();
     let good = site.config_text();
+    // The command finds the agent by a configuration; what the agent has seen is what counts
+    let copy = site.path("conf/copy.json");
+    std::fs::write(&copy, &good).unwrap();
     for (round, broken) in [
         // Not whole, not an object, a wrong value, a pattern that means nothing
         good[..good.len() / 2].to_owned(),
@@ -193,9 +198,11 @@ fn a_broken_configuration_changes_nothing_and_shows_until_it_is_repaired() {
         site.write_config_text(&broken);
         site.signal(Signal::SIGHUP);
         site.until_logged_times("badConfigFile", round + 1);
-        let status = site.run(&["status", "-v"]);
+        let status = site.run_with(&copy, &["status", "-v"]);
         assert!(
-            status.out.contains("Bad (could not parse, using last good version)")
+            status
+                .out
+                .contains("Bad (could not parse, using last good version)")
                 && status.out.contains("Parsing error:"),
             "{broken}\n{status:?}\n{}",
             site.report()
@@ -207,7 +214,10 @@ fn a_broken_configuration_changes_nothing_and_shows_until_it_is_repaired() {
     site.write_config_text(&good);
     site.until_logged("The configuration files are good again");
     let status = site.run(&["status", "-v"]);
-    assert!(status.out.contains("Good (files parsed successfully)"), "{status:?}");
+    assert!(
+        status.out.contains("Good (files parsed successfully)"),
+        "{status:?}"
+    );
     // And a change is taken again
     reload(&mut site, 1, true);
     nothing_is_lost_or_repeated(&mut site, load);

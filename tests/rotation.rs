@@ -274,7 +274,10 @@ fn late_writes_to_a_rotated_file_arrive() {
     for round in 1..5 {
         // Late for sure: the successor has been read
         site.until("the successor's lines", |state| {
-            state.ledger().path(&path).is_some_and(|t| t.has(1000 + round * 10 - 1))
+            state
+                .ledger()
+                .path(&path)
+                .is_some_and(|t| t.has(1000 + round * 10 - 1))
         });
         numbers.write(25);
         successor.write(10);
@@ -593,9 +596,15 @@ fn storm(pattern: &str, rotate: impl Fn(&mut Numbers, u64) + Send + 'static) -> 
     let (mut site, numbers) = followed(pattern, "app.log");
     let load = Load::start(numbers, 200, Duration::from_millis(5), rotate);
     let path = site.log_path("app.log").to_str().unwrap().to_owned();
-    site.until("enough under load", |state| state.event_count(&path) > 40_000);
+    site.until("enough under load", |state| {
+        state.event_count(&path) > 40_000
+    });
     let numbers = load.stop();
-    let name = if pattern.ends_with('*') { "app.log*" } else { "app.log" };
+    let name = if pattern.ends_with('*') {
+        "app.log*"
+    } else {
+        "app.log"
+    };
     site.expect_exactly_once(name, numbers.all());
     site.term();
     site.start();

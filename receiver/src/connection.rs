@@ -1,21 +1,18 @@
 //! One connection: its requests one after the other, and the way each is answered.
 
 use crate::body::parse;
+use crate::decode::{decode, MAX_BODY};
 use crate::fault::Fault;
 use crate::http::{Answer, Head, Input};
 use crate::routes;
 use crate::server::{now, Shared};
 use crate::state::Request;
 use crate::verdict::Unreadable;
-use miniz_oxide::inflate::core::{decompress, inflate_flags, DecompressorOxide};
-use miniz_oxide::inflate::TINFLStatus;
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes of a body, as it comes and uncompressed.
-const MAX_BODY: usize = 256 << 20;
 /// How long a client may take none of an answer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -26,8 +23,8 @@ pub(crate) struct Connection<'a> {
     input: Input<&'a TcpStream>,
     number: u64,
     wire: Vec<u8>,
-    /// Scratch for inflating; its length is what it has room for.
-    inflated: Vec<u8>,
+    /// Scratch for undoing compression.
+    decoded: Vec<u8>,
 }
 
 impl<'a> Connection<'a> {
@@ -40,7 +37,7 @@ impl<'a> Connection<'a> {
             input: Input::new(stream),
             number,
             wire: Vec::new(),
-            inflated: Vec::new(),
+            decoded: Vec::new(),
         })
     }
 
@@ -151,11 +148,7 @@ impl<'a> Connection<'a> {
             wire_bytes: self.wire.len(),
             ..Request::default()
         };
-        let text = match encoding.to_ascii_lowercase().as_str() {
-            "" | "identity" => Ok(self.wire.as_slice()),
-            "deflate" => inflate(&self.wire, &mut self.inflated),
-            _ => Err(Unreadable::Encoding),
-        };
+        let text = decode(encoding, &self.wire, &mut self.decoded);
         request.body_bytes = text.as_ref().map_or(0, |text| text.len());
         let body = text.and_then(|text| {
             let body = parse(text).map_err(|why| Unreadable::Body(why.to_string()))?;
@@ -242,33 +235,6 @@ impl<'a> Connection<'a> {
                     _ => return,
                 },
             }
-        }
-    }
-}
-
-/// Undoes a zlib stream into `out`, whose memory is used again from request to request.
-fn inflate<'a>(wire: &[u8], out: &'a mut Vec<u8>) -> Result<&'a [u8], Unreadable> {
-    let fail = |why: &str| Err(Unreadable::Body(why.to_owned()));
-    let flags = inflate_flags::TINFL_FLAG_PARSE_ZLIB_HEADER
-        | inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-    let mut state = Box::<DecompressorOxide>::default();
-    let (mut read, mut written) = (0, 0);
-    if out.is_empty() {
-        out.resize((wire.len() * 4).clamp(1 << 12, 1 << 23), 0);
-    }
-    loop {
-        let (status, consumed, produced) =
-            decompress(&mut state, &wire[read..], out, written, flags);
-        read += consumed;
-        written += produced;
-        match status {
-            TINFLStatus::Done if read == wire.len() => return Ok(&out[..written]),
-            TINFLStatus::Done => return fail("something follows the end of the zlib stream"),
-            TINFLStatus::HasMoreOutput if out.len() >= MAX_BODY => {
-                return fail("the zlib stream inflates to too much");
-            }
-            TINFLStatus::HasMoreOutput => out.resize((out.len() * 2).min(MAX_BODY), 0),
-            _ => return fail("the zlib stream is broken"),
         }
     }
 }

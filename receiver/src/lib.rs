@@ -24,6 +24,7 @@
 mod body;
 mod client;
 mod connection;
+mod decode;
 mod event;
 mod fault;
 mod follow;

@@ -352,23 +352,63 @@ fn a_body_that_is_damaged_is_refused_and_counted() {
     .unwrap();
     let mut client = Client::new(&receiver);
     let whole = miniz_oxide::deflate::compress_to_vec_zlib(&lines(0..9), 6);
-    let damaged: [(&str, &[u8]); 5] = [
-        ("", b"{"),
-        ("", b""),
-        ("Content-Encoding: deflate\r\n", &whole[..whole.len() - 5]),
-        ("Content-Encoding: deflate\r\n", b"hello"),
-        (
-            "Content-Encoding: deflate\r\n",
-            &[whole.as_slice(), b"x"].concat(),
-        ),
+    let mut lz4 = lz4_flex::frame::FrameEncoder::with_frame_info(
+        lz4_flex::frame::FrameInfo::new()
+            .block_mode(lz4_flex::frame::BlockMode::Independent)
+            .content_size(Some(lines(0..9).len() as u64)),
+        Vec::new(),
+    );
+    lz4.write_all(&lines(0..9)).unwrap();
+    let lz4 = lz4.finish().unwrap();
+    let linked = {
+        let mut frame = lz4.clone();
+        frame[4] &= !0x20;
+        frame
+    };
+    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    bz2.write_all(&lines(0..9)).unwrap();
+    let bz2 = bz2.finish().unwrap();
+    // Four bytes stored in one block; the size of the content is in the byte after the flags
+    let zstd = *b"\x28\xb5\x2f\xfd\x20\x04\x21\x00\x00ABCD";
+    let unsized_zstd = *b"\x28\xb5\x2f\xfd\x00\x00\x21\x00\x00ABCD";
+    let damaged: Vec<(&str, Vec<u8>)> = vec![
+        ("", b"{".to_vec()),
+        ("", b"".to_vec()),
+        ("deflate", whole[..whole.len() - 5].to_vec()),
+        ("deflate", b"hello".to_vec()),
+        ("deflate", [whole.as_slice(), b"x"].concat()),
+        ("bz2", bz2[..bz2.len() - 5].to_vec()),
+        ("bz2", b"hello".to_vec()),
+        ("bz2", b"".to_vec()),
+        ("bz2", [bz2.as_slice(), b"x"].concat()),
+        ("bz2", whole.clone()),
+        ("lz4", lz4[..lz4.len() - 4].to_vec()),
+        ("lz4", lz4[..lz4.len() - 20].to_vec()),
+        ("lz4", lz4[..15].to_vec()),
+        ("lz4", lz4[..9].to_vec()),
+        ("lz4", b"".to_vec()),
+        ("lz4", [lz4.as_slice(), b"x"].concat()),
+        ("lz4", linked),
+        ("zstandard", zstd.to_vec()), // whole, but not a request
+        ("zstandard", zstd[..10].to_vec()),
+        ("zstandard", [&zstd[..], b"x"].concat()),
+        ("zstandard", unsized_zstd.to_vec()),
+        ("zstandard", b"hello".to_vec()),
+        ("zstandard", b"".to_vec()),
     ];
-    for (headers, body) in damaged {
-        client.send("POST", "/addEvents", headers, body).unwrap();
+    let refused = damaged.len() as u64;
+    for (encoding, body) in damaged {
+        let headers = format!("Content-Encoding: {encoding}\r\n");
+        client.send("POST", "/addEvents", &headers, &body).unwrap();
         let answer = client.answer().unwrap();
-        assert_eq!(answer.says(), "error/client/badParam");
+        assert_eq!(
+            answer.says(),
+            "error/client/badParam",
+            "{encoding} {body:?}"
+        );
         assert_eq!(answer.status, 400);
     }
-    assert_eq!(receiver.counts().malformed, 5);
+    assert_eq!(receiver.counts().malformed, refused);
     assert!(receiver.requests().iter().all(|request| !request.decoded));
 
     for (status, headers, body) in [
@@ -385,12 +425,24 @@ fn a_body_that_is_damaged_is_refused_and_counted() {
     }
     assert_eq!(receiver.counts().refused, 6);
     assert_eq!(receiver.counts().events, 0);
-    // A stream that inflates to gigabytes
-    let bomb = miniz_oxide::deflate::compress_to_vec_zlib(&vec![b' '; 300 << 20], 1);
-    client
-        .send("POST", "/addEvents", "Content-Encoding: deflate\r\n", &bomb)
-        .unwrap();
-    assert_eq!(client.answer().unwrap().status, 400);
+    // Streams that unpack to gigabytes
+    let spaces = vec![b' '; 300 << 20];
+    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&spaces, 1);
+    // A frame of blocks that repeat a space 128 kB times
+    let mut zstd = b"\x28\xb5\x2f\xfd\x80\x38".to_vec();
+    zstd.extend((spaces.len() as u32).to_le_bytes());
+    for left in (0..spaces.len() >> 17).rev() {
+        let header = u32::from(left == 0) | 1 << 1 | 1 << 20;
+        zstd.extend(&header.to_le_bytes()[..3]);
+        zstd.push(b' ');
+    }
+    for (encoding, bomb) in [("deflate", deflated), ("zstandard", zstd)] {
+        let headers = format!("Content-Encoding: {encoding}\r\n");
+        client.send("POST", "/addEvents", &headers, &bomb).unwrap();
+        assert_eq!(client.answer().unwrap().status, 400);
+        let note = receiver.requests().pop().unwrap().note;
+        assert!(note.contains("to too much"), "{note}");
+    }
 }
 
 #[test]

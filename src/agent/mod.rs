@@ -48,6 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs the agent until it is told to stop; its exit code.
 pub fn run(start: Start) -> i32 {
+    raise_descriptor_limit();
     logging::log_panics();
     let agent_log_start = match logging::open(&log_settings(&start.config, start.foreground)) {
         Ok(size) => size,
@@ -104,6 +105,8 @@ struct Agent {
     data_dir: PathBuf,
     damaged_checkpoints: Vec<PathBuf>,
     restarts: u32,
+    /// A signal to stop came during a reload.
+    stop_asked: bool,
 }
 
 /// What status says of the configuration.
@@ -158,6 +161,7 @@ impl Agent {
             data_dir,
             damaged_checkpoints: Vec::new(),
             restarts: 0,
+            stop_asked: false,
             config,
             source,
             foreground,
@@ -224,9 +228,12 @@ impl Agent {
                 Some(Signal::Status) => self.report_status(),
                 Some(Signal::Reload) => {
                     log::info!("Received signal to reload the configuration.");
-                    self.check_configuration(true);
+                    self.check_configuration(true, &mut signals);
                 }
                 None => {}
+            }
+            if self.stop_asked {
+                return 0;
             }
             if now >= next_supervision {
                 next_supervision = now + SUPERVISE;
@@ -237,7 +244,7 @@ impl Agent {
             }
             if now >= next_check {
                 next_check = now + self.check_interval();
-                self.check_configuration(false);
+                self.check_configuration(false, &mut signals);
                 self.periodic_lines(now, false);
             }
         }
@@ -255,7 +262,7 @@ impl Agent {
                 "[error=\"logCopierFailed\"] A thread of an upload session has died; all sessions are started \
                  anew from their checkpoints"
             );
-            self.end_sessions(Duration::from_secs(2), false);
+            self.end_sessions(Duration::from_secs(15), false, None);
             if let Err(why) = self.start_sessions(None) {
                 return Some(why);
             }
@@ -273,7 +280,7 @@ impl Agent {
 
     /// Reloads if the files changed (or `always`). A broken configuration leaves everything as it
     /// is, and is said again every ten minutes.
-    fn check_configuration(&mut self, always: bool) {
+    fn check_configuration(&mut self, always: bool, signals: &mut Signals) {
         self.config_state.last_check = Some(now_secs());
         let fingerprint = config::fingerprint(&self.source);
         let same_files = fingerprint == self.fingerprint;
@@ -320,10 +327,10 @@ impl Agent {
         if config.same_as(&self.config) {
             return;
         }
-        self.reload(config);
+        self.reload(config, signals);
     }
 
-    fn reload(&mut self, config: Config) {
+    fn reload(&mut self, config: Config, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         log::info!("Stopping copying and metrics threads.");
         let left = stop_all(&mut self.runners, MONITORS_WITHIN);
@@ -335,7 +342,10 @@ impl Agent {
         // send its lines twice (C20). The data waits on disk meanwhile.
         let deadline =
             plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
-        self.end_sessions(deadline, false);
+        self.end_sessions(deadline, false, Some(signals));
+        if self.stop_asked {
+            return;
+        }
         for (name, value) in config.changed_settings(&self.config) {
             log::info!("\t{name}: {value}");
         }
@@ -364,26 +374,44 @@ impl Agent {
         }
     }
 
-    /// Ends all sessions, waiting for requests under way until `within` is over.
-    fn end_sessions(&mut self, within: Duration, flush: bool) {
+    /// Ends all sessions, waiting for requests under way until `within` is over, or, with
+    /// `signals`, until a signal to stop comes.
+    fn end_sessions(&mut self, within: Duration, flush: bool, mut signals: Option<&mut Signals>) {
+        const STEP: Duration = Duration::from_millis(50);
         for session in &self.sessions {
             if let Some(tail) = session.status(Duration::from_millis(300)) {
                 self.statistics.retire_files(&tail);
             }
         }
-        let until = Instant::now() + within;
+        let mut until = Instant::now() + within;
         for session in &mut self.sessions {
             session.end(flush, until);
         }
         // A little more for the last checkpoint
-        let patience = until + Duration::from_millis(500);
-        for session in &mut self.sessions {
-            if !session.join(patience) {
-                log::warn!("session {} did not end in time", session.id);
+        let after = Duration::from_millis(500);
+        for at in 0..self.sessions.len() {
+            loop {
+                let patience = until + after;
+                let step = patience.min(Instant::now() + STEP);
+                let session = &mut self.sessions[at];
+                let done = session.join(step) && (flush || session.join_upload(step));
+                if done {
+                    break;
+                }
+                if Instant::now() >= patience {
+                    log::warn!("session {} did not end in time", session.id);
+                    break;
+                }
+                let asked = signals.as_mut().and_then(|s| s.pending());
+                if asked == Some(Signal::Stop) {
+                    self.stop_asked = true;
+                    until = Instant::now() + STEP;
+                    for session in &mut self.sessions {
+                        session.end(false, until);
+                    }
+                }
             }
-            if !flush {
-                session.join_upload(patience);
-            }
+            let session = &self.sessions[at];
             self.statistics.retire(&session.stats.snapshot());
             log::info!("Worker session '{}' is finished.", session.id);
         }
@@ -398,13 +426,25 @@ impl Agent {
             log::warn!("these monitors did not stop in time: {}", left.join(", "));
         }
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
-        self.end_sessions(within, true);
+        self.end_sessions(within, true, None);
         tail::consolidate(&self.data_dir);
         log::info!(
             "Save consolidated checkpoints into file {}",
             self.data_dir.join("checkpoints.json").display()
         );
         log::info!("Copying manager is finished.");
+    }
+}
+
+/// Takes as many file descriptors as the system grants without asking, up to a bound.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{getrlimit, setrlimit, Resource};
+    const ENOUGH: u64 = 65_536;
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let want = hard.min(ENOUGH as _);
+        if want > soft {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, want, hard);
+        }
     }
 }
 

@@ -60,6 +60,7 @@ fn tail_settings(
     let bytes = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     tail::Settings {
         session: format!("{}-{index}", worker.id),
+        worker: worker.id.clone(),
         share: (u64::from(index), u64::from(worker.sessions)),
         keeps_orphans: worker.id == "default" && index == 0,
         max_request,

@@ -1,6 +1,7 @@
 //! What `status` shows, collected from the threads.
 
 use super::{Agent, PATIENCE};
+use crate::config::Compression;
 use crate::status::data::{
     ConfigStatus, CopyingStatus, FileState, FileStatus, MatcherStatus, MonitorStatus,
     MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
@@ -49,7 +50,11 @@ impl Agent {
             server_host: host.unwrap_or_default(),
             scalyr_server: self.config.server.to_string(),
             compression_type: options.compression_type.clone(),
-            compression_level: options.compression_level.unwrap_or(6),
+            compression_level: options.compression_level.unwrap_or_else(|| {
+                Compression::named(&options.compression_type)
+                    .unwrap_or_default()
+                    .usual_level()
+            }),
             log_path: format!("{}/agent.log", options.agent_log_path),
             config_status: self.config_status(),
             copying_manager_status: Some(copying),

@@ -355,7 +355,13 @@ impl Desk {
             self.hand_over(now, true);
         }
         let mut flushed = !flush;
+        let mut until = until;
         while self.away > 0 || !flushed {
+            while let Ok(control) = self.control.try_recv() {
+                if let Control::End { until: sooner, .. } = control {
+                    until = until.min(sooner);
+                }
+            }
             if self.away == 0 {
                 // What was read while the last request was under way, and nothing beyond that
                 flushed = true;

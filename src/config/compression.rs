@@ -71,6 +71,16 @@ impl Compression {
         }
     }
 
+    /// Whether its level follows the backlog as long as the operator sets none.
+    pub const fn follows_pressure(self) -> bool {
+        match self {
+            Compression::Deflate => true,
+            #[cfg(feature = "zstd")]
+            Compression::Zstandard => true,
+            _ => false,
+        }
+    }
+
     /// The level that counts as its default.
     pub const fn usual_level(self) -> i64 {
         match self {

@@ -1,5 +1,6 @@
 //! What is in force, for logs and reports, with secrets masked (cli.md §6.1).
 
+use super::compression::Compression;
 use super::decl::Val;
 use super::options::CORE;
 use super::secret::MASK;
@@ -39,7 +40,13 @@ impl Config {
             .filter_map(|name| CORE.iter().find(|decl| decl.name == *name))
             .map(|decl| {
                 let value = match (decl.get)(&self.options) {
-                    Val::Unset if decl.name == "compression_level" => "automatic".to_owned(),
+                    Val::Unset if decl.name == "compression_level" => {
+                        let kind = Compression::named(&self.options.compression_type);
+                        match kind.unwrap_or_default() {
+                            kind if kind.follows_pressure() => "automatic".to_owned(),
+                            kind => kind.usual_level().to_string(),
+                        }
+                    }
                     Val::Text(text) if decl.mask.is_none() => text,
                     _ => decl.show(&self.options),
                 };

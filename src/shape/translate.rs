@@ -294,9 +294,7 @@ impl Parser<'_> {
                 let min = number(&low, 0)?;
                 let max = if comma { number(&high, MANY)? } else { min };
                 if min > max {
-                    return Err(
-                        self.wrong_at(from, "min repeat greater than max repeat")
-                    );
+                    return Err(self.wrong_at(from, "min repeat greater than max repeat"));
                 }
                 return Ok(Some((min, max)));
             }
@@ -359,7 +357,9 @@ impl Parser<'_> {
                     if let (true, true, Some(third)) = (number < 8, second < 8, third) {
                         let code = number * 64 + second * 8 + third;
                         if code > 0o377 {
-                            return Err(self.wrong_at(from, "octal escape outside of range 0-0o377"));
+                            return Err(
+                                self.wrong_at(from, "octal escape outside of range 0-0o377")
+                            );
                         }
                         self.at += 2;
                         return Ok(literal(char::from(code as u8), flags));
@@ -680,7 +680,10 @@ impl Parser<'_> {
         }
         let fine = name.chars().all(|c| c.is_alphanumeric() || c == '_');
         let digits = name.chars().all(|c| c.is_ascii_digit());
-        if !fine || name.is_empty() || (end == '>' && (digits || name.starts_with(|c: char| c.is_ascii_digit()))) {
+        if !fine
+            || name.is_empty()
+            || (end == '>' && (digits || name.starts_with(|c: char| c.is_ascii_digit())))
+        {
             return Err(self.wrong_at(from, format!("bad group name '{name}'")));
         }
         Ok(name)

@@ -38,6 +38,8 @@ pub struct SavedGeneration {
 pub struct SavedLog {
     /// When, seconds since the epoch.
     pub time: f64,
+    /// Counts our writes: tells what is newer also after the clock was set back.
+    pub serial: Option<u64>,
     /// The contents.
     pub generations: Vec<SavedGeneration>,
 }
@@ -47,26 +49,54 @@ pub struct SavedLog {
 pub struct Saved {
     /// When it was written, seconds since the epoch.
     pub time: f64,
-    /// By path.
-    pub logs: BTreeMap<PathBuf, SavedLog>,
+    /// The count of our writes.
+    pub serial: Option<u64>,
+    /// By worker (empty if the file does not say) and path: two workers may copy the same file, each
+    /// from a position of its own.
+    pub logs: BTreeMap<(String, PathBuf), SavedLog>,
     /// The patterns that were followed; `None` in the Python agent's files.
     pub watched: Option<Vec<PathBuf>>,
 }
 
-/// Reads a checkpoint file's text.
+impl SavedLog {
+    /// Whether this was written later than `other`.
+    pub fn is_newer(&self, other: &SavedLog) -> bool {
+        match (self.serial, other.serial) {
+            (Some(a), Some(b)) => a > b,
+            _ => self.time > other.time,
+        }
+    }
+}
+
+/// Reads a checkpoint file's text. Entries that do not name their worker belong to `worker`.
 ///
 /// # Errors
 /// What is wrong with it, for people.
-pub fn parse(text: &[u8]) -> Result<Saved, String> {
+pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
     let raw: RawFile = serde_json::from_slice(text).map_err(|e| e.to_string())?;
+    // In a file of ours that names no worker, no name means the default one
+    let worker = match raw.serial {
+        Some(_) if worker.is_empty() => "default",
+        _ => worker,
+    };
+    let more = raw.more.into_iter().map(|m| (m.path, m.entry));
     let logs = raw
         .checkpoints
         .0
         .into_iter()
-        .map(|(path, entry)| (path.0, entry.into_saved(raw.time)))
+        .chain(more)
+        .filter_map(|(path, entry)| {
+            // One entry that makes no sense does not spoil the others
+            let entry: RawLog = serde_json::from_value(entry)
+                .map_err(|e| log::error!("checkpoint of {} is damaged: {e}", path.0.display()))
+                .ok()?;
+            let worker = entry.worker.clone().unwrap_or_else(|| worker.to_owned());
+            Some(((worker, path.0), entry.into_saved(raw.time)))
+        })
         .collect();
     Ok(Saved {
         time: raw.time,
+        serial: raw.serial,
         logs,
         watched: raw
             .watched
@@ -78,9 +108,19 @@ pub fn parse(text: &[u8]) -> Result<Saved, String> {
 struct RawFile {
     #[serde(default)]
     time: f64,
+    serial: Option<u64>,
     checkpoints: RawLogs,
     #[serde(default)]
+    more: Vec<RawMore>,
+    #[serde(default)]
     watched: Option<Vec<RawPath>>,
+}
+
+/// A further worker's entry for a path that has one already.
+#[derive(Deserialize)]
+struct RawMore {
+    path: RawPath,
+    entry: serde_json::Value,
 }
 
 /// A path as JSON text that may have lone surrogates.
@@ -105,7 +145,7 @@ impl<'de> Deserialize<'de> for RawPath {
     }
 }
 
-struct RawLogs(Vec<(RawPath, RawLog)>);
+struct RawLogs(Vec<(RawPath, serde_json::Value)>);
 
 impl<'de> Deserialize<'de> for RawLogs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -130,6 +170,8 @@ impl<'de> Deserialize<'de> for RawLogs {
 #[derive(Deserialize)]
 struct RawLog {
     time: Option<f64>,
+    serial: Option<u64>,
+    worker: Option<String>,
     #[serde(default)]
     position: i64,
     #[serde(default)]
@@ -168,21 +210,20 @@ impl RawLog {
         }
         // Positions run through all pending files: one continuous text that starts at `position`.
         let mut begin = self.position;
-        let sequence = self
+        let mut sequence = self
             .sequence_id
             .zip(self.sequence_number.and_then(|n| u64::try_from(n).ok()));
-        let mut number = sequence.as_ref().map(|(_, n)| *n);
         for raw in self.pending_files {
             let computed = u64::try_from(begin.saturating_sub(raw.position_start)).unwrap_or(0);
             let committed = raw.committed.unwrap_or(computed);
-            let length = u64::try_from(raw.position_end.saturating_sub(begin)).unwrap_or(0);
             begin = begin.max(raw.position_end);
-            let shared = sequence.as_ref().map(|(id, _)| id.clone()).zip(number);
-            number = number.map(|n| n.wrapping_add(length));
+            // The others have not begun, and late lines of the first must not take their numbers
+            let shared = sequence.take();
             generations.extend(raw.into_saved(committed, shared));
         }
         SavedLog {
             time: self.time.unwrap_or(file_time),
+            serial: self.serial,
             generations,
         }
     }
@@ -223,13 +264,16 @@ pub struct Writer {
     text: Vec<u8>,
     first: bool,
     now: f64,
+    serial: u64,
+    /// Entries of further workers for paths that are in `text` already.
+    more: Vec<u8>,
 }
 
 impl Writer {
     /// Begins one, in a buffer that is reused.
-    pub fn new(mut text: Vec<u8>, now: f64, watched: Option<&[PathBuf]>) -> Self {
+    pub fn new(mut text: Vec<u8>, now: f64, serial: u64, watched: Option<&[PathBuf]>) -> Self {
         text.clear();
-        let _ = write!(text, "{{\"time\":{now:.6},");
+        let _ = write!(text, "{{\"time\":{now:.6},\"serial\":{serial},");
         if let Some(watched) = watched {
             text.extend_from_slice(b"\"watched\":[");
             for (i, path) in watched.iter().enumerate() {
@@ -245,63 +289,133 @@ impl Writer {
             text,
             first: true,
             now,
+            serial,
+            more: Vec::new(),
         }
     }
 
     /// Adds a followed log.
     pub fn log(&mut self, log: &Log) {
         let saved: Vec<SavedGeneration> = log.generations.iter().map(save).collect();
-        self.saved(&log.path, self.now, &saved);
+        let log_serial = Some(self.serial);
+        self.entry(&log.path, self.now, log_serial, &saved);
     }
 
     /// Adds a log as it was remembered.
-    pub fn saved(&mut self, path: &Path, time: f64, generations: &[SavedGeneration]) {
+    pub fn saved(&mut self, path: &Path, log: &SavedLog) {
+        self.entry(path, log.time, log.serial, &log.generations);
+    }
+
+    /// Adds what another worker than `default` remembers of a path. `again`: the path has an entry
+    /// already, and the Python agent knows only one per path.
+    pub fn of_worker(&mut self, worker: &str, path: &Path, log: &SavedLog, again: bool) {
+        if again {
+            let mut text = std::mem::take(&mut self.more);
+            text.extend_from_slice(if text.is_empty() { b"" } else { b"," });
+            text.extend_from_slice(b"{\"path\":");
+            put_path(&mut text, path);
+            text.extend_from_slice(b",\"entry\":");
+            put_log(
+                &mut text,
+                log.time,
+                log.serial,
+                Some(worker),
+                &log.generations,
+            );
+            text.push(b'}');
+            self.more = text;
+            return;
+        }
+        self.key(path);
+        put_log(
+            &mut self.text,
+            log.time,
+            log.serial,
+            Some(worker),
+            &log.generations,
+        );
+    }
+
+    fn key(&mut self, path: &Path) {
         if !self.first {
             self.text.push(b',');
         }
         self.first = false;
         put_path(&mut self.text, path);
-        let out = &mut self.text;
-        out.extend_from_slice(b":{\"position\":0,\"pending_files\":[");
-        // What the Python agent would read again is not shown to it.
-        let (finished, pending): (Vec<_>, Vec<_>) = generations
-            .iter()
-            .partition(|g| !g.is_log && g.committed >= g.size);
-        let mut begin = 0i64;
-        for (i, g) in pending.iter().enumerate() {
-            if i > 0 {
-                out.push(b',');
-            }
-            let start = begin.saturating_sub_unsigned(g.committed);
-            let end = start.saturating_add_unsigned(g.size.max(g.committed));
-            put_generation(out, g, start, end);
-            begin = end;
-        }
-        out.push(b']');
-        if !finished.is_empty() {
-            out.extend_from_slice(b",\"finished_files\":[");
-            for (i, g) in finished.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                put_generation(out, g, 0, 0);
-            }
-            out.push(b']');
-        }
-        if let Some((id, number)) = pending.first().and_then(|g| g.sequence.as_ref()) {
-            let _ = write!(
-                out,
-                ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}"
-            );
-        }
-        let _ = write!(out, ",\"time\":{time:.6}}}");
+        self.text.push(b':');
+    }
+
+    fn entry(
+        &mut self,
+        path: &Path,
+        time: f64,
+        serial: Option<u64>,
+        generations: &[SavedGeneration],
+    ) {
+        self.key(path);
+        put_log(&mut self.text, time, serial, None, generations);
     }
 
     /// The whole text.
     pub fn finish(mut self) -> Vec<u8> {
-        self.text.extend_from_slice(b"}}");
+        self.text.push(b'}');
+        if !self.more.is_empty() {
+            self.text.extend_from_slice(b",\"more\":[");
+            self.text.extend_from_slice(&self.more);
+            self.text.push(b']');
+        }
+        self.text.push(b'}');
         self.text
     }
+}
+
+fn put_log(
+    out: &mut Vec<u8>,
+    time: f64,
+    serial: Option<u64>,
+    worker: Option<&str>,
+    generations: &[SavedGeneration],
+) {
+    out.extend_from_slice(b"{\"position\":0,\"pending_files\":[");
+    // What the Python agent would read again is not shown to it.
+    let (finished, pending): (Vec<_>, Vec<_>) = generations
+        .iter()
+        .partition(|g| !g.is_log && g.committed >= g.size);
+    let mut begin = 0i64;
+    for (i, g) in pending.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        let start = begin.saturating_sub_unsigned(g.committed);
+        let end = start.saturating_add_unsigned(g.size.max(g.committed));
+        put_generation(out, g, start, end);
+        begin = end;
+    }
+    out.push(b']');
+    if !finished.is_empty() {
+        out.extend_from_slice(b",\"finished_files\":[");
+        for (i, g) in finished.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            put_generation(out, g, 0, 0);
+        }
+        out.push(b']');
+    }
+    if let Some((id, number)) = pending.first().and_then(|g| g.sequence.as_ref()) {
+        let _ = write!(
+            out,
+            ",\"sequence_id\":\"{id}\",\"sequence_number\":{number}"
+        );
+    }
+    if let Some(worker) = worker {
+        out.extend_from_slice(b",\"worker\":");
+        crate::util::escape::json_str(out, worker);
+    }
+    if let Some(serial) = serial {
+        let _ = write!(out, ",\"serial\":{serial}");
+    }
+    let _ = write!(out, ",\"time\":{time:.6}}}");
 }
 
 /// What a checkpoint says of a generation.
@@ -357,9 +471,9 @@ mod tests {
 
     #[test]
     fn a_python_checkpoint_is_continued_where_it_stopped() {
-        let saved = parse(PYTHONS.as_bytes()).unwrap();
+        let saved = parse(PYTHONS.as_bytes(), "w").unwrap();
         assert_eq!(saved.watched, None);
-        let log = &saved.logs[Path::new("/srv/app/access.log")];
+        let log = &saved.logs[&("w".to_owned(), PathBuf::from("/srv/app/access.log"))];
         assert_eq!(log.time, 1_795_386_404.766_475_2);
         let g = &log.generations[0];
         assert_eq!(
@@ -377,7 +491,7 @@ mod tests {
             {"position_start":-100,"position_end":50,"last_known_size":150,"is_log_file":false,"inode":7},
             {"position_start":50,"position_end":80,"last_known_size":30,"is_log_file":true,"inode":8}],
             "sequence_id":"x","sequence_number":1000}}}"#;
-        let log = &parse(text.as_bytes()).unwrap().logs[Path::new("/a")];
+        let log = &parse(text.as_bytes(), "").unwrap().logs[&(String::new(), PathBuf::from("/a"))];
         assert_eq!(log.time, 1.5, "an entry without time has its file's (C16)");
         let [a, b] = &log.generations[..] else {
             panic!()
@@ -386,10 +500,7 @@ mod tests {
             (a.committed, a.size, a.sequence.as_ref().unwrap().1),
             (100, 150, 1000)
         );
-        assert_eq!(
-            (b.committed, b.size, b.sequence.as_ref().unwrap().1),
-            (0, 30, 1050)
-        );
+        assert_eq!((b.committed, b.size, &b.sequence), (0, 30, &None));
     }
 
     #[test]
@@ -411,15 +522,28 @@ mod tests {
         ];
         let path = super::super::glob::path(b"/srv/\xff\"x\".log");
         let watched = vec![PathBuf::from("/srv/*.log")];
-        let mut writer = Writer::new(Vec::new(), 12.5, Some(&watched));
-        writer.saved(&path, 11.25, &generations);
-        writer.saved(Path::new("/empty"), 1.0, &[]);
+        let mut writer = Writer::new(Vec::new(), 12.5, 7, Some(&watched));
+        let log = SavedLog {
+            time: 11.25,
+            serial: Some(6),
+            generations: generations.clone(),
+        };
+        writer.saved(&path, &log);
+        writer.saved(Path::new("/empty"), &SavedLog::default());
+        writer.of_worker("two", &path, &log, true);
+        writer.of_worker("two", Path::new("/own"), &log, false);
         let text = writer.finish();
-        let saved = parse(&text).unwrap();
+        let saved = parse(&text, "default").unwrap();
         assert_eq!(saved.time, 12.5);
         assert_eq!(saved.watched, Some(watched));
-        assert_eq!(saved.logs[&path].time, 11.25);
-        assert_eq!(saved.logs[&path].generations, generations);
+        let of =
+            |worker: &str, path: &Path| saved.logs[&(worker.to_owned(), path.to_owned())].clone();
+        assert_eq!(of("default", &path), log);
+        assert_eq!(of("two", &path), log);
+        assert_eq!(of("two", Path::new("/own")), log);
+        assert_eq!(of("default", Path::new("/empty")).serial, None);
+        assert_eq!(saved.logs.len(), 4);
+        assert_eq!(saved.serial, Some(7));
 
         // As the Python agent computes: file offset = position - position_start, in reading order
         let json: serde_json::Value =
@@ -439,11 +563,14 @@ mod tests {
     #[test]
     fn damaged_text_is_an_error_and_no_accident() {
         for end in 0..PYTHONS.len() - 1 {
-            assert!(parse(&PYTHONS.as_bytes()[..end]).is_err());
+            assert!(parse(&PYTHONS.as_bytes()[..end], "").is_err());
         }
-        assert!(parse(b"[]").is_err());
-        assert!(parse(b"{\"time\":1}").is_err());
-        assert!(parse(b"\xff\xfe").is_err());
-        assert!(parse(br#"{"checkpoints":{"/a":{"pending_files":[{"position_start":9223372036854775807,"position_end":-9223372036854775808,"inode":1}]}}}"#).is_ok());
+        assert!(parse(b"[]", "").is_err());
+        assert!(parse(b"{\"time\":1}", "").is_err());
+        assert!(parse(b"\xff\xfe", "").is_err());
+        let odd = br#"{"checkpoints":{"/a":{"pending_files":[{"position_start":9223372036854775807,"position_end":-9223372036854775808,"inode":1}]},
+            "/b":{"pending_files":null},"/c":5,"/d":{"position":0,"pending_files":[]}}}"#;
+        // What can be read is
+        assert_eq!(parse(odd, "").unwrap().logs.len(), 2);
     }
 }

@@ -8,12 +8,16 @@ use super::identity::{self, FileId, Signature};
 use super::log::Log;
 use super::settings::Entry;
 use super::siblings::{self, Sibling};
+use super::store::next_serial;
 use super::tailer::Tailer;
 use crate::util::time::now_secs;
 use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How long files that no entry names are remembered, in seconds.
+const ORPHANS_FOR: f64 = 30.0 * 86_400.0;
 
 /// How much earlier than our last look a file may have been created and still count as created
 /// since: file systems stamp with a coarse clock.
@@ -44,8 +48,12 @@ impl Tailer {
             self.restored_from_python = Some(saved.time);
         }
         self.watched_before = saved.watched.clone().unwrap_or_default();
-        for (path, log) in &saved.logs {
-            if !self.is_mine(path) {
+        let mut found = Vec::new();
+        let mine = self.settings.worker.clone();
+        for ((worker, path), log) in &saved.logs {
+            // What says no worker is for all that have nothing of their own
+            let own = (mine.clone(), path.clone());
+            if *worker != mine && (!worker.is_empty() || saved.logs.contains_key(&own)) {
                 continue;
             }
             use std::os::unix::ffi::OsStrExt;
@@ -60,12 +68,17 @@ impl Tailer {
                 continue;
             }
             match self.entry_for(path) {
-                Some(entry) => self.restore_log(path.clone(), entry, log, now),
-                None if self.settings.keeps_orphans => {
+                Some(_) if !self.is_mine(path) => {}
+                Some(entry) => found.push(self.restore_log(path.clone(), entry, log, now)),
+                None if self.settings.keeps_orphans && now_secs() - log.time < ORPHANS_FOR => {
                     self.orphans.push((path.clone(), log.clone()))
                 }
                 None => {}
             }
+        }
+        // What is left is new; only now is known what belongs to another log
+        for log in found {
+            self.restore_rest(log, now);
         }
     }
 
@@ -73,7 +86,13 @@ impl Tailer {
         self.entries.iter().find(|e| e.covers(path)).cloned()
     }
 
-    fn restore_log(&mut self, path: PathBuf, entry: Arc<Entry>, saved: &SavedLog, now: Instant) {
+    fn restore_log<'a>(
+        &mut self,
+        path: PathBuf,
+        entry: Arc<Entry>,
+        saved: &'a SavedLog,
+        now: Instant,
+    ) -> Restored<'a> {
         let mut log = Log::new(path.clone(), entry, now);
         log.started = true;
         let number = log.number;
@@ -96,30 +115,107 @@ impl Tailer {
                     }
                     self.adopt(number, revive(old, at, &meta, state, gz), None);
                 }
-                None => self.count_lost(number, old),
-            }
-        }
-        if let Some((_, meta)) = &shown {
-            if !current {
-                if let Some(old) = saved.generations.last() {
-                    self.adopt_unseen(
-                        number,
-                        Some(old.signature),
-                        saved.time,
-                        last_sibling.as_deref(),
-                        now,
+                None => {
+                    self.count_lost(number, old);
+                    // It may come back: a volume that is mounted later, a lack of permission
+                    let mut g = Generation::new(
+                        path.clone(),
+                        old.id,
+                        old.committed,
+                        old.committed,
+                        State::Gone(now),
                     );
+                    g.signature = old.signature;
+                    g.mark = old.mark;
+                    g.committed_mark = old.mark;
+                    if let Some((id, n)) = &old.sequence {
+                        g.sequence = Sequence::restored(id, n.wrapping_sub(old.committed));
+                        g.committed_sequence = g.sequence.clone();
+                    }
+                    self.adopt(number, g, None);
                 }
-                // Whatever the path shows now was not there before: all of it is new (C6)
-                let fresh = self.first_seen(&path, meta, 0, now);
-                self.adopt(number, fresh, None);
             }
-        } else if !saved.generations.is_empty() {
-            let last = saved.generations.last().map(|g| g.signature);
-            self.adopt_unseen(number, last, saved.time, last_sibling.as_deref(), now);
         }
         self.make_ready(number);
         self.plan(number, now, Some(now));
+        self.hold(number);
+        Restored {
+            number,
+            saved,
+            current,
+            last_sibling,
+        }
+    }
+
+    /// What came to a remembered log since its checkpoint.
+    fn restore_rest(&mut self, restored: Restored, now: Instant) {
+        let Restored {
+            number,
+            saved,
+            current,
+            last_sibling,
+        } = restored;
+        let Some(path) = self.logs.get(&number).map(|log| log.path.clone()) else {
+            return;
+        };
+        if current {
+            return;
+        }
+        if let Some(old) = saved.generations.last() {
+            let known = (old.signature, old.committed, old.mark);
+            self.adopt_unseen(
+                number,
+                Some(known),
+                saved.time,
+                last_sibling.as_deref(),
+                now,
+            );
+        }
+        // Whatever the path shows now was not there before: all of it is new (C6), unless it is
+        // what another log had
+        if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
+            let id = FileId::of(&meta);
+            if self.moved_from(id, &path, number).is_none() {
+                let fresh = self.first_seen(&path, &meta, 0, now);
+                self.adopt(number, fresh, None);
+                self.hold(number);
+            }
+        }
+        self.make_ready(number);
+    }
+
+    /// The other log that the content at `path` belongs to, if it was moved there and is no second
+    /// name of it. An inode alone proves nothing: it may have been reused.
+    pub(super) fn moved_from(&mut self, id: FileId, path: &Path, not: u64) -> Option<u64> {
+        let owner = *self.owned.get(&id)?;
+        if owner == not {
+            return None;
+        }
+        let log = self.logs.get(&owner)?;
+        let same = log
+            .generations
+            .iter()
+            .find(|g| g.id == id)
+            .is_some_and(|g| {
+                identity::open(path).is_ok_and(|(file, meta)| {
+                    FileId::of(&meta) == id
+                        && (g.gz
+                            || meta.len() >= g.read
+                                && identity::head(&file)
+                                    .is_ok_and(|head| g.signature.agrees(&head))
+                                && g.mark.is_none_or(|m| {
+                                    identity::mark_at(&file, g.read).is_ok_and(|at| at == Some(m))
+                                }))
+                })
+            });
+        let elsewhere = fs::metadata(&log.path).is_ok_and(|m| FileId::of(&m) == id);
+        if !same {
+            if !elsewhere {
+                self.disown(id, owner);
+            }
+            return None;
+        }
+        (!elsewhere).then_some(owner)
     }
 
     /// A remembered content that the log's path does not show: under the name that a rotation gave
@@ -140,7 +236,7 @@ impl Tailer {
         }
         let copy = siblings::siblings(log)
             .into_iter()
-            .find(|s| siblings::holds(s, old.signature, old.committed))?;
+            .find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?;
         let meta = fs::metadata(&copy.path).ok()?;
         Some((copy.path, meta, rotated, copy.gz))
     }
@@ -167,7 +263,7 @@ impl Tailer {
     pub(super) fn adopt_unseen(
         &mut self,
         number: u64,
-        old: Option<Signature>,
+        old: Option<(Signature, u64, Option<u64>)>,
         since: f64,
         old_at: Option<&Path>,
         now: Instant,
@@ -185,6 +281,11 @@ impl Tailer {
             .into_iter()
             .filter(|s| !self.owned.contains_key(&s.id) && Some(s.id) != shown && s.size > 0)
             .filter(|s| old_at != Some(s.path.as_path()))
+            // A name that another entry is about is not this log's
+            .filter(|s| {
+                self.entry_for(&s.path)
+                    .is_none_or(|e| e.pattern == log.entry.pattern)
+            })
             .filter(|s| {
                 let after = before.as_ref().and_then(|b| b.rotated_before(s));
                 match (s.gz, s.birth) {
@@ -195,8 +296,16 @@ impl Tailer {
                 }
             })
             .filter(|s| {
-                let known = |signature: Signature| siblings::holds(s, signature, 0);
-                !old.is_some_and(known) && !log.generations.iter().any(|g| known(g.signature))
+                // Copies matter of what is not where it was itself: else a common first line
+                // would be enough to be taken for one
+                let is_copy = |(signature, at, mark)| siblings::holds(s, signature, at, mark);
+                let is_there = |g: &Generation| {
+                    g.id.ino != 0 && fs::metadata(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
+                };
+                let of_old = old_at.is_none() && old.is_some_and(is_copy);
+                let of_known =
+                    |g: &Generation| !is_there(g) && is_copy((g.signature, g.read, g.mark));
+                !of_old && !log.generations.iter().any(of_known)
             })
             .collect();
         unseen.sort_by(|a, b| match a.rotated_before(b) {
@@ -291,7 +400,8 @@ impl Tailer {
     fn is_mine(&self, path: &Path) -> bool {
         use std::os::unix::ffi::OsStrExt;
         let (index, count) = self.settings.share;
-        count <= 1 || identity::hash(path.as_os_str().as_bytes()) % count == index
+        count <= 1
+            || identity::hash(&siblings::family(path.as_os_str().as_bytes())) % count == index
     }
 
     fn matched(&mut self, path: PathBuf, entry: &Arc<Entry>, first: bool, now: Instant) {
@@ -301,8 +411,12 @@ impl Tailer {
         let scan = self.scans;
         if let Some(log) = self.by_path.get(&path).and_then(|n| self.logs.get_mut(n)) {
             log.seen_in_scan = scan;
+            let foreign = log.foreign;
             if !entry.is_glob && !Arc::ptr_eq(&log.entry, entry) {
                 add_attributes(log, entry);
+            }
+            if let Some((id, owner)) = foreign {
+                self.seen_as(owner, id, None);
             }
             return;
         }
@@ -324,23 +438,13 @@ impl Tailer {
             Err(e) => return self.unreadable(&path, e.to_string()),
         };
         let id = FileId::of(&meta);
-        if let Some(&owner) = self.owned.get(&id) {
-            // A file that a log had under another name: it moved here, its log finishes it. Only if
-            // the other name still shows it too is this a second name (a link).
-            let log = self.logs.get_mut(&owner);
-            let still_there = log
-                .as_ref()
-                .and_then(|log| fs::metadata(&log.path).ok())
-                .is_some_and(|m| FileId::of(&m) == id);
-            if !still_there {
-                if let Some(log) = log {
-                    if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
-                        g.seen_in_scan = scan;
-                        g.path = path;
-                    }
-                }
-                return;
-            }
+        // A file that a log had under another name: it moved here, its log finishes it.
+        if let Some(owner) = self.moved_from(id, &path, 0) {
+            self.seen_as(owner, id, Some(path));
+            return;
+        }
+        if !first && self.is_copy_in_the_making(&path, now) {
+            return;
         }
         if let Err(e) = identity::open(&path) {
             return self.unreadable(&path, e.to_string());
@@ -349,6 +453,44 @@ impl Tailer {
             log::info!("{} can be read now", path.display());
         }
         self.follow(path, entry, Some((meta, first)), now);
+    }
+
+    /// Whether a new file is the copy that a rotation makes of a followed log before it truncates
+    /// it. What is in it is that log's, so it is left alone until its content is its own.
+    fn is_copy_in_the_making(&mut self, path: &Path, now: Instant) -> bool {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+            return false;
+        };
+        let originals = siblings::originals(name).into_iter();
+        let followed = |name| self.by_path.get(&dir.join(name)).copied();
+        let Some(number) = originals.filter_map(followed).next() else {
+            return false;
+        };
+        // The truncation may have happened since the last look
+        self.look(number, now);
+        let Ok((file, meta)) = identity::open(path) else {
+            return false;
+        };
+        let Ok(head) = identity::head(&file) else {
+            return false;
+        };
+        self.owned.contains_key(&FileId::of(&meta))
+            || self.logs.get(&number).is_some_and(|log| {
+                log.generations.iter().any(|g| {
+                    g.signature.len > 0 && (g.signature.agrees(&head) || is_beginning(g, &head))
+                })
+            })
+    }
+
+    /// Some pattern still leads to this content of that log.
+    pub(super) fn seen_as(&mut self, owner: u64, id: FileId, path: Option<PathBuf>) {
+        let scan = self.scans;
+        if let Some(log) = self.logs.get_mut(&owner) {
+            if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
+                g.seen_in_scan = scan;
+                g.path = path.unwrap_or_else(|| g.path.clone());
+            }
+        }
     }
 
     fn unreadable(&mut self, path: &Path, why: String) {
@@ -433,8 +575,8 @@ impl Tailer {
     pub fn checkpoint_full(&mut self) {
         let text = self.full_text();
         if self.store.write_full(text) {
-            let empty = Writer::new(self.store.buffer(), now_secs(), None);
-            self.store.write_active(empty.finish());
+            let empty = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
+            self.store.write_active(empty.finish(), false);
             for log in self.logs.values_mut() {
                 log.dirty = false;
             }
@@ -446,27 +588,50 @@ impl Tailer {
     }
 
     fn full_text(&mut self) -> Vec<u8> {
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), Some(&self.watched_before));
+        let watched = Some(&self.watched_before[..]);
+        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), watched);
         for log in self.logs.values() {
             writer.log(log);
         }
         for (path, log) in &self.orphans {
-            writer.saved(path, log.time, &log.generations);
+            writer.saved(path, log);
         }
         writer.finish()
     }
 
     /// Writes what moved since the last full checkpoint.
     pub(super) fn checkpoint_active(&mut self) {
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), None);
+        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
         for log in self.logs.values().filter(|log| log.dirty) {
             writer.log(log);
         }
-        if self.store.write_active(writer.finish()) {
+        // The start of a new content must outlive a loss of power, its name included
+        if self.store.write_active(writer.finish(), self.undurable) {
             self.undurable = false;
             self.moved = false;
         }
     }
+}
+
+/// Whether a short file is the beginning of a generation's content: a copy that is being written.
+fn is_beginning(g: &Generation, head: &[u8]) -> bool {
+    (head.len() as u32) < g.signature.len
+        && match &g.source {
+            Some(super::generation::Source::Plain(file)) => {
+                identity::head(file).is_ok_and(|whole| whole.starts_with(head))
+            }
+            _ => identity::open(&g.path)
+                .and_then(|(file, _)| identity::head(&file))
+                .is_ok_and(|whole| whole.starts_with(head)),
+        }
+}
+
+/// A log whose remembered contents have been taken up.
+struct Restored<'a> {
+    number: u64,
+    saved: &'a SavedLog,
+    current: bool,
+    last_sibling: Option<PathBuf>,
 }
 
 /// Whether an open file is the content that a checkpoint remembers.

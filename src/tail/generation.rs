@@ -208,7 +208,11 @@ impl Generation {
         if self.source.is_none() {
             let opened = match self.open_at(&self.path.clone()) {
                 Err(e) if is_gone(&e) => match siblings::find_id(log, self.id, false) {
-                    Some(path) => self.open_at(&path),
+                    // The inode may have other content by now: truncated, or reused
+                    Some(path) => match self.open_at(&path) {
+                        Err(e) if is_gone(&e) => self.open_copy(log),
+                        other => other,
+                    },
                     None => self.open_copy(log),
                 },
                 other => other,
@@ -249,7 +253,7 @@ impl Generation {
         let copy = siblings::siblings(log)
             .into_iter()
             .filter(|s| s.id != self.id)
-            .find(|s| siblings::holds(s, self.signature, self.read))
+            .find(|s| siblings::holds(s, self.signature, self.read, self.mark))
             .ok_or(io::ErrorKind::NotFound)?;
         self.take_copy(&copy);
         let (file, meta) = identity::open(&copy.path)?;

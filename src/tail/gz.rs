@@ -20,6 +20,8 @@ pub struct GzFile {
     /// Position in the uncompressed content.
     position: u64,
     ended: bool,
+    /// The last bytes before `position`: reading steps back a little with every page.
+    last: Vec<u8>,
 }
 
 impl std::fmt::Debug for GzFile {
@@ -43,6 +45,7 @@ impl GzFile {
             file_offset: 0,
             position: 0,
             ended: false,
+            last: Vec::new(),
         };
         gz.member()?;
         Ok(gz)
@@ -54,6 +57,7 @@ impl GzFile {
         self.file_offset = 0;
         self.position = 0;
         self.ended = false;
+        self.last.clear();
         self.member()
     }
 
@@ -153,19 +157,45 @@ impl GzFile {
     /// # Errors
     /// What reading says; a damaged archive ends early instead.
     pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
         if offset < self.position {
-            self.restart()?;
+            let back = self.position - offset;
+            if back > self.last.len() as u64 {
+                self.restart()?;
+            } else {
+                let from = self.last.len() - back as usize;
+                done = buf.len().min(back as usize);
+                buf[..done].copy_from_slice(&self.last[from..from + done]);
+            }
         }
         let mut waste = [0; 8 << 10];
         while self.position < offset {
             let want = (offset - self.position).min(waste.len() as u64) as usize;
-            if self.read(&mut waste[..want])? == 0 {
+            let n = self.read(&mut waste[..want])?;
+            if n == 0 {
                 return Ok(0);
             }
+            self.remember(&waste[..n]);
         }
-        self.read(buf)
+        if done < buf.len() {
+            let n = self.read(&mut buf[done..])?;
+            self.remember(&buf[done..done + n]);
+            done += n;
+        }
+        Ok(done)
     }
 
+    /// Keeps at least as much as the longest page.
+    fn remember(&mut self, bytes: &[u8]) {
+        const KEEP: usize = 256 << 10;
+        self.last.extend_from_slice(bytes);
+        if self.last.len() > 2 * KEEP {
+            let too_many = self.last.len() - KEEP;
+            self.last.drain(..too_many);
+        }
+    }
+
+    #[cfg(test)]
     /// The uncompressed length, by reading through once more.
     ///
     /// # Errors

@@ -113,6 +113,21 @@ pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usiz
     Ok(done)
 }
 
+/// Where a file's first byte is that is not in a hole at its start, nor a NUL right after it.
+pub fn first_data(file: &File) -> u64 {
+    let mut byte = [0];
+    if !matches!(file.read_at(&mut byte, 0), Ok(1)) || byte[0] != 0 {
+        return 0;
+    }
+    let Ok(data) = nix::unistd::lseek64(file, 0, nix::unistd::Whence::SeekData) else {
+        return 0;
+    };
+    let data = u64::try_from(data).unwrap_or(0);
+    let mut block = vec![0; 64 << 10];
+    let n = read_full_at(file, &mut block, data).unwrap_or(0);
+    data + block[..n].iter().take_while(|b| **b == 0).count() as u64
+}
+
 /// A file's first bytes, up to [`Signature::MOST`].
 ///
 /// # Errors

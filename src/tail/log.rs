@@ -44,6 +44,8 @@ pub struct Log {
     pub started: bool,
     /// Last delivery (or moment with nothing to deliver), for `copy_staleness_threshold`.
     pub last_success: Instant,
+    /// The path shows content of another log, with this identity and number.
+    pub foreign: Option<(super::identity::FileId, u64)>,
     /// The scan that last saw the path among its matches.
     pub seen_in_scan: u64,
 }
@@ -68,6 +70,7 @@ impl Log {
             dirty: true,
             started: false,
             last_success: now,
+            foreign: None,
             seen_in_scan: 0,
         }
     }

@@ -21,6 +21,8 @@ impl Tailer {
         };
         let path = log.path.clone();
         let last = log.last_check.replace(now_secs());
+        // Nothing to deliver until now counts as success for copy_staleness_threshold
+        let caught_up = log.pending() == 0;
         let mut grown = match fs::metadata(&path) {
             Ok(meta) if meta.is_file() => self.shows(number, &meta, last, now),
             Ok(_) => self.path_gone(number, now),
@@ -31,6 +33,11 @@ impl Tailer {
             }
         };
         grown |= self.look_at_rotated(number, now);
+        if caught_up {
+            if let Some(log) = self.logs.get_mut(&number) {
+                log.last_success = now;
+            }
+        }
         let idle = self.idle_interval();
         let min = self.settings.min_poll;
         let mut wake = None;
@@ -155,7 +162,11 @@ impl Tailer {
         if let Some(g) = log.current() {
             last_look(g, &path);
             g.state = State::Rotated(now);
-            old = Some((g.signature, siblings::find_id(&path, g.id, false)));
+            let at = siblings::find_id(&path, g.id, false);
+            if let Some(at) = &at {
+                g.path = at.clone();
+            }
+            old = Some(((g.signature, g.read, g.mark), at));
         }
         // One of our own is back: renamed away and back, a link that was switched to and fro
         if let Some(at) = log.generations.iter().position(|g| g.id == id) {
@@ -175,23 +186,17 @@ impl Tailer {
             }
             return;
         }
-        if let Some(&owner) = self.owned.get(&id) {
-            if owner != number {
-                // The content of another log that was renamed to this path; that log finishes it,
-                // unless both names show it
-                let elsewhere = self
-                    .logs
-                    .get(&owner)
-                    .and_then(|l| fs::metadata(&l.path).ok());
-                if elsewhere.is_none_or(|m| FileId::of(&m) != id) {
-                    if let Some(log) = self.logs.get_mut(&owner) {
-                        if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
-                            g.path = path;
-                        }
-                    }
-                    return;
-                }
+        // The content of another log that was renamed to this path; that log finishes it, unless
+        // both names show it
+        if let Some(owner) = self.moved_from(id, &path, number) {
+            self.seen_as(owner, id, Some(path));
+            if let Some(log) = self.logs.get_mut(&number) {
+                log.foreign = Some((id, owner));
             }
+            return;
+        }
+        if let Some(log) = self.logs.get_mut(&number) {
+            log.foreign = None;
         }
         if had_any {
             let (signature, at) = old.map_or((None, None), |(s, at)| (Some(s), at));
@@ -231,6 +236,15 @@ impl Tailer {
         let mut grown = false;
         let mut done = Vec::new();
         let mut idle = Vec::new();
+        let mut lost_bytes = 0;
+        // A file with a name of its own may come back under it after any time
+        let keep = (!log.entry.is_glob
+            && log
+                .generations
+                .last()
+                .is_some_and(|g| matches!(g.state, State::Gone(_))))
+        .then(|| log.generations.last().map(|g| g.key))
+        .flatten();
         for g in log
             .generations
             .iter_mut()
@@ -253,7 +267,20 @@ impl Tailer {
             if g.unread() > 0 && g.partial.is_none() {
                 grown = true;
             }
+            // Shorter than it was: the rest is not there any more
+            if size.is_some_and(|size| size < g.size && size <= g.read) {
+                let lost = g.size - g.read;
+                g.size = g.read;
+                if lost > 0 {
+                    lost_bytes += lost;
+                }
+            }
             if !is_done(g) {
+                continue;
+            }
+            if g.id.ino == 0 {
+                // Nothing of it is anywhere, and all that was read is settled
+                done.push(g.key);
                 continue;
             }
             let (since, limit) = match g.state {
@@ -264,12 +291,15 @@ impl Tailer {
             if now.duration_since(since.max(g.growth)) > limit {
                 // What some pattern still matches must stay known, or it would be copied again;
                 // only a scan after the rotation can tell
-                if g.seen_in_scan == scan {
+                if g.seen_in_scan == scan || keep == Some(g.key) {
                     idle.push(g.key);
                 } else if since < scanned_at {
                     done.push(g.key);
                 }
             }
+        }
+        if lost_bytes > 0 {
+            log.counters.skip(Skip::Truncated, lost_bytes);
         }
         for key in idle {
             self.close(number, key);
@@ -281,24 +311,8 @@ impl Tailer {
     }
 
     /// Reading found that a content is not what it was.
-    pub(super) fn replaced(&mut self, number: u64, now: Instant) {
-        let key = self
-            .logs
-            .get(&number)
-            .and_then(|l| {
-                l.generations
-                    .iter()
-                    .find(|g| g.unread() > 0 || !g.settled())
-                    .map(|g| g.key)
-            })
-            .or_else(|| {
-                self.logs
-                    .get(&number)
-                    .and_then(|l| l.generations.last().map(|g| g.key))
-            });
-        if let Some(key) = key {
-            self.content_replaced(number, key, now);
-        }
+    pub(super) fn replaced(&mut self, number: u64, key: u64, now: Instant) {
+        self.content_replaced(number, key, now);
         self.plan(number, now, Some(now));
     }
 
@@ -312,13 +326,13 @@ impl Tailer {
         let path = log.path.clone();
         let Some(g) = log.generation(key) else { return };
         let was_current = g.state == State::Current;
-        let (old_id, signature, read, known) = (g.id, g.signature, g.read, g.size);
+        let (old_id, signature, read, mark, known) = (g.id, g.signature, g.read, g.mark, g.size);
         self.close(number, key);
         let copy = search.then(|| {
             siblings::siblings(&path)
                 .into_iter()
                 .filter(|s| s.id != old_id && !self.owned.contains_key(&s.id))
-                .find(|s| siblings::holds(s, signature, read))
+                .find(|s| siblings::holds(s, signature, read, mark))
         });
         let copy = copy.flatten();
         let Some(log) = self.logs.get_mut(&number) else {
@@ -360,16 +374,17 @@ impl Tailer {
         }
         log.dirty = true;
         self.moved = true;
-        if self.owned.get(&old_id) == Some(&number) {
-            self.owned.remove(&old_id);
-        }
+        self.disown(old_id, number);
         if let Some(id) = new_id {
             self.owned.insert(id, number);
         }
         if was_current {
             if let Ok(meta) = fs::metadata(&path) {
                 if meta.is_file() {
-                    let fresh = self.first_seen(&path, &meta, 0, now);
+                    // A writer that does not append goes on where it was: before that is a hole
+                    let start =
+                        identity::open(&path).map_or(0, |(file, _)| identity::first_data(&file));
+                    let fresh = self.first_seen(&path, &meta, start, now);
                     self.adopt(number, fresh, None);
                     self.hold(number);
                 }
@@ -379,12 +394,12 @@ impl Tailer {
     }
 
     /// Reading found that a content is nowhere to be found.
-    pub(super) fn vanished(&mut self, number: u64, now: Instant) {
+    pub(super) fn vanished(&mut self, number: u64, key: u64, now: Instant) {
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
         let path = log.path.clone();
-        if let Some(g) = log.generations.iter_mut().find(|g| g.unread() > 0) {
+        if let Some(g) = log.generation(key) {
             let lost = g.unread();
             g.size = g.read;
             if g.state == State::Current {
@@ -398,9 +413,7 @@ impl Tailer {
                 "{} was deleted or moved away before its last {lost} bytes were read: they are lost",
                 path.display()
             );
-            if self.owned.get(&id) == Some(&number) {
-                self.owned.remove(&id);
-            }
+            self.disown(id, number);
         }
         self.moved = true;
         self.plan(number, now, Some(now));
@@ -409,6 +422,9 @@ impl Tailer {
     /// Something about the log can't be read at the moment; it is tried again.
     pub(super) fn failed(&mut self, number: u64, e: &io::Error, now: Instant) {
         let idle = self.idle_interval();
+        if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+            self.close_some();
+        }
         if let Some(log) = self.logs.get_mut(&number) {
             let why = e.to_string();
             let path = log.path.display().to_string();
@@ -446,10 +462,14 @@ impl Tailer {
 
 /// What a content's length is at the moment it is left behind.
 fn last_look(g: &mut Generation, log: &std::path::Path) {
+    let was_open = g.source.is_some();
     let size = match g.open(log) {
         Ok(Source::Plain(file)) => file.metadata().ok().map(|m| m.len()),
         _ => None,
     };
+    if !was_open {
+        g.source = None;
+    }
     if let Some(size) = size {
         g.size = g.size.max(size);
     }

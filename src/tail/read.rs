@@ -18,10 +18,10 @@ pub enum Turn {
     More,
     /// The batch has no room for the next line.
     BatchFull,
-    /// The content is not what was being read: truncated or overwritten.
-    Replaced,
-    /// The content is nowhere to be found any more.
-    Vanished,
+    /// The content with this key is not what was being read: truncated or overwritten.
+    Replaced(u64),
+    /// The content with this key is nowhere to be found any more.
+    Vanished(u64),
     /// It can't be read now.
     Failed(io::Error),
 }
@@ -69,8 +69,8 @@ impl Reader<'_> {
         loop {
             let end = match self.page(buf, generation, log, label, counters) {
                 Ok(end) => end,
-                Err(Stop::Replaced) => return Turn::Replaced,
-                Err(Stop::Io(e)) if is_gone(&e) => return Turn::Vanished,
+                Err(Stop::Replaced) => return Turn::Replaced(generation.key),
+                Err(Stop::Io(e)) if is_gone(&e) => return Turn::Vanished(generation.key),
                 Err(Stop::Io(e)) => return Turn::Failed(e),
             };
             match end {
@@ -153,6 +153,8 @@ impl Reader<'_> {
             let line = match memchr::memchr(b'\n', rest) {
                 Some(end) => end + 1,
                 None if rest.len() > self.max_line && self.max_line > 0 => rest.len(),
+                // Dropped anyway; waiting for its end in a full buffer would be for ever
+                None if self.max_line == 0 && !at_end => rest.len(),
                 None => break,
             };
             match self.line(generation, label, counters, &rest[..line], done, &mut span) {
@@ -163,7 +165,7 @@ impl Reader<'_> {
                     break;
                 }
             }
-            if line == rest.len() && rest.last() != Some(&b'\n') {
+            if line == rest.len() && rest.last() != Some(&b'\n') && self.max_line > 0 {
                 // Only whole pieces were taken of a line that goes on
                 done = (span.to - read) as usize;
                 break;

@@ -82,6 +82,8 @@ impl Entry {
 pub struct Settings {
     /// `default-0`
     pub session: String,
+    /// The worker that the session belongs to.
+    pub worker: String,
     /// Which part of the worker's files: index and number of its sessions.
     pub share: (u64, u64),
     /// Whether this session's checkpoints carry what is remembered of files that no entry names.
@@ -116,6 +118,7 @@ impl Settings {
     pub fn new(data_dir: PathBuf) -> Self {
         Settings {
             session: "default-0".into(),
+            worker: "default".into(),
             share: (0, 1),
             keeps_orphans: true,
             max_request: 5_900_000,

@@ -3,10 +3,15 @@
 
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A regular file in a log's directory whose name is one that rotating the log may have given it.
 #[derive(Debug, Clone)]
@@ -78,6 +83,113 @@ fn suffix<'a>(log: &[u8], name: &'a [u8]) -> Option<(&'a [u8], bool)> {
     (dated || only_gz).then_some((middle, gz))
 }
 
+/// The names of the logs that a rotated file's name may have been made of: `app.log` for
+/// `app.log.1`, `app.log-20261123` and `app-20261123.log`. None for a name that no rotation gives.
+pub fn originals(name: &OsStr) -> Vec<OsString> {
+    let name = name.as_bytes();
+    let plain = name.strip_suffix(b".gz").unwrap_or(name);
+    let mut found: Vec<OsString> = Vec::new();
+    let mut offer = |log: &[u8]| {
+        let new = !found.iter().any(|f| f.as_bytes() == log);
+        if new && !log.is_empty() && suffix(log, name).is_some() {
+            found.push(OsStr::from_bytes(log).to_owned());
+        }
+    };
+    if plain.len() < name.len() {
+        offer(plain);
+    }
+    // A mark begins with a separator; what comes after it are digits and separators up to the end
+    // of the name or to its extension.
+    for (at, byte) in plain.iter().enumerate().rev() {
+        if !(byte.is_ascii_digit() || is_mark(*byte)) {
+            break;
+        }
+        if matches!(byte, b'.' | b'-' | b'_') {
+            offer(&plain[..at]);
+        }
+    }
+    if let Some(dot) = plain.iter().rposition(|b| *b == b'.') {
+        let (stem, ext) = plain.split_at(dot);
+        for (at, byte) in stem.iter().enumerate().rev() {
+            if !(byte.is_ascii_digit() || is_mark(*byte)) {
+                break;
+            }
+            if matches!(byte, b'.' | b'-' | b'_') {
+                offer(&[&stem[..at], ext].concat());
+            }
+        }
+    }
+    found
+}
+
+fn is_mark(byte: u8) -> bool {
+    matches!(byte, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+')
+}
+
+/// What all names that rotation gives to a file have in common: the path without `.gz` and without
+/// the digits and marks of a rotation in the file name.
+pub fn family(path: &[u8]) -> Vec<u8> {
+    let path = path.strip_suffix(b".gz").unwrap_or(path);
+    let name = path.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+    let mark = |b: &u8| b.is_ascii_digit() || is_mark(*b);
+    let mut family = path[..name].to_vec();
+    family.extend(path[name..].iter().filter(|b| !mark(b)));
+    family
+}
+
+/// A directory's entries by what is looked for. A rotation of all files of a large folder asks
+/// once per file; reading the folder each time would take minutes.
+struct Listing {
+    /// Of the directory when it was read, and how old that was then.
+    changed: (i64, i64),
+    settled: bool,
+    by_ino: HashMap<u64, Vec<OsString>>,
+    by_log: HashMap<OsString, Vec<OsString>>,
+    folders: Vec<OsString>,
+}
+
+thread_local! {
+    static LISTINGS: RefCell<HashMap<PathBuf, Rc<Listing>>> = RefCell::new(HashMap::new());
+}
+
+/// Gives the memory of listings back; to be called after each round of looks.
+pub fn forget_listings() {
+    LISTINGS.with_borrow_mut(HashMap::clear);
+}
+
+/// A listing that is true now: the directory has not changed since it was read. Its time stamp is
+/// coarse, so one that was read just after a change is not used twice.
+fn listing(dir: &Path) -> Option<Rc<Listing>> {
+    let meta = fs::metadata(dir).ok()?;
+    let changed = (meta.mtime(), meta.mtime_nsec());
+    let known = LISTINGS.with_borrow(|all| all.get(dir).cloned());
+    if let Some(known) = known.filter(|l| l.settled && l.changed == changed) {
+        return Some(known);
+    }
+    let now = crate::util::time::now_secs();
+    let mut listing = Listing {
+        changed,
+        settled: (now - mtime(&meta)).abs() > 0.05,
+        by_ino: HashMap::new(),
+        by_log: HashMap::new(),
+        folders: Vec::new(),
+    };
+    for entry in fs::read_dir(dir).ok()?.flatten() {
+        let name = entry.file_name();
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            listing.folders.push(name);
+            continue;
+        }
+        for log in originals(&name) {
+            listing.by_log.entry(log).or_default().push(name.clone());
+        }
+        listing.by_ino.entry(entry.ino()).or_default().push(name);
+    }
+    let listing = Rc::new(listing);
+    LISTINGS.with_borrow_mut(|all| all.insert(dir.to_path_buf(), listing.clone()));
+    Some(listing)
+}
+
 /// The rotated siblings of the log at `path`, in no order. An unreadable directory has none.
 pub fn siblings(path: &Path) -> Vec<Sibling> {
     let mut found = Vec::new();
@@ -85,15 +197,15 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
         let (Some(dir), Some(log)) = (real.parent(), real.file_name()) else {
             continue;
         };
-        let Ok(entries) = fs::read_dir(dir) else {
+        let Some(listing) = listing(dir) else {
             continue;
         };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
+        let relatives = listing.by_log.get(log);
+        for name in relatives.into_iter().flatten() {
             let Some((suffix, gz)) = suffix(log.as_bytes(), name.as_bytes()) else {
                 continue;
             };
-            let path = entry.path();
+            let path = dir.join(name);
             let Ok(meta) = fs::symlink_metadata(&path) else {
                 continue;
             };
@@ -116,7 +228,6 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
 
 /// Seconds since the epoch of the last change of content.
 pub fn mtime(meta: &fs::Metadata) -> f64 {
-    use std::os::unix::fs::MetadataExt;
     meta.mtime() as f64 + meta.mtime_nsec() as f64 / 1e9
 }
 
@@ -134,41 +245,38 @@ fn places(path: &Path) -> Vec<PathBuf> {
 /// Where the file with this identity is now, if it still is in the log's directory or in a folder
 /// right below it (logrotate's `olddir`).
 pub fn find_id(path: &Path, id: FileId, ignore_dev: bool) -> Option<PathBuf> {
-    use std::os::unix::fs::{DirEntryExt, MetadataExt};
     const MOST_FOLDERS: usize = 32;
-    let mut folders = Vec::new();
+    let is_it = |found: &PathBuf| {
+        fs::symlink_metadata(found).is_ok_and(|meta| {
+            meta.is_file() && meta.ino() == id.ino && (ignore_dev || meta.dev() == id.dev)
+        })
+    };
+    let in_folder = |dir: &Path| {
+        let listing = listing(dir)?;
+        let names = listing.by_ino.get(&id.ino).into_iter().flatten();
+        let found = names.map(|name| dir.join(name)).find(is_it);
+        Some((found, listing))
+    };
     for real in places(path) {
         let Some(dir) = real.parent() else { continue };
-        folders.push((dir.to_path_buf(), true));
-    }
-    let mut at = 0;
-    while at < folders.len() {
-        let (dir, descend) = folders[at].clone();
-        at += 1;
-        let Ok(entries) = fs::read_dir(&dir) else {
+        let Some((found, listing)) = in_folder(dir) else {
             continue;
         };
-        for entry in entries.flatten() {
-            if entry.ino() == id.ino {
-                let found = entry.path();
-                if let Ok(meta) = fs::symlink_metadata(&found) {
-                    if meta.is_file() && (ignore_dev || meta.dev() == id.dev) {
-                        return Some(found);
-                    }
-                }
-            } else if descend
-                && folders.len() < MOST_FOLDERS
-                && entry.file_type().is_ok_and(|t| t.is_dir())
-            {
-                folders.push((entry.path(), false));
+        if found.is_some() {
+            return found;
+        }
+        for folder in listing.folders.iter().take(MOST_FOLDERS) {
+            if let Some((Some(found), _)) = in_folder(&dir.join(folder)) {
+                return Some(found);
             }
         }
     }
     None
 }
 
-/// Whether a sibling holds the content with this signature and at least `size` bytes of it.
-pub fn holds(sibling: &Sibling, signature: Signature, size: u64) -> bool {
+/// Whether a sibling holds the content with this signature, at least `size` bytes of it, and with
+/// this mark there.
+pub fn holds(sibling: &Sibling, signature: Signature, size: u64, mark: Option<u64>) -> bool {
     if signature.len == 0 {
         return false;
     }
@@ -183,9 +291,19 @@ pub fn holds(sibling: &Sibling, signature: Signature, size: u64) -> bool {
         let Ok(n) = gz.read_at(&mut head, 0) else {
             return false;
         };
-        return signature.agrees(&head[..n]) && gz.length().is_ok_and(|len| len >= size);
+        if !signature.agrees(&head[..n]) {
+            return false;
+        }
+        let lead = size.min(identity::MARK as u64);
+        let mut end = [0; identity::MARK];
+        let end = &mut end[..lead as usize];
+        return gz
+            .read_at(end, size - lead)
+            .is_ok_and(|n| n == end.len() && mark.is_none_or(|m| m == identity::mark(end)));
     }
-    meta.len() >= size && identity::head(&file).is_ok_and(|head| signature.agrees(&head))
+    meta.len() >= size
+        && identity::head(&file).is_ok_and(|head| signature.agrees(&head))
+        && mark.is_none_or(|m| identity::mark_at(&file, size).is_ok_and(|at| at == Some(m)))
 }
 
 #[cfg(test)]
@@ -225,6 +343,28 @@ mod tests {
         }
         assert!(is("messages", "messages.1"));
         assert!(is("messages", "messages-20261123"));
+    }
+
+    #[test]
+    fn the_log_is_known_by_the_names_of_its_rotated_files() {
+        let of = |name: &str| {
+            let names = originals(OsStr::new(name)).into_iter();
+            names.map(|n| n.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        for name in [
+            "app.log.1",
+            "app.log.2.gz",
+            "app.log-20261123",
+            "app.1.log",
+            "app.log-20261123-1200",
+        ] {
+            assert!(of(name).contains(&"app.log".to_owned()), "{name}");
+        }
+        assert_eq!(of("messages.1"), ["messages"]);
+        assert_eq!(of("worker-1.log.2"), ["worker-1.log"]);
+        assert_eq!(of("messages1.1"), ["messages1"]);
+        assert_eq!(of("app.log"), [""; 0]);
+        assert_eq!(of("2026"), [""; 0]);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 use super::checkpoint::{self, Saved, Writer};
 use crate::util::time;
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Reads all checkpoint files of a data directory, of all sessions and of the Python agent, and
 /// makes one of them. For the start, before any session, and for the stop, after all of them.
@@ -15,6 +17,65 @@ pub fn consolidate(dir: &Path) -> (Option<Saved>, Vec<PathBuf>) {
     let mut store = Store::new(dir, "default-0");
     let saved = store.restore();
     (saved, store.damaged)
+}
+
+/// Counts checkpoint writes of this and all earlier runs.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// The number of the next checkpoint.
+pub fn next_serial() -> u64 {
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
+struct SessionFile {
+    path: PathBuf,
+    worker: String,
+    is_full: bool,
+    saved: Saved,
+}
+
+/// The worker whose session wrote a file of this name (copying.md §15.1).
+fn session_worker(name: &str) -> Option<&str> {
+    let name = name.strip_prefix("active-").unwrap_or(name);
+    let name = name.strip_prefix("checkpoints-worker-")?;
+    let name = name.strip_suffix(".previous").unwrap_or(name);
+    let session = name.strip_suffix(".json")?;
+    Some(
+        session
+            .rsplit_once('-')
+            .map_or(session, |(worker, _)| worker),
+    )
+}
+
+/// Files that no worker is named for are the default one's.
+pub fn is_default(worker: &str) -> bool {
+    worker.is_empty() || worker == "default"
+}
+
+/// Removes from the consolidated file what sessions, whose full checkpoints are newer, followed no
+/// more: files that are gone and done.
+fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
+    let known = |worker: &str| {
+        if is_default(worker) {
+            "default"
+        } else {
+            worker
+        }
+        .to_owned()
+    };
+    let writers: HashSet<String> = sessions
+        .iter()
+        .filter(|f| f.is_full && f.saved.watched.is_some() && f.saved.serial > old.serial)
+        .map(|f| known(&f.worker))
+        .collect();
+    let followed: HashSet<(String, &PathBuf)> = sessions
+        .iter()
+        .flat_map(|f| f.saved.logs.keys())
+        .map(|(worker, path)| (known(worker), path))
+        .collect();
+    old.logs.retain(|(worker, path), _| {
+        !writers.contains(&known(worker)) || followed.contains(&(known(worker), path))
+    });
 }
 
 /// The checkpoint files of one session.
@@ -51,52 +112,81 @@ impl Store {
     /// Everything remembered, the Python agent's files included: of each path what was written
     /// last. Then writes it into one file and removes the others, as the Python agent does.
     fn restore(&mut self) -> Option<Saved> {
-        let mut all: Option<Saved> = None;
-        let mut others = Vec::new();
-        let names: Vec<PathBuf> = fs::read_dir(&self.dir)
+        let mut sessions: Vec<SessionFile> = Vec::new();
+        let mut consolidated = None;
+        let mut unread = false;
+        let mut read = Vec::new();
+        let paths: Vec<PathBuf> = fs::read_dir(&self.dir)
             .map(|entries| entries.flatten().map(|e| e.path()).collect())
             .unwrap_or_default();
-        for path in names {
-            let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
-                continue;
-            };
-            let is_session = (name.starts_with("checkpoints-worker-")
-                || name.starts_with("active-checkpoints-worker-"))
-                && (name.ends_with(".json") || name.ends_with(".json.previous"));
-            if name != CONSOLIDATED && !is_session {
+        for path in paths {
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+            let worker = session_worker(name);
+            if name != CONSOLIDATED && worker.is_none() {
                 continue;
             }
-            if let Some(saved) = self.load(&path) {
-                all = Some(match all {
-                    None => saved,
-                    Some(so_far) => merge(so_far, saved),
-                });
-            }
-            if is_session {
-                others.push(path);
-            }
-        }
-        if let Some(all) = &all {
-            if !others.is_empty() && self.consolidate(all) {
-                for path in others {
-                    let _ = fs::remove_file(path);
+            let is_full = name.starts_with("checkpoints-worker-") && name.ends_with(".json");
+            match self.load(&path, worker.unwrap_or("")) {
+                Ok(Some(saved)) => match worker {
+                    Some(worker) => sessions.push(SessionFile {
+                        path: path.clone(),
+                        worker: worker.to_owned(),
+                        is_full,
+                        saved,
+                    }),
+                    None => consolidated = Some(saved),
+                },
+                Ok(None) => unread = true,
+                Err(_) => {
+                    // Not to be read at the moment: its time may come
+                    unread = true;
+                    continue;
                 }
             }
+            if worker.is_some() {
+                read.push(path);
+            }
         }
-        all
+        // The previous full checkpoint serves where the last one does not
+        let fulls: Vec<PathBuf> = sessions
+            .iter()
+            .filter(|f| f.is_full)
+            .map(|f| f.path.clone())
+            .collect();
+        sessions.retain(|f| {
+            f.path.extension() != Some("previous".as_ref())
+                || !fulls.contains(&f.path.with_extension(""))
+        });
+        if let Some(old) = &mut consolidated {
+            if !unread {
+                forget_retired(old, &sessions);
+            }
+        }
+        let all = sessions
+            .into_iter()
+            .map(|file| file.saved)
+            .chain(consolidated)
+            .reduce(merge)?;
+        SERIAL.fetch_max(all.serial.unwrap_or(0) + 1, Ordering::Relaxed);
+        if !read.is_empty() && self.consolidate(&all) {
+            for path in read {
+                let _ = fs::remove_file(path);
+            }
+        }
+        Some(all)
     }
 
-    fn load(&mut self, path: &Path) -> Option<Saved> {
+    fn load(&mut self, path: &Path, worker: &str) -> io::Result<Option<Saved>> {
         let text = match fs::read(path) {
             Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => {
                 log::error!("checkpoint file {} can't be read: {e}", path.display());
-                return None;
+                return Err(e);
             }
         };
-        match checkpoint::parse(&text) {
-            Ok(saved) => Some(saved),
+        match checkpoint::parse(&text, worker) {
+            Ok(saved) => Ok(Some(saved)),
             Err(why) => {
                 let mut aside = path.as_os_str().to_owned();
                 aside.push(format!(".damaged-{}", time::now_secs() as u64));
@@ -112,15 +202,25 @@ impl Store {
                     }
                 );
                 self.damaged.push(aside);
-                None
+                Ok(None)
             }
         }
     }
 
     fn consolidate(&mut self, all: &Saved) -> bool {
-        let mut writer = Writer::new(Vec::new(), all.time, all.watched.as_deref());
-        for (path, log) in &all.logs {
-            writer.saved(path, log.time, &log.generations);
+        let serial = next_serial();
+        let mut writer = Writer::new(Vec::new(), all.time, serial, all.watched.as_deref());
+        let mut paths = HashSet::new();
+        // The Python agent knows one entry per path: the default worker's, if it has one
+        for ((worker, path), log) in &all.logs {
+            if is_default(worker) && paths.insert(path) {
+                writer.saved(path, log);
+            }
+        }
+        for ((worker, path), log) in &all.logs {
+            if !is_default(worker) {
+                writer.of_worker(worker, path, log, !paths.insert(path));
+            }
         }
         let path = self.dir.join(CONSOLIDATED);
         let text = writer.finish();
@@ -143,9 +243,13 @@ impl Store {
     }
 
     /// Writes the active checkpoint: what moved since the full one.
-    pub fn write_active(&mut self, text: Vec<u8>) -> bool {
+    /// `lasting`: the new name is on disk when this returns.
+    pub fn write_active(&mut self, text: Vec<u8>, lasting: bool) -> bool {
         let path = self.active.clone();
         let done = self.put(&path, &text, None);
+        if done && lasting {
+            let _ = File::open(&self.dir).and_then(|d| d.sync_all());
+        }
         self.keep_buffer(text);
         done
     }
@@ -217,17 +321,24 @@ fn replace(path: &Path, text: &[u8], previous: Option<&Path>) -> io::Result<()> 
 fn merge(mut a: Saved, b: Saved) -> Saved {
     for (path, log) in b.logs {
         match a.logs.get(&path) {
-            Some(have) if have.time >= log.time => {}
+            Some(have) if !log.is_newer(have) => {}
             _ => {
                 a.logs.insert(path, log);
             }
         }
     }
-    if b.time > a.time || a.watched.is_none() {
-        if b.watched.is_some() {
-            a.watched = b.watched;
+    a.time = a.time.max(b.time);
+    a.serial = a.serial.max(b.serial);
+    // Each session knows only its own worker's patterns
+    match (&mut a.watched, b.watched) {
+        (Some(all), Some(more)) => {
+            for path in more {
+                if !all.contains(&path) {
+                    all.push(path);
+                }
+            }
         }
-        a.time = a.time.max(b.time);
+        (all, more) => *all = all.take().or(more),
     }
     a
 }
@@ -243,9 +354,13 @@ mod tests {
     }
 
     fn text(time: f64, logs: &[(&str, f64)]) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), time, None);
+        let mut writer = Writer::new(Vec::new(), time, next_serial(), None);
         for (path, time) in logs {
-            writer.saved(Path::new(path), *time, &[]);
+            let log = checkpoint::SavedLog {
+                time: *time,
+                ..Default::default()
+            };
+            writer.saved(Path::new(path), &log);
         }
         writer.finish()
     }
@@ -260,7 +375,7 @@ mod tests {
         .unwrap();
         let mut store = Store::new(&dir, "default-0");
         assert!(store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
-        assert!(store.write_active(text(3.0, &[("/a", 3.0)])));
+        assert!(store.write_active(text(3.0, &[("/a", 3.0)]), true));
         let all = Store::new(&dir, "default-0").restore().unwrap();
         let times: Vec<f64> = all.logs.values().map(|l| l.time).collect();
         assert_eq!(times, [3.0, 1.0, 2.0]);
@@ -279,7 +394,7 @@ mod tests {
         let mut store = Store::new(&dir, "default-0");
         store.write_full(text(1.0, &[("/a", 1.0)]));
         store.write_full(text(2.0, &[("/a", 2.0)]));
-        store.write_active(text(3.0, &[("/a", 3.0)]));
+        store.write_active(text(3.0, &[("/a", 3.0)]), true);
         let half = text(2.0, &[("/a", 2.0)]);
         fs::write(
             dir.join("checkpoints-worker-default-0.json"),
@@ -289,7 +404,10 @@ mod tests {
         fs::write(dir.join("active-checkpoints-worker-default-0.json"), "").unwrap();
         let mut store = Store::new(&dir, "default-0");
         let all = store.restore().unwrap();
-        assert_eq!(all.logs[Path::new("/a")].time, 1.0);
+        assert_eq!(
+            all.logs[&("default".to_owned(), PathBuf::from("/a"))].time,
+            1.0
+        );
         assert_eq!(store.damaged.len(), 2);
         assert!(store.damaged.iter().all(|p| p.exists()));
         fs::remove_dir_all(dir).unwrap();
@@ -298,7 +416,7 @@ mod tests {
     #[test]
     fn a_directory_that_can_not_be_written_is_an_error_once_and_not_the_end() {
         let mut store = Store::new(Path::new("/nonexistent/data"), "default-0");
-        assert!(!store.write_active(text(1.0, &[])));
+        assert!(!store.write_active(text(1.0, &[]), true));
         assert!(store.error.as_ref().unwrap().contains("/nonexistent/data"));
         assert!(store.restore().is_none());
     }

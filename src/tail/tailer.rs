@@ -31,6 +31,8 @@ pub struct Tailer {
     pub(super) by_path: HashMap<PathBuf, u64>,
     /// Which log has the content with this identity.
     pub(super) owned: HashMap<FileId, u64>,
+    /// Further logs with the same identity (links), rarely any.
+    pub(super) aliases: HashMap<FileId, Vec<u64>>,
     /// Which log has the generation with this key.
     pub(super) by_key: HashMap<u64, u64>,
     pub(super) due: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -68,12 +70,20 @@ impl Tailer {
     /// Takes up what is remembered, makes the first scan, and writes where everything starts: from here
     /// on nothing that is written to a followed file can be missed.
     pub fn new(
-        settings: Settings,
+        mut settings: Settings,
         entries: Vec<Entry>,
         envelope: Arc<Envelope>,
         saved: Option<&Saved>,
     ) -> Self {
         let now = Instant::now();
+        let descriptors =
+            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+        if let Ok((soft, _)) = descriptors {
+            let ours = usize::try_from(soft)
+                .unwrap_or(usize::MAX)
+                .saturating_sub(64);
+            settings.max_open_files = settings.max_open_files.min(ours.max(8));
+        }
         let store = Store::new(&settings.data_dir, &settings.session);
         let buf = vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size)];
         let mut tailer = Tailer {
@@ -82,6 +92,7 @@ impl Tailer {
             logs: HashMap::new(),
             by_path: HashMap::new(),
             owned: HashMap::new(),
+            aliases: HashMap::new(),
             by_key: HashMap::new(),
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
@@ -114,7 +125,11 @@ impl Tailer {
 
     /// Adds a generation to a log.
     pub(super) fn adopt(&mut self, log: u64, generation: Generation, at: Option<usize>) {
-        self.owned.insert(generation.id, log);
+        if generation.id.ino != 0 {
+            if let Some(other) = self.owned.insert(generation.id, log).filter(|o| *o != log) {
+                self.aliases.entry(generation.id).or_default().push(other);
+            }
+        }
         self.by_key.insert(generation.key, log);
         self.undurable = true;
         self.moved = true;
@@ -127,6 +142,7 @@ impl Tailer {
 
     /// Forgets a generation.
     pub(super) fn drop_generation(&mut self, log: u64, key: u64) {
+        let log_number = log;
         self.by_key.remove(&key);
         if let Some(log) = self.logs.get_mut(&log) {
             if let Some(at) = log.generations.iter().position(|g| g.key == key) {
@@ -136,12 +152,32 @@ impl Tailer {
                 }
                 log.dirty = true;
                 self.moved = true;
-                if self.owned.get(&gone.id) == Some(&log.number)
-                    && !log.generations.iter().any(|g| g.id == gone.id)
-                {
-                    self.owned.remove(&gone.id);
+                if !log.generations.iter().any(|g| g.id == gone.id) {
+                    self.disown(gone.id, log_number);
                 }
             }
+        }
+    }
+
+    /// A log has nothing to do with this identity any more; another that has it by a second name
+    /// takes over.
+    pub(super) fn disown(&mut self, id: FileId, log: u64) {
+        if let Some(others) = self.aliases.get_mut(&id) {
+            others.retain(|o| *o != log);
+        }
+        if self.owned.get(&id) != Some(&log) {
+            return;
+        }
+        self.owned.remove(&id);
+        while let Some(other) = self.aliases.get_mut(&id).and_then(Vec::pop) {
+            let has_it = |l: &Log| l.generations.iter().any(|g| g.id == id);
+            if self.logs.get(&other).is_some_and(has_it) {
+                self.owned.insert(id, other);
+                break;
+            }
+        }
+        if self.aliases.get(&id).is_some_and(Vec::is_empty) {
+            self.aliases.remove(&id);
         }
     }
 
@@ -204,6 +240,7 @@ impl Tailer {
                 self.look(number, now);
             }
         }
+        super::siblings::forget_listings();
     }
 
     /// Scans for new files now, whenever the next scan would have been.
@@ -256,8 +293,8 @@ impl Tailer {
                     return true;
                 }
                 Turn::Drained(waits_until) => self.plan_after_read(number, now, waits_until),
-                Turn::Replaced => self.replaced(number, now),
-                Turn::Vanished => self.vanished(number, now),
+                Turn::Replaced(key) => self.replaced(number, key, now),
+                Turn::Vanished(key) => self.vanished(number, key, now),
                 Turn::Failed(e) => self.failed(number, &e, now),
             }
         }
@@ -321,10 +358,12 @@ impl Tailer {
             );
             if generation.source.is_some() && !was_open {
                 self.open += 1;
-                self.hand.push_back(log.number);
+                self.in_turn(log.number);
             }
             if generation.id != id {
-                self.owned.insert(generation.id, log.number);
+                let new = generation.id;
+                self.disown(id, log.number);
+                self.owned.insert(new, log.number);
             }
             if generation.read > before {
                 generation.growth = now;
@@ -390,6 +429,7 @@ impl Tailer {
         if bytes == 0 {
             return;
         }
+        let _ = generation.open(&log.path);
         read::skip(batch, generation, to);
         log.counters.skip(why, bytes);
         let kind = if log.started { "existing" } else { "new" };
@@ -404,7 +444,8 @@ impl Tailer {
     /// Closes files until one more may be opened: the ones that had their turn longest ago.
     fn make_room(&mut self) {
         let mut looked = 0;
-        while self.open >= self.settings.max_open_files && looked <= self.hand.len() {
+        let most = self.hand.len();
+        while self.open >= self.settings.max_open_files && looked <= most {
             let Some(number) = self.hand.pop_front() else {
                 break;
             };
@@ -421,6 +462,30 @@ impl Tailer {
         }
     }
 
+    /// No descriptor is left: gives half of ours back, and takes fewer from now on.
+    pub(super) fn close_some(&mut self) {
+        let most = self.settings.max_open_files;
+        self.settings.max_open_files = (self.open / 2).max(4);
+        self.make_room();
+        self.settings.max_open_files = most.min((self.open + 8).max(8));
+    }
+
+    /// Notes that a file was opened; forgets the turns of what was closed meanwhile.
+    fn in_turn(&mut self, number: u64) {
+        self.hand.push_back(number);
+        if self.hand.len() > 2 * self.open + 64 {
+            let logs = &self.logs;
+            let mut seen = std::collections::HashSet::new();
+            self.hand.retain(|n| {
+                // A log that is being read is not in the map at the moment
+                let open = logs
+                    .get(n)
+                    .is_none_or(|l| l.generations.iter().any(|g| g.source.is_some()));
+                open && seen.insert(*n)
+            });
+        }
+    }
+
     /// Opens a file that has nothing to read yet, if there is room, so that what is written before
     /// it is renamed or deleted can still be read.
     pub(super) fn hold(&mut self, number: u64) {
@@ -432,7 +497,7 @@ impl Tailer {
             if let Some(generation) = log.current() {
                 if generation.source.is_none() && generation.open(&path).is_ok() {
                     self.open += 1;
-                    self.hand.push_back(number);
+                    self.in_turn(number);
                 }
             }
         }
@@ -519,6 +584,12 @@ impl Tailer {
     pub(super) fn log_at(&mut self, path: &std::path::Path) -> Option<&mut Log> {
         let number = *self.by_path.get(path)?;
         self.logs.get_mut(&number)
+    }
+
+    /// For a test.
+    #[cfg(test)]
+    pub(super) fn hand_len(&self) -> usize {
+        self.hand.len()
     }
 
     /// How many files are open.

@@ -858,3 +858,6 @@ fn rolled_back_is_read_again_with_the_same_numbers() {
     tailer.fill(&mut desk.batch, desk.now);
     assert_eq!(numbers(desk.batch.complete(1)), numbers(&first));
 }
+
+#[path = "review_tests.rs"]
+mod review;

@@ -29,9 +29,9 @@ pub fn check_server(settings: &UploadSettings, envelope: &Envelope) -> Check {
     let mut batch = Batch::new();
     batch.start(envelope, settings.pacing.max_request_size);
     let mut packer = Packer::new(settings.compression, settings.level);
-    let (body, deflated) = packer.pack(batch.complete(time::now_secs() as u64), false);
+    let (body, encoding) = packer.pack(batch.complete(time::now_secs() as u64), false);
     let mut http = Http::new(settings.clone());
-    match http.post(body, deflated) {
+    match http.post(body, encoding) {
         Reply::Answer {
             http, body, whole, ..
         } => {

@@ -92,8 +92,8 @@ impl Http {
         self.ledger.opened()
     }
 
-    /// Posts a body. Blocks for as long as the deadlines allow.
-    pub fn post(&mut self, body: &[u8], deflated: bool) -> Reply {
+    /// Posts a body with its `Content-Encoding`. Blocks for as long as the deadlines allow.
+    pub fn post(&mut self, body: &[u8], encoding: Option<&str>) -> Reply {
         let agent = match &self.agent {
             Some(agent) => agent,
             // Not kept if it fails: the certificate file may be there next time
@@ -108,8 +108,8 @@ impl Http {
             .header("Accept-Encoding", "identity")
             .header("Connection", "Keep-Alive")
             .header("Accept", "application/json");
-        if deflated {
-            request = request.header("Content-Encoding", "deflate");
+        if let Some(encoding) = encoding {
+            request = request.header("Content-Encoding", encoding);
         }
         if self.settings.form == Form::Json {
             request = request.header("Content-Type", "application/json");

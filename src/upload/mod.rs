@@ -36,8 +36,9 @@ mod session_tests;
 #[cfg(test)]
 mod way_tests;
 
+pub use crate::config::Compression;
 pub use check::{check_server, Check};
 pub use pacing::Rules;
 pub use session::{spawn, Fate, Verdict};
-pub use settings::{user_agent, Compression, UploadSettings};
+pub use settings::{user_agent, UploadSettings};
 pub use stats::{Snapshot, UploadStats};

@@ -275,8 +275,8 @@ impl Session {
         let body = batch.complete(client_time as u64);
         let size = body.len();
         let started = Instant::now();
-        let (sent, deflated) = if self.disable_send {
-            (body, false)
+        let (sent, encoding) = if self.disable_send {
+            (body, None)
         } else {
             self.packer.pack(body, backlog)
         };
@@ -299,7 +299,7 @@ impl Session {
                 whole: true,
             }
         } else {
-            self.http.post(sent, deflated)
+            self.http.post(sent, encoding)
         };
         let took = packed.elapsed();
         let connections = self.http.connections();

@@ -1,20 +1,10 @@
 //! What an upload session needs of the configuration.
 
 use super::pacing::Rules;
-use crate::config::{Config, ServerUrl, Worker};
+use crate::config::{Compression, Config, ServerUrl, Worker};
 use crate::wire::Form;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// `compression_type`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// A zlib stream.
-    #[default]
-    Deflate,
-    /// Plain bodies.
-    None,
-}
 
 /// A session's settings. Proxy addresses may hold passwords, so this has no `Debug`.
 #[derive(Clone)]
@@ -25,7 +15,7 @@ pub struct UploadSettings {
     pub form: Form,
     /// How bodies are compressed.
     pub compression: Compression,
-    /// `compression_level` (1 to 9) if the operator set one; else it follows the backlog.
+    /// `compression_level` if the operator set one, one of the type's levels.
     pub level: Option<u8>,
     /// `request_deadline`: how long the server may be silent, and how long connecting may take.
     pub request_deadline: Duration,
@@ -62,15 +52,11 @@ impl UploadSettings {
             } else {
                 Form::Scalyr
             },
-            compression: if o.compression_type == "none" {
-                Compression::None
-            } else {
-                Compression::Deflate
-            },
+            // The configuration has checked both
+            compression: Compression::named(&o.compression_type).unwrap_or_default(),
             level: o
                 .compression_level
-                .and_then(|level| u8::try_from(level).ok())
-                .filter(|level| (1..=9).contains(level)),
+                .and_then(|level| u8::try_from(level).ok()),
             request_deadline: seconds(o.request_deadline),
             ca_cert_path: o
                 .ca_cert_path

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 #[allow(unused_imports)]
 pub use numbers::{Load, Numbers};
 #[allow(unused_imports)]
-pub use outside::{all_at_once, gzip, Agent, ANY};
+pub use outside::{all_at_once, append_some, gzip, Agent, ANY};
 
 /// How long anything may take that must happen. Machines that build elsewhere at the same time are
 /// slow; a test that succeeds does not wait for it.
@@ -41,6 +41,8 @@ pub struct Site {
     logs: Vec<Value>,
     agent: Option<Process>,
     daemon: Option<i32>,
+    /// Words that the agent's command line begins with.
+    wrapper: Vec<OsString>,
     starts: u32,
 }
 
@@ -91,6 +93,7 @@ impl Site {
             logs: Vec::new(),
             agent: None,
             daemon: None,
+            wrapper: Vec::new(),
             starts: 0,
         }
     }
@@ -178,6 +181,7 @@ impl Site {
         assert!(self.agent.is_none(), "the agent runs already");
         self.starts += 1;
         let agent = self.process(
+            &self.config_path(),
             &[
                 "start",
                 "--no-fork",
@@ -190,20 +194,25 @@ impl Site {
         self
     }
 
-    fn process(&self, args: &[&str], name: &str) -> Process {
-        let program = std::env::var_os("SITE_AGENT")
-            .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_scalyr-agent-2")));
-        let mut args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        args.push("-c".into());
-        args.push(self.config_path().into());
-        Process::start(&program, &args, &self.root, name)
+    fn process(&self, config: &Path, args: &[&str], name: &str) -> Process {
+        let mut words = self.wrapper.clone();
+        words.push(program());
+        words.extend(args.iter().map(OsString::from));
+        words.push("-c".into());
+        words.push(config.into());
+        Process::start(&words[0], &words[1..], &self.root, name)
     }
 
     /// Runs a command of the agent to its end; its exit code and output.
     pub fn run(&self, args: &[&str]) -> Said {
+        self.run_with(&self.config_path(), args)
+    }
+
+    /// The same with another configuration file.
+    pub fn run_with(&self, config: &Path, args: &[&str]) -> Said {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let mut process = self.process(args, &format!("command-{number}"));
+        let mut process = self.process(config, args, &format!("command-{number}"));
         let Some(status) = process.wait_exit(DEADLINE) else {
             panic!("{args:?} does not end\n{}", process.output());
         };
@@ -454,6 +463,12 @@ pub struct Said {
     pub out: String,
     /// Standard error.
     pub err: String,
+}
+
+/// The agent's executable.
+fn program() -> OsString {
+    std::env::var_os("SITE_AGENT")
+        .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_scalyr-agent-2")))
 }
 
 fn tally_of(state: &State, path: &str) -> Tally {

@@ -5,7 +5,9 @@ use super::{Numbers, Process, Site, DEADLINE};
 use nix::sys::signal::Signal;
 use receiver::Fault;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs;
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -85,7 +87,7 @@ impl Site {
     /// Waits until the agent takes the signals that it is to take: a signal that comes before ends
     /// any process.
     pub(super) fn until_it_listens(&mut self) {
-        const TERM: u64 = 1 << (Signal::SIGTERM as i32 - 1);
+        const TERM: u64 = 1 << (Signal::SIGTERM as u64 - 1);
         let status = self.proc("status");
         let deadline = Instant::now() + DEADLINE;
         while !self.has_ended() && Instant::now() < deadline {
@@ -228,9 +230,44 @@ impl Site {
         );
     }
 
+    /// Has the agent run as the user `nobody` from now on; false if that does not work here.
+    pub fn run_as_nobody(&mut self) -> bool {
+        const NOBODY: u32 = 65_534;
+        let words = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--",
+        ];
+        let wrapper: Vec<OsString> = words.iter().map(OsString::from).collect();
+        let mut probe = std::process::Command::new(&wrapper[0]);
+        let probe = probe
+            .args(&wrapper[1..])
+            .arg(super::program())
+            .arg("version");
+        if !probe.output().is_ok_and(|output| output.status.success()) {
+            return false;
+        }
+        for dir in ["", "data", "log"] {
+            std::os::unix::fs::chown(self.path(dir), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        self.wrapper = wrapper;
+        true
+    }
+
     /// Whether the agent has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.agent.as_mut().is_none_or(Process::has_ended)
+    }
+}
+
+/// Appends as much of `text` as there is room for.
+pub fn append_some(path: &Path, text: &[u8]) {
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
+    if let Ok(mut file) = file {
+        // A full disk is what this is for
+        let _ = file.write_all(text);
     }
 }
 
@@ -240,13 +277,23 @@ pub fn all_at_once<T: Copy + std::fmt::Debug + Send + Sync>(cases: &[T], run: im
     let failed: Vec<T> = std::thread::scope(|scope| {
         let threads: Vec<_> = cases
             .iter()
-            .map(|&case| (case, scope.spawn({
-                let run = &run;
-                move || run(case)
-            })))
+            .map(|&case| {
+                (
+                    case,
+                    scope.spawn({
+                        let run = &run;
+                        move || run(case)
+                    }),
+                )
+            })
             .collect();
-        let ended = threads.into_iter().map(|(case, thread)| (case, thread.join()));
-        ended.filter(|(_, end)| end.is_err()).map(|(case, _)| case).collect()
+        let ended = threads
+            .into_iter()
+            .map(|(case, thread)| (case, thread.join()));
+        ended
+            .filter(|(_, end)| end.is_err())
+            .map(|(case, _)| case)
+            .collect()
     });
     assert!(failed.is_empty(), "failed: {failed:?} (see above)");
 }

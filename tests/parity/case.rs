@@ -181,7 +181,10 @@ impl Step {
     /// The agent that a `start` or `launch` names.
     pub fn named_agent(&self) -> Option<Agent> {
         let starts = ["start", "launch"].contains(&self.verb.as_str());
-        self.words.first().filter(|_| starts).and_then(|w| Agent::of(w))
+        self.words
+            .first()
+            .filter(|_| starts)
+            .and_then(|w| Agent::of(w))
     }
 }
 

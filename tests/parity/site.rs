@@ -84,7 +84,10 @@ pub fn run(case: &Case, subject: Agent, python: Option<&Python>, record: bool) -
             continue;
         }
         if let Err(error) = site.step(step) {
-            let line = format!("line {}, {} {:?}: {error}", step.line, step.verb, step.words);
+            let line = format!(
+                "line {}, {} {:?}: {error}",
+                step.line, step.verb, step.words
+            );
             site.problems.push(line);
         }
     }
@@ -222,7 +225,9 @@ impl<'a> Site<'a> {
             Agent::Python => self.wait_requests(self.requests_before + 3),
             Agent::Ours => {
                 let starts = self.starts;
-                self.until("the agent to begin", |site| site.copying_started() >= starts)?;
+                self.until("the agent to begin", |site| {
+                    site.copying_started() >= starts
+                })?;
                 std::thread::sleep(Duration::from_millis(200));
                 Ok(())
             }
@@ -384,7 +389,8 @@ impl<'a> Site<'a> {
             "gzip" => fs::read(&path).and_then(|bytes| {
                 let to = format!("{}.gz", path.to_str().unwrap());
                 fs::write(to, gzip(&bytes))?;
-                fs::remove_file(&path)
+                // Not deleted: its inode number stays taken, whatever the file system does
+                fs::rename(&path, self.root.join(format!("{name}.plain")))
             }),
             // The second word is the age in seconds
             "age" => {

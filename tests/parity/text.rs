@@ -20,7 +20,10 @@ pub fn escape(bytes: &[u8]) -> String {
                 text.push_str("\\[");
                 push(&mut text, c);
                 text.push_str(&format!("*{count}]"));
-                while chars.next_if(|&(other, _)| other < at + run.len()).is_some() {}
+                while chars
+                    .next_if(|&(other, _)| other < at + run.len())
+                    .is_some()
+                {}
             } else {
                 push(&mut text, c);
             }

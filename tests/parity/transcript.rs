@@ -72,12 +72,7 @@ pub fn transcript(
     replaced(&out, places).0
 }
 
-fn push_events(
-    out: &mut String,
-    events: &[&Event],
-    compare: &Compare,
-    places: &[(String, &str)],
-) {
+fn push_events(out: &mut String, events: &[&Event], compare: &Compare, places: &[(String, &str)]) {
     let mut attrs: Option<Map<String, Value>> = None;
     let mut numbers: Option<(u64, u64)> = None;
     for event in events {

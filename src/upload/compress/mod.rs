@@ -1,0 +1,119 @@
+//! The body's bytes on the wire: compressed in one of the ways of protocol.md §5, or plain.
+
+#[cfg(feature = "bz2")]
+mod bz2;
+mod deflate;
+#[cfg(feature = "lz4")]
+mod lz4;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "zstd")]
+mod zstd;
+
+use crate::config::Compression;
+
+/// Bodies from this size on come from a steady stream of lines.
+const LARGE: usize = 32 * 1024;
+/// Output memory kept between requests that need less than it.
+const KEEP: usize = 64 * 1024;
+
+/// A compressor that keeps its tables and its output from one request to the next.
+pub struct Packer {
+    kind: Compression,
+    /// The operator's choice, one of the type's levels.
+    level: Option<u8>,
+    /// Made with the first body that is compressed.
+    codec: Option<Codec>,
+    out: Vec<u8>,
+}
+
+/// What a type keeps between requests.
+enum Codec {
+    Deflate(deflate::Deflate),
+    #[cfg(feature = "bz2")]
+    Bz2,
+    #[cfg(feature = "lz4")]
+    Lz4(lz4::Lz4),
+    #[cfg(feature = "zstd")]
+    Zstd(zstd::Zstd),
+}
+
+impl Codec {
+    fn new(kind: Compression) -> Option<Codec> {
+        Some(match kind {
+            Compression::Deflate => Codec::Deflate(Default::default()),
+            #[cfg(feature = "bz2")]
+            Compression::Bz2 => Codec::Bz2,
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => Codec::Lz4(Default::default()),
+            #[cfg(feature = "zstd")]
+            Compression::Zstandard => Codec::Zstd(Default::default()),
+            Compression::None => return None,
+        })
+    }
+}
+
+impl Packer {
+    /// `level` as the operator set it; without one it follows the backlog where the type has
+    /// levels that pay, and else is the type's usual one.
+    pub fn new(kind: Compression, level: Option<u8>) -> Self {
+        Packer {
+            kind,
+            level,
+            codec: None,
+            out: Vec::new(),
+        }
+    }
+
+    /// The bytes to send for `body`, and their `Content-Encoding` if they are compressed. What
+    /// compression does not make smaller is sent plain. `backlog`: the batch is full, more is
+    /// waiting.
+    pub fn pack<'a>(
+        &'a mut self,
+        body: &'a [u8],
+        backlog: bool,
+    ) -> (&'a [u8], Option<&'static str>) {
+        if self.codec.is_none() {
+            self.codec = Codec::new(self.kind);
+        }
+        let Some(codec) = &mut self.codec else {
+            return (body, None);
+        };
+        if self.out.len() < KEEP {
+            self.out.clear();
+            self.out.shrink_to(KEEP);
+        }
+        self.out.clear();
+        let (level, out) = (self.level, &mut self.out);
+        let large = body.len() >= LARGE;
+        let smaller = match codec {
+            Codec::Deflate(codec) => {
+                let pressure = match (backlog, large) {
+                    (true, _) => deflate::HURRIED,
+                    (false, true) => deflate::BUSY,
+                    (false, false) => deflate::RELAXED,
+                };
+                codec.pack(body, level.unwrap_or(pressure), out)
+            }
+            #[cfg(feature = "bz2")]
+            Codec::Bz2 => bz2::pack(body, level.unwrap_or(9), out),
+            #[cfg(feature = "lz4")]
+            Codec::Lz4(codec) => codec.pack(body, out),
+            #[cfg(feature = "zstd")]
+            Codec::Zstd(codec) => {
+                let pressure = if backlog || large {
+                    zstd::HURRIED
+                } else {
+                    zstd::RELAXED
+                };
+                codec.pack(body, level.unwrap_or(pressure), out)
+            }
+        };
+        if smaller {
+            (&self.out, Some(self.kind.name()))
+        } else {
+            self.out = Vec::new();
+            (body, None)
+        }
+    }
+}
