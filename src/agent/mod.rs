@@ -172,6 +172,8 @@ impl Agent {
 
     /// Starts sessions, then monitors, so that what monitors write is followed from the start.
     fn start_threads(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+        // A rule that can't be compiled is found before anything runs
+        plan::shapes(&self.config)?;
         let plans = plan::monitors(&self.config)?;
         self.monitor_logs = plans.iter().map(|p| p.log().clone()).collect();
         self.start_sessions(agent_log_start)?;
@@ -194,6 +196,7 @@ impl Agent {
         self.damaged_checkpoints.extend(damaged);
         let plans = plan::sessions(
             &self.config,
+            &plan::shapes(&self.config)?,
             saved.as_ref(),
             &self.monitor_logs,
             agent_log_start,
@@ -294,6 +297,7 @@ impl Agent {
                 Ok(()) => Ok(config),
                 Err(e) => Err(e.to_string()),
             })
+            .and_then(|config| plan::shapes(&config).map(|_| config))
             .and_then(|config| plan::monitors(&config).map(|_| config));
         self.config_state.last_read = now_secs();
         let config = match loaded {

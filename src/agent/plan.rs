@@ -1,7 +1,8 @@
 //! From the configuration to what threads are made of.
 
 use super::session::Plan;
-use crate::config::{AttrValue, Config, Json, LogEntry, MonitorEntry, Worker};
+use crate::config::{AttrValue, Config, Json, LogEntry, MonitorEntry, Rename, Worker};
+use crate::shape::{Pipeline, Renamer, ShapeError};
 use crate::tail::{self, Saved, Tailer};
 use crate::upload::UploadSettings;
 use crate::util::random;
@@ -12,10 +13,58 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the rules of the entries of `logs` are compiled to, entry by entry.
+pub struct Shapes(Vec<Shape>);
+
+struct Shape {
+    pipeline: Option<Arc<Pipeline>>,
+    rename: Option<tail::Rename>,
+}
+
+/// Compiles all rules.
+///
+/// # Errors
+/// The entry, the rule, the pattern and the place in it.
+pub fn shapes(config: &Config) -> Result<Shapes, String> {
+    let shape = |entry: &LogEntry| {
+        let wrong = |e: ShapeError| {
+            format!(
+                "the entry of logs for \"{}\": {e} [[badField=\"{}\" errorCode=\"{}\"]]",
+                entry.path.display(),
+                e.rule,
+                e.code
+            )
+        };
+        let pipeline = Pipeline::compile(entry, &config.options).map_err(wrong)?;
+        let rename: Option<tail::Rename> = match entry.rename_logfile.clone() {
+            None => None,
+            Some(Rename::Regex {
+                pattern,
+                replacement,
+            }) => {
+                let renamer = Renamer::new(&pattern, &replacement).map_err(wrong)?;
+                Some(Arc::new(move |path: &str| renamer.apply(path)))
+            }
+            Some(template) => Some(Arc::new(move |path: &str| template.apply(path))),
+        };
+        Ok(Shape {
+            pipeline: pipeline.map(Arc::new),
+            rename,
+        })
+    };
+    config
+        .logs
+        .iter()
+        .map(shape)
+        .collect::<Result<_, _>>()
+        .map(Shapes)
+}
+
 /// The plans of all sessions of all workers. Opens the followed files and writes the first
 /// checkpoints. `agent_log_start` is the size that agent.log had before our first line.
 pub fn sessions(
     config: &Config,
+    shapes: &Shapes,
     saved: Option<&Saved>,
     monitor_logs: &[monitors::MonitorLog],
     agent_log_start: Option<u64>,
@@ -25,7 +74,7 @@ pub fn sessions(
         for index in 0..worker.sessions {
             let upload = UploadSettings::new(config, worker);
             let envelope = Arc::new(envelope(config, worker, &upload));
-            let entries = entries(config, worker, monitor_logs, agent_log_start);
+            let entries = entries(config, shapes, worker, monitor_logs, agent_log_start);
             let settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
             plans.push(Plan {
                 id: settings.session.clone(),
@@ -117,6 +166,7 @@ pub fn seconds(value: f64) -> Duration {
 
 fn entries(
     config: &Config,
+    shapes: &Shapes,
     worker: &Worker,
     monitor_logs: &[monitors::MonitorLog],
     agent_log_start: Option<u64>,
@@ -125,8 +175,9 @@ fn entries(
     let mut entries: Vec<tail::Entry> = config
         .logs
         .iter()
-        .filter(|entry| entry.worker_id == worker.id)
-        .map(|entry| tail_entry(config, entry, &agent_log, agent_log_start))
+        .zip(&shapes.0)
+        .filter(|(entry, _)| entry.worker_id == worker.id)
+        .map(|(entry, shape)| tail_entry(config, entry, shape, &agent_log, agent_log_start))
         .collect();
     // A monitor's own log, unless the operator has an entry for just this path
     for log in monitor_logs.iter().filter(|_| worker.id == "default") {
@@ -155,6 +206,7 @@ fn entries(
 fn tail_entry(
     config: &Config,
     from: &LogEntry,
+    shape: &Shape,
     agent_log: &Path,
     agent_log_start: Option<u64>,
 ) -> tail::Entry {
@@ -166,9 +218,8 @@ fn tail_entry(
         .map(|p| p.clone().into_bytes())
         .collect();
     entry.attributes = from.attributes.clone();
-    if let Some(rename) = from.rename_logfile.clone() {
-        entry.rename = Some(Arc::new(move |path: &str| rename.apply(path)));
-    }
+    entry.pipeline = shape.pipeline.clone();
+    entry.rename = shape.rename.clone();
     entry.copy_from_start = from.copy_from_start;
     entry.stale_after = from
         .ignore_stale_files

@@ -167,20 +167,6 @@ impl<'a> Fields<'a> {
             );
         }
     }
-
-    /// Warns that a member has no effect yet, if it is there.
-    pub(crate) fn warn_not_yet(&self, name: &str, effect: &str, warnings: &mut Warnings) {
-        if self.get(name).is_some() {
-            let option = format!("{}.{name}", self.path);
-            warnings.daily(
-                format!("not yet {option} {}", self.file.display()),
-                format!(
-                    "{}: option \"{option}\" is not acted on yet: {effect}",
-                    self.place(name)
-                ),
-            );
-        }
-    }
 }
 
 /// The warning about an unknown option.

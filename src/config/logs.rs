@@ -26,9 +26,9 @@ pub enum ParseFormat {
     /// Not at all.
     #[default]
     Raw,
-    /// Each line is a JSON object. Not acted on yet.
+    /// Each line is a JSON object.
     Json,
-    /// The Kubernetes line format. Not acted on yet.
+    /// The Kubernetes line format.
     Cri,
 }
 
@@ -57,17 +57,17 @@ pub struct LogEntry {
     pub worker_id: String,
     /// Whose log it is.
     pub kind: EntryKind,
-    /// Format of the lines. Kept, not acted on yet.
+    /// Format of the lines.
     pub parse_format: ParseFormat,
     /// Member with the text in the `json` format.
     pub json_message_field: String,
     /// Member with the time in the `json` format.
     pub json_timestamp_field: String,
-    /// Multi-line grouping. Kept, not acted on yet.
+    /// Multi-line grouping.
     pub line_groupers: Vec<LineGrouper>,
-    /// Sampling. Kept, not acted on yet.
+    /// Sampling.
     pub sampling_rules: Vec<SamplingRule>,
-    /// Redaction. Kept, not acted on yet.
+    /// Redaction.
     pub redaction_rules: Vec<RedactionRule>,
 }
 
@@ -150,18 +150,18 @@ pub(crate) const SHARED: &[MemberDoc] = &[
     ("exclude", "strings", "[]", "Shell patterns; files whose full path matches one are left out. `*` also matches `/` here."),
     ("attributes", "object", "{}", "Strings and numbers to send with every event of the file."),
     ("parser", "string", "unset", "The `parser` attribute; wins over one in `attributes`."),
-    ("rename_logfile", "string or object", "unset", "Name to report in place of the path: a template with `$PATH1`, `$PATH2`, ..., `$BASENAME`, `$BASENAME_NO_EXT` and `$$`; or `{match, replacement}`, which is not acted on yet."),
+    ("rename_logfile", "string or object", "unset", "Name to report in place of the path: a template with `$PATH1`, `$PATH2`, ..., `$BASENAME`, `$BASENAME_NO_EXT` and `$$`; or `{match, replacement}`, a regular expression."),
     ("copy_from_start", "bool", "false", "Read a file without a checkpoint from its first byte; else from its end."),
     ("ignore_stale_files", "bool", "false", "Leave files out that were not modified recently."),
     ("staleness_threshold_secs", "float, 0 or more", "300.0", "What \"recently\" means."),
     ("minimum_scan_interval", "int, 0 to 86400", "the global option", "Least seconds between two looks at a file."),
-    ("parse_format", "raw, json, cri", "raw", "Format of the lines. `json` and `cri` are not acted on yet."),
-    ("parse_lines_as_json", "bool", "unset", "Older switch: true is `json`, false is `raw`. Not acted on yet."),
+    ("parse_format", "raw, json, cri", "raw", "Format of the lines: as they are, one JSON object each, or that of Kubernetes' container runtimes."),
+    ("parse_lines_as_json", "bool", "unset", "Older switch: true is `json`, false is `raw`."),
     ("json_message_field", "string", "log", "Member that holds the text in the `json` format."),
     ("json_timestamp_field", "string", "time", "Member that holds the time in the `json` format."),
-    ("lineGroupers", "array", "[]", "Objects with `start` and exactly one of `continueThrough`, `continuePast`, `haltBefore`, `haltWith`. Not acted on yet."),
-    ("redaction_rules", "array", "[]", "Objects with `match_expression`, `replacement` and `hash_salt`. Not acted on yet."),
-    ("sampling_rules", "array", "[]", "Objects with `match_expression` and `sampling_rate` (0 to 1). Not acted on yet."),
+    ("lineGroupers", "array", "[]", "Objects with `start` and exactly one of `continueThrough`, `continuePast`, `haltBefore`, `haltWith`."),
+    ("redaction_rules", "array", "[]", "Objects with `match_expression`, `replacement` and `hash_salt`."),
+    ("sampling_rules", "array", "[]", "Objects with `match_expression` and `sampling_rate` (0 to 1)."),
     ("worker_id", "string", "default", "The worker that uploads the file. Older name: `api_key_id`."),
 ];
 
@@ -257,7 +257,7 @@ fn shared(
     entry.minimum_scan_interval = fields
         .int("minimum_scan_interval", 0, 86_400)?
         .or(context.minimum_scan_interval);
-    entry.parse_format = parse_format(fields, warnings)?;
+    entry.parse_format = parse_format(fields)?;
     if let Some(name) = fields.text("json_message_field")? {
         entry.json_message_field = name;
     }
@@ -299,11 +299,6 @@ fn rename(fields: &Fields, warnings: &mut Warnings) -> Result<Option<Rename>, Co
                 let message = "\"match\" and \"replacement\" are both needed";
                 return Err(fields.error("rename_logfile", Wrong::new("missingRequired", message)));
             };
-            fields.warn_not_yet(
-                "rename_logfile",
-                "with match and replacement files keep their own names",
-                warnings,
-            );
             Ok(Some(Rename::Regex {
                 pattern,
                 replacement,
@@ -327,7 +322,7 @@ fn rename_ignored(fields: &Fields, why: &str, warnings: &mut Warnings) {
     );
 }
 
-fn parse_format(fields: &Fields, warnings: &mut Warnings) -> Result<ParseFormat, ConfigError> {
+fn parse_format(fields: &Fields) -> Result<ParseFormat, ConfigError> {
     let named = match fields.text("parse_format")?.as_deref() {
         None | Some("raw") => ParseFormat::Raw,
         Some("json") => ParseFormat::Json,
@@ -339,19 +334,11 @@ fn parse_format(fields: &Fields, warnings: &mut Warnings) -> Result<ParseFormat,
                 .allowed("raw, json, cri"));
         }
     };
-    let effect = "lines are sent as they are";
-    let format = match fields.boolean("parse_lines_as_json")? {
-        Some(true) => {
-            fields.warn_not_yet("parse_lines_as_json", effect, warnings);
-            return Ok(ParseFormat::Json);
-        }
+    Ok(match fields.boolean("parse_lines_as_json")? {
+        Some(true) => ParseFormat::Json,
         Some(false) => ParseFormat::Raw,
         None => named,
-    };
-    if format != ParseFormat::Raw {
-        fields.warn_not_yet("parse_format", effect, warnings);
-    }
-    Ok(format)
+    })
 }
 
 fn worker_id(

@@ -84,8 +84,8 @@ section "Sending" {
     /// a type that is not in the build is an error.
     compression_type: String = "deflate".to_owned(), one_of(&["deflate", "bz2", "none", "lz4", "zstandard"]);
     /// Level of compression: 1 to 9 for `deflate` (usually 6) and `bz2` (9), 0 to 16 for `lz4` (0;
-    /// all of them are the same here), 1 to 22 for `zstandard` (3; those above 12 take tens of
-    /// megabytes of memory). A level that the type does not have is replaced by the usual one.
+    /// all of them are the same here), 1 to 22 for `zstandard` (3; from 12 on they take 40 to 130
+    /// MB of memory). A level that the type does not have is replaced by the usual one.
     compression_level: Option<i64> = None, default_text(AUTO_LEVEL);
     /// Cap on the upload rate of each session: `unlimited`, `legacy`, or a rate such as `1.5MB/s`,
     /// `200KiB/s`, `5GB/d` (bytes only; per s, m, h, d or w; 1000-based, 1024-based with i).
@@ -171,7 +171,7 @@ section "Reading files" {
     /// Longest text of an event; longer lines are split.
     max_line_size: i64 = 49_900, between(1.0, 50_000_000.0);
     /// Longest raw line of the `json` and `cri` formats.
-    internal_parse_max_line_size: i64 = 65_536, between(1.0, 50_000_000.0), default_text("value of `read_page_size`"), not_yet();
+    internal_parse_max_line_size: i64 = 65_536, between(1.0, 50_000_000.0), default_text("value of `read_page_size`");
     /// How much of a file is read at a time; should exceed `max_line_size`.
     read_page_size: i64 = 65_536, between(1.0, 50_000_000.0);
     /// How long the newline of a last line is waited for.
@@ -191,9 +191,9 @@ section "Reading files" {
     /// Look for the copied file after a truncation.
     enable_copy_truncate_log_rotation_support: bool = true, no_env();
     /// Add the attribute `raw_timestamp` in the `json` and `cri` formats.
-    include_raw_timestamp_field: bool = true, not_yet();
+    include_raw_timestamp_field: bool = true;
     /// In the `json` format, join records until the text ends in a newline.
-    merge_json_parsed_lines: bool = false, not_yet();
+    merge_json_parsed_lines: bool = false;
 }
 section "Checkpoints" {
     /// Seconds between full checkpoints.

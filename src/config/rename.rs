@@ -5,7 +5,7 @@
 pub enum Rename {
     /// A template of literal text, `$NAME` and `${NAME}`.
     Template(Template),
-    /// `match` replaced by `replacement` in the full path. Not acted on yet.
+    /// `match` replaced by `replacement` in the full path; the rooms above compile it.
     Regex {
         /// The regular expression.
         pattern: String,
@@ -16,7 +16,7 @@ pub enum Rename {
 
 impl Rename {
     /// The name to report for a file, or `None` where the path itself stays: the path has fewer
-    /// components than the template asks for, the result is empty, or the form is not acted on.
+    /// components than the template asks for, the result is empty, or it is the other form.
     pub fn apply(&self, path: &str) -> Option<String> {
         match self {
             Rename::Template(template) => template.apply(path),

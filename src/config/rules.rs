@@ -79,9 +79,6 @@ pub(crate) fn line_groupers(
         };
         groupers.push(LineGrouper { start, end });
     }
-    if !groupers.is_empty() {
-        fields.warn_not_yet("lineGroupers", "each line is an event of its own", warnings);
-    }
     Ok(groupers)
 }
 
@@ -103,9 +100,6 @@ pub(crate) fn sampling(
             sampling_rate,
         });
     }
-    if !rules.is_empty() {
-        fields.warn_not_yet("sampling_rules", "all lines are sent", warnings);
-    }
     Ok(rules)
 }
 
@@ -121,13 +115,6 @@ pub(crate) fn redaction(
             replacement: rule.text("replacement")?.unwrap_or_default(),
             hash_salt: rule.text("hash_salt")?.unwrap_or_default(),
         });
-    }
-    if !rules.is_empty() {
-        fields.warn_not_yet(
-            "redaction_rules",
-            "lines are sent WITHOUT being redacted",
-            warnings,
-        );
     }
     Ok(rules)
 }

@@ -14,6 +14,7 @@ mod json;
 mod md5;
 mod parse;
 mod pipeline;
+mod program;
 mod redact;
 mod regex;
 mod rename;
@@ -21,6 +22,7 @@ mod sample;
 mod template;
 mod time;
 mod translate;
+mod tree;
 mod unit;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const WITHHELD: &str = "(withheld: a redaction rule did not come to an end)\n";
 
 /// Least bytes that are looked at before a line is cut under redaction.
-const WINDOW: usize = 256 << 10;
+const WINDOW: usize = 16 << 10;
 
 /// Pipelines whose caches one thread keeps.
 const DESKS: usize = 64;

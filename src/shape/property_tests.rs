@@ -116,7 +116,7 @@ fn anything(random: &mut Random) -> (LogEntry, Options) {
 
 #[test]
 fn units_are_the_same_however_the_bytes_arrive() {
-    for seed in 1..1500u64 {
+    for seed in 1..800u64 {
         let mut random = Random(seed);
         let (entry, options) = anything(&mut random);
         let bytes = content(&mut random);
@@ -173,7 +173,7 @@ fn slow_units(entry: &LogEntry, options: &Options, bytes: &[u8]) -> Vec<usize> {
 #[test]
 fn no_cut_lets_a_secret_through() {
     let secret = "key=0123456789abcdef;";
-    for seed in 1..150u64 {
+    for seed in 1..60u64 {
         let mut random = Random(seed);
         let mut entry = entry();
         entry.redaction_rules = vec![
@@ -195,7 +195,7 @@ fn no_cut_lets_a_secret_through() {
             ..options([100, 5000, 49_900][random.below(3)])
         };
         let mut line = Vec::new();
-        while line.len() < 700_000 {
+        while line.len() < 300_000 {
             for _ in 0..random.below(3000) {
                 line.push(b"abcdef0123 zz\xc3"[random.below(14)]);
             }
@@ -209,14 +209,14 @@ fn no_cut_lets_a_secret_through() {
         let events = reader.read(&line, true);
         let sent: String = events.iter().map(text).collect();
         assert!(!sent.contains("0123456789abcdef;"), "seed {seed}");
-        assert!(sent.len() > 300_000, "seed {seed}: too much is withheld");
+        assert!(sent.len() > 100_000, "seed {seed}: too much is withheld");
     }
 }
 
 #[test]
 fn garbage_of_any_kind_is_taken_in_time() {
     let started = Instant::now();
-    for seed in 1..300u64 {
+    for seed in 1..200u64 {
         let mut random = Random(seed);
         let (entry, options) = anything(&mut random);
         let bytes: Vec<u8> = match random.below(3) {

@@ -1,8 +1,10 @@
 //! One rule's regular expression: a linear engine where that can do it, else the linear engine as
 //! a filter and a backtracking one behind it.
 
-use super::backtrack::{Exceeded, Memory, Program};
-use super::translate::{self, Aim, Mistake, Node};
+use super::backtrack::{Exceeded, Memory};
+use super::program::Program;
+use super::translate::{self, Mistake};
+use super::tree::{self, Aim, Node};
 use regex_automata::meta;
 use regex_automata::util::captures::Captures;
 use regex_automata::util::syntax;
@@ -58,12 +60,11 @@ impl Regex {
             position: 0,
             reason,
         };
-        let one_line = translate::any(&parsed.node, &|node| *node == Node::End);
-        let exact = translate::write(&parsed.node, Aim::Exact).and_then(|p| linear(&p));
+        let one_line = tree::any(&parsed.node, &|node| *node == Node::End);
+        let exact = tree::write(&parsed.node, Aim::Exact).and_then(|p| linear(&p));
         let is_exact = exact.is_some();
-        let filter = exact.or_else(|| {
-            translate::write(&parsed.node, Aim::Wider).and_then(|pattern| linear(&pattern))
-        });
+        let filter = exact
+            .or_else(|| tree::write(&parsed.node, Aim::Wider).and_then(|pattern| linear(&pattern)));
         let program = match is_exact && !one_line {
             true => None,
             false => Some(Program::new(&parsed.node, parsed.groups).map_err(at_once)?),
@@ -74,7 +75,7 @@ impl Regex {
             one_line,
             program,
             groups: parsed.groups,
-            behind: translate::look_behind(&parsed.node) as usize * 4,
+            behind: tree::look_behind(&parsed.node) as usize * 4,
             names: parsed.names,
         })
     }

@@ -56,6 +56,8 @@ pub struct Counters {
     pub failed: u64,
     /// Events that the server said to discard.
     pub failed_lines: u64,
+    /// What shaping made of what was delivered or discarded.
+    pub shape: crate::shape::Counts,
     /// Bytes not sent, by [`Skip::ALL`].
     pub skipped: [u64; 7],
 }
@@ -77,6 +79,7 @@ impl Counters {
         self.copied += other.copied;
         self.failed += other.failed;
         self.failed_lines += other.failed_lines;
+        self.shape.add(&other.shape);
         for (a, b) in self.skipped.iter_mut().zip(other.skipped) {
             *a += b;
         }

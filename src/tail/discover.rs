@@ -717,6 +717,7 @@ fn add_attributes(log: &mut Log, entry: &Entry) {
     }
     let mut merged = Entry::new(log.entry.pattern.clone());
     merged.exclude = log.entry.exclude.clone();
+    merged.pipeline = log.entry.pipeline.clone();
     merged.rename = log.entry.rename.clone();
     merged.copy_from_start = log.entry.copy_from_start;
     merged.stale_after = log.entry.stale_after;

@@ -131,8 +131,15 @@ pub struct Generation {
     pub state: State,
     /// When it last had something new.
     pub growth: Instant,
-    /// An unterminated last line: its length, and since when it has that length.
+    /// An unterminated last line: its length, and since when it has that length. Of a shaped log:
+    /// where the incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
+    /// What the log's pipeline remembers between units.
+    pub shape: crate::shape::State,
+    /// Events of the next unit that went into an earlier batch.
+    pub pieces: usize,
+    /// The pipeline needs the bytes from here on again.
+    pub hold: Option<u64>,
     /// The scan that last saw it under some path that the configuration covers.
     pub seen_in_scan: u64,
 }
@@ -161,6 +168,9 @@ impl Generation {
             state,
             growth: Instant::now(),
             partial: None,
+            shape: crate::shape::State::default(),
+            pieces: 0,
+            hold: None,
             seen_in_scan: 0,
         }
     }
@@ -177,11 +187,14 @@ impl Generation {
 
     /// Goes back to the settled position, to read the rest again.
     pub fn rewind(&mut self) {
-        if !self.settled() {
+        if !self.settled() || self.pieces > 0 {
             self.read = self.committed;
             self.mark = self.committed_mark;
             self.sequence = self.committed_sequence.clone();
             self.partial = None;
+            self.shape.reset();
+            self.pieces = 0;
+            self.hold = None;
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Log {
     pub number: u64,
     /// Made with the first event.
     pub label: Option<Box<Label>>,
+    /// Its attributes, for the pipeline; kept only if there is one.
+    pub attrs: Vec<(String, AttrValue)>,
     /// The longest message, once known.
     pub max_line: Option<usize>,
     /// Oldest first; the last one is what the path shows, if it shows anything.
@@ -59,6 +61,7 @@ impl Log {
             entry,
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             label: None,
+            attrs: Vec::new(),
             max_line: None,
             generations: Vec::new(),
             counters: Counters::default(),
@@ -122,13 +125,17 @@ impl Log {
     /// (0: the attributes alone are too large).
     pub fn prepare(&mut self, envelope: &Envelope, limit: usize, max_line_size: usize) -> usize {
         if self.label.is_none() {
+            let attributes = self.attributes();
             let label = Label::new(
                 envelope,
                 format!("log_{}", self.number),
                 // The real path, also where another name is reported: as the reference does
                 self.path.as_os_str().as_bytes(),
-                &self.attributes(),
+                &attributes,
             );
+            if self.entry.pipeline.is_some() {
+                self.attrs = attributes;
+            }
             self.label = Some(Box::new(label));
         }
         let label = &self.label;

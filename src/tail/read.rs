@@ -4,6 +4,8 @@
 use super::counters::{Counters, Skip};
 use super::generation::{is_gone, Generation, Source, State};
 use super::identity::{self, Signature, MARK};
+use crate::config::AttrValue;
+use crate::shape::{Counts, Input, Piece, Pipeline, Step, Unit};
 use crate::wire::{Batch, Envelope, Event, Label, Push, Span, Stamp};
 use std::io;
 use std::path::Path;
@@ -26,8 +28,35 @@ pub enum Turn {
     Failed(io::Error),
 }
 
+/// A log's pipeline and what it works with.
+pub struct Shape<'a> {
+    /// The entry's.
+    pub pipeline: &'a Pipeline,
+    /// Reused between logs.
+    pub unit: &'a mut Unit,
+    /// The log's own attributes.
+    pub log_attrs: &'a [(String, AttrValue)],
+}
+
+/// Bytes that were read, from a unit's start on.
+struct Page<'a> {
+    data: &'a [u8],
+    at_end: bool,
+    offset: u64,
+}
+
+/// How far a page was taken.
+#[derive(Default)]
+struct Progress {
+    done: usize,
+    full: bool,
+    waits_until: Option<Instant>,
+}
+
 /// What reading needs of its surroundings.
 pub struct Reader<'a> {
+    /// How this log's lines are shaped, if they are.
+    pub shape: Option<Shape<'a>>,
     /// The session's envelope.
     pub envelope: &'a Envelope,
     /// Event times.
@@ -48,9 +77,10 @@ pub struct Reader<'a> {
     pub now: Instant,
 }
 
-/// The size of a read buffer that always holds a whole longest line.
-pub fn buffer_size(read_page_size: usize, max_line_size: usize) -> usize {
-    read_page_size.max(max_line_size + 1) + MARK
+/// The size of a read buffer that always holds a whole longest line or, with `window` bytes, a
+/// whole unit of any pipeline.
+pub fn buffer_size(read_page_size: usize, max_line_size: usize, window: usize) -> usize {
+    read_page_size.max(max_line_size + 1).max(window) + MARK
 }
 
 impl Reader<'_> {
@@ -145,7 +175,61 @@ impl Reader<'_> {
             lines: 0,
             message_bytes: 0,
             mark: None,
+            counts: Counts::default(),
         };
+        let page = Page {
+            data,
+            at_end,
+            offset: read,
+        };
+        let pieces = generation.pieces;
+        let Progress {
+            done,
+            full,
+            waits_until,
+        } = match self.shape.take() {
+            None => self.plain(&page, generation, label, counters, &mut span),
+            Some(mut shape) => {
+                let progress = self.shaped(&page, &mut shape, generation, label, &mut span);
+                self.shape = Some(shape);
+                progress
+            }
+        };
+        if done > 0 || generation.pieces != pieces {
+            let upto = lead + done;
+            let mark = identity::mark(&buf[..upto]);
+            generation.read = read + done as u64;
+            generation.mark = Some(mark);
+            span.to = generation.read;
+            span.mark = Some(mark);
+            if let Some(hold) = generation.hold.filter(|hold| *hold < span.to) {
+                span.to = hold.max(span.from);
+                span.mark = None;
+            }
+            cover(self.batch, span);
+        }
+        if generation.gz && at_end {
+            generation.size = generation.read.max(read + (n - lead) as u64);
+        }
+        Ok(if full {
+            End::Full
+        } else if at_end {
+            End::OfContent { waits_until }
+        } else {
+            End::OfPage
+        })
+    }
+
+    /// Cuts a page into lines and takes them as they are.
+    fn plain(
+        &mut self,
+        page: &Page,
+        generation: &mut Generation,
+        label: &mut Label,
+        counters: &mut Counters,
+        span: &mut Span,
+    ) -> Progress {
+        let (data, read) = (page.data, page.offset);
         let mut done = 0;
         let mut full = false;
         while done < data.len() {
@@ -154,10 +238,10 @@ impl Reader<'_> {
                 Some(end) => end + 1,
                 None if rest.len() > self.max_line && self.max_line > 0 => rest.len(),
                 // Dropped anyway; waiting for its end in a full buffer would be for ever
-                None if self.max_line == 0 && !at_end => rest.len(),
+                None if self.max_line == 0 && !page.at_end => rest.len(),
                 None => break,
             };
-            match self.line(generation, label, counters, &rest[..line], done, &mut span) {
+            match self.line(generation, label, counters, &rest[..line], done, span) {
                 Ok(()) => done += line,
                 Err(pieces) => {
                     done += pieces;
@@ -175,7 +259,7 @@ impl Reader<'_> {
         let mut waits_until = None;
         if full || rest == 0 {
             generation.partial = None;
-        } else if at_end {
+        } else if page.at_end {
             let since = match generation.partial {
                 Some((len, since)) if len == rest as u64 => since,
                 _ => self.now,
@@ -188,7 +272,7 @@ impl Reader<'_> {
                     label,
                     &data[done..],
                     done + rest,
-                    &mut span,
+                    span,
                     counters,
                 ) {
                     done += rest;
@@ -200,25 +284,128 @@ impl Reader<'_> {
                 waits_until = Some(until);
             }
         }
-        if done > 0 {
-            let upto = lead + done;
-            let mark = identity::mark(&buf[..upto]);
-            generation.read = read + done as u64;
-            generation.mark = Some(mark);
-            span.to = generation.read;
-            span.mark = Some(mark);
-            cover(self.batch, span);
+        Progress {
+            done,
+            full,
+            waits_until,
         }
-        if generation.gz && at_end {
-            generation.size = generation.read.max(read + (n - lead) as u64);
+    }
+
+    /// Takes a page through the log's pipeline, unit by unit.
+    fn shaped(
+        &mut self,
+        page: &Page,
+        shape: &mut Shape,
+        generation: &mut Generation,
+        label: &mut Label,
+        span: &mut Span,
+    ) -> Progress {
+        let mut progress = Progress::default();
+        let seed = identity::hash(generation.sequence.id.as_bytes());
+        let mut hurry = false;
+        while progress.done < page.data.len() {
+            let offset = page.offset + progress.done as u64;
+            let since = generation.partial.filter(|(at, _)| *at == offset);
+            let expired =
+                since.is_some_and(|(_, since)| self.now >= since + self.line_completion_wait);
+            let input = Input {
+                data: &page.data[progress.done..],
+                at_end: page.at_end || hurry,
+                expired: expired || hurry,
+                offset,
+                seed,
+                max_line: self.max_line,
+                log_attrs: shape.log_attrs,
+            };
+            let before = generation.shape.clone();
+            match shape
+                .pipeline
+                .next(&input, &mut generation.shape, shape.unit)
+            {
+                Step::Wait if page.at_end => {
+                    let since = since.map_or(self.now, |(_, since)| since);
+                    generation.partial = Some((offset, since));
+                    progress.waits_until = Some(since + self.line_completion_wait);
+                    return progress;
+                }
+                // The buffer holds a whole window, so this page has been read to where the next
+                // one goes on; were it not so, the unit is taken as it is.
+                Step::Wait if progress.done == 0 && !hurry => hurry = true,
+                Step::Wait => return progress,
+                Step::Taken { used } => {
+                    for (at, piece) in shape.unit.events.iter().enumerate().skip(generation.pieces)
+                    {
+                        if !self.push_piece(generation, label, shape.unit, &input, piece, span) {
+                            // The rest of the unit goes into the next batch
+                            generation.pieces = at;
+                            generation.shape = before;
+                            progress.full = true;
+                            return progress;
+                        }
+                    }
+                    generation.pieces = 0;
+                    generation.partial = None;
+                    generation.hold = shape.unit.hold;
+                    span.counts.add(&shape.unit.counts);
+                    progress.done += used.max(1);
+                    hurry = false;
+                }
+            }
         }
-        Ok(if full {
-            End::Full
-        } else if at_end {
-            End::OfContent { waits_until }
-        } else {
-            End::OfPage
-        })
+        progress
+    }
+
+    fn push_piece(
+        &mut self,
+        generation: &mut Generation,
+        label: &mut Label,
+        unit: &Unit,
+        input: &Input,
+        piece: &Piece,
+        span: &mut Span,
+    ) -> bool {
+        let mut number = generation.sequence.number(piece.number);
+        if number > self.max_sequence_number {
+            generation.sequence = generation.sequence.successor(self.max_sequence_number);
+            number = generation.sequence.number(piece.number);
+        }
+        let message = unit.message(input, piece);
+        let event = Event {
+            message,
+            attrs: unit.attrs(piece),
+            sample_rate: piece.sample_rate,
+            source: generation.sequence.serial,
+            sequence_id: &generation.sequence.id,
+            sequence_number: number,
+        };
+        let own_time = piece.ts.map(Stamp::new);
+        let stamp = match &own_time {
+            Some(own) if !self.monotonic => own,
+            _ => &*self.stamp,
+        };
+        let mut pushed = self.batch.push(self.envelope, label, stamp, event);
+        if pushed == Push::NeverFits {
+            self.batch.raise_limit(self.max_request);
+            pushed = self.batch.push(self.envelope, label, stamp, event);
+            self.batch.seal();
+        }
+        match pushed {
+            Push::Full => return false,
+            Push::Done => {
+                span.lines += 1;
+                span.message_bytes += message.len() as u64;
+            }
+            Push::NeverFits => {
+                span.counts.no_room_lines += 1;
+                span.counts.no_room_bytes += message.len() as u64;
+                log::error!(
+                    "an event of {} bytes, attributes aside, fits into no request and was dropped",
+                    message.len()
+                );
+            }
+        }
+        self.stamp.next();
+        true
     }
 
     /// Takes one line, in pieces if it is too long. `Err` says how many of its bytes went in before
@@ -336,6 +523,7 @@ pub fn cover(batch: &mut Batch, span: Span) {
             last.mark = span.mark;
             last.lines += span.lines;
             last.message_bytes += span.message_bytes;
+            last.counts.add(&span.counts);
         }
         _ => batch.spans.push(span),
     }
@@ -361,6 +549,7 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
         lines: 0,
         message_bytes: 0,
         mark,
+        counts: Counts::default(),
     };
     cover(batch, span);
 }

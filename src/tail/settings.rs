@@ -19,6 +19,8 @@ pub struct Entry {
     pub exclude: Vec<Vec<u8>>,
     /// The entry's attributes, `parser` included.
     pub attributes: Vec<(String, AttrValue)>,
+    /// How its lines are shaped; `None`: not at all.
+    pub pipeline: Option<std::sync::Arc<crate::shape::Pipeline>>,
     /// `rename_logfile`.
     pub rename: Option<Rename>,
     /// Begin at byte 0 where there is no checkpoint.
@@ -46,6 +48,7 @@ impl Entry {
             pattern,
             exclude: Vec::new(),
             attributes: Vec::new(),
+            pipeline: None,
             rename: None,
             copy_from_start: false,
             stale_after: None,

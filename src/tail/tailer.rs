@@ -8,9 +8,10 @@ use super::counters::{Counters, Skip};
 use super::generation::{Generation, State};
 use super::identity::FileId;
 use super::log::Log;
-use super::read::{self, Reader, Turn};
+use super::read::{self, Reader, Shape, Turn};
 use super::settings::{Entry, Settings};
 use super::store::Store;
+use crate::shape::Unit;
 use crate::util::throttle::Throttle;
 use crate::wire::{Batch, Envelope, Stamp};
 use std::cmp::Reverse;
@@ -62,6 +63,7 @@ pub struct Tailer {
     /// Where the search for a file to close goes on.
     hand: VecDeque<u64>,
     buf: Vec<u8>,
+    unit: Unit,
     stamp: Stamp,
     started: Instant,
 }
@@ -85,7 +87,10 @@ impl Tailer {
             settings.max_open_files = settings.max_open_files.min(ours.max(8));
         }
         let store = Store::new(&settings.data_dir, &settings.session);
-        let buf = vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size)];
+        let windows = entries.iter().filter_map(|e| e.pipeline.as_ref());
+        let window = windows.map(|p| p.window()).max().unwrap_or(0);
+        let buf =
+            vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size, window)];
         let mut tailer = Tailer {
             entries: entries.into_iter().map(Arc::new).collect(),
             envelope,
@@ -113,6 +118,7 @@ impl Tailer {
             open: 0,
             hand: VecDeque::new(),
             buf,
+            unit: Unit::new(),
             stamp: Stamp::new(crate::util::time::now_nanos()),
             started: now,
             settings,
@@ -337,7 +343,13 @@ impl Tailer {
             let generation = &mut log.generations[at];
             let before = generation.read;
             let id = generation.id;
+            let shape = log.entry.pipeline.as_deref().map(|pipeline| Shape {
+                pipeline,
+                unit: &mut self.unit,
+                log_attrs: &log.attrs,
+            });
             let mut reader = Reader {
+                shape,
                 envelope: &self.envelope,
                 stamp: &mut self.stamp,
                 batch,
@@ -528,6 +540,7 @@ impl Tailer {
             log.dirty = true;
             log.last_success = now;
             self.moved = true;
+            log.counters.shape.add(&span.counts);
             if discarded {
                 log.counters.failed += span.message_bytes;
                 log.counters.failed_lines += span.lines;

@@ -60,6 +60,7 @@ fn batch(form: Form, limit: usize, messages: &[&[u8]]) -> Batch {
         from: 0,
         to: bytes,
         mark: None,
+        counts: Default::default(),
         lines: batch.events(),
         message_bytes: bytes,
     });

@@ -19,6 +19,8 @@ pub struct Span {
     pub message_bytes: u64,
     /// The tail room's mark of position `to`, if it knows it.
     pub mark: Option<u64>,
+    /// What shaping made of them.
+    pub counts: crate::shape::Counts,
 }
 
 /// A line on its way into a batch.
