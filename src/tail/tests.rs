@@ -21,6 +21,7 @@ struct Desk {
     batch: Batch,
     limit: usize,
     envelope: Arc<Envelope>,
+    pipeline: Option<Arc<crate::shape::Pipeline>>,
     now: Instant,
     /// What arrived, by log file, resends dropped.
     got: HashMap<String, Vec<u8>>,
@@ -62,6 +63,7 @@ impl Desk {
             batch: Batch::new(),
             limit: 1_000_000,
             envelope: Arc::new(envelope),
+            pipeline: None,
             now: Instant::now(),
             got: HashMap::new(),
             seen: HashMap::new(),
@@ -109,6 +111,7 @@ impl Desk {
             .map(|(pattern, from_start)| {
                 let mut entry = Entry::new(self.dir.join(pattern));
                 entry.copy_from_start = *from_start;
+                entry.pipeline = self.pipeline.clone();
                 entry
             })
             .collect();
@@ -861,3 +864,5 @@ fn rolled_back_is_read_again_with_the_same_numbers() {
 
 #[path = "review_tests.rs"]
 mod review;
+#[path = "shape_tests.rs"]
+mod shape;
