@@ -287,7 +287,7 @@ fn what_the_server_discards_is_counted_and_what_was_read_ahead_survives() {
     site.until("the server has them", |state| state.counts().faulted == 1);
     // Written, and read, while the answer is awaited
     numbers.write(50);
-    site.expect_all_but("app.log", 0..200, &[100..150]);
+    site.expect_all_but("app.log", 0..200, 100..150);
     let status = site.file_status("app.log").unwrap();
     let failed = bytes_of(&["app.log"], &site, |n| (100..150).contains(&n));
     assert_eq!(status["total_bytes_failed"], failed, "{status}");
@@ -297,7 +297,7 @@ fn what_the_server_discards_is_counted_and_what_was_read_ahead_survives() {
     site.kill9();
     numbers.write(10);
     site.start();
-    site.expect_all_but("app.log", 0..210, &[100..150]);
+    site.expect_all_but("app.log", 0..210, 100..150);
 }
 
 #[test]
@@ -385,7 +385,8 @@ fn an_event_that_the_server_never_takes_is_dropped_alone() {
             .is_some_and(|tally| tally.has(200))
     });
     let tally = site.tally("app.log");
-    assert_eq!(tally.missing(0..201), [100..101], "{}", site.report());
+    let gaps = tally.missing(0..201);
+    assert!(gaps.iter().eq([&(100..101)]), "{gaps:?} {}", site.report());
     assert_eq!((tally.seen, tally.repeats, tally.unsealed), (200, 0, 0));
     site.until_logged("eventTooLarge");
     let status = site.file_status("app.log").unwrap();

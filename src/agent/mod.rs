@@ -3,6 +3,7 @@
 //! The main thread is here. It sleeps until a signal or the next of a few slow duties; all work is
 //! done by the sessions (`session`) and the monitors.
 
+pub mod insight;
 mod plan;
 mod report;
 mod session;

@@ -88,7 +88,8 @@ pub fn sessions(
     plans
 }
 
-fn envelope(config: &Config, worker: &Worker, upload: &UploadSettings) -> Envelope {
+/// The head of a worker's requests.
+pub fn envelope(config: &Config, worker: &Worker, upload: &UploadSettings) -> Envelope {
     Envelope::new(EnvelopeSpec {
         form: upload.form,
         token: worker.api_key.expose(),
@@ -99,7 +100,8 @@ fn envelope(config: &Config, worker: &Worker, upload: &UploadSettings) -> Envelo
     })
 }
 
-fn tail_settings(
+/// The options of tailing of one of a worker's sessions.
+pub fn tail_settings(
     config: &Config,
     worker: &Worker,
     index: u32,
@@ -164,7 +166,9 @@ pub fn seconds(value: f64) -> Duration {
     })
 }
 
-fn entries(
+/// The entries of `logs` that fall to a worker, in order, then, for the default one, the logs of
+/// monitors.
+pub fn entries(
     config: &Config,
     shapes: &Shapes,
     worker: &Worker,

@@ -27,10 +27,25 @@ pub enum Command {
     Version,
     /// The configuration tool, which is not there yet.
     Config,
+    /// Print the events that would be sent for some files.
+    DryRun,
+    /// Say what becomes of a file and why.
+    Explain,
+}
+
+impl Command {
+    /// How many files it takes, at least and at most; `None`: no arguments.
+    fn files(self) -> Option<(usize, usize)> {
+        match self {
+            Command::DryRun => Some((1, usize::MAX)),
+            Command::Explain => Some((1, 1)),
+            _ => None,
+        }
+    }
 }
 
 /// Every command with its name, in the order of the help.
-const COMMANDS: [(&str, Command); 7] = [
+const COMMANDS: [(&str, Command); 9] = [
     ("start", Command::Start),
     ("stop", Command::Stop),
     ("status", Command::Status),
@@ -38,6 +53,8 @@ const COMMANDS: [(&str, Command); 7] = [
     ("condrestart", Command::Condrestart),
     ("version", Command::Version),
     ("config", Command::Config),
+    ("dry-run", Command::DryRun),
+    ("explain", Command::Explain),
 ];
 
 /// The options, as given. Defaults that depend on the installation are not filled in.
@@ -65,6 +82,10 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// `--debug`: accepted for compatibility.
     pub debug: bool,
+    /// `--from-checkpoint`: begin where checkpoints say.
+    pub from_checkpoint: bool,
+    /// The files that the command is about.
+    pub files: Vec<PathBuf>,
 }
 
 /// A parsed command line.
@@ -108,7 +129,7 @@ const fn opt(short: Option<u8>, long: &'static str, action: Action, help: &'stat
 
 use Action::{Flag, Help, Value};
 
-const OPTIONS: [Opt; 13] = [
+const OPTIONS: [Opt; 14] = [
     opt(Some(b'h'), "help", Help, "Show this text."),
     opt(
         Some(b'c'),
@@ -184,6 +205,12 @@ const OPTIONS: [Opt; 13] = [
     ),
     opt(
         None,
+        "from-checkpoint",
+        Flag(|o| o.from_checkpoint = true),
+        "dry-run: only what is not sent yet.",
+    ),
+    opt(
+        None,
         "debug",
         Flag(|o| o.debug = true),
         "Accepted for compatibility.",
@@ -203,7 +230,8 @@ const OPTIONS: [Opt; 13] = [
 ];
 
 const USAGE: &str =
-    "usage: scalyr-agent-2 [options] (start|stop|status|restart|condrestart|version|config)\n";
+    "usage: scalyr-agent-2 [options] (start|stop|status|restart|condrestart|version|config)\n       \
+     scalyr-agent-2 [options] (dry-run FILE...|explain PATH)\n";
 
 /// Reads the arguments that follow the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
@@ -215,12 +243,20 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
 
 fn try_parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
     let mut options = Options::default();
-    let mut command = None;
+    let mut command: Option<Command> = None;
     let mut only_positionals = false;
     let mut queue: Option<OsString> = None;
     while let Some(argument) = queue.take().or_else(|| arguments.next()) {
         let bytes = argument.as_bytes();
         if only_positionals || bytes.len() < 2 || bytes[0] != b'-' {
+            if let Some((_, most)) = command.and_then(Command::files) {
+                options.files.push(argument.into());
+                if options.files.len() <= most {
+                    continue;
+                }
+                let extra = options.files.pop().unwrap_or_default();
+                return Err(format!("unrecognized arguments: {}", extra.display()));
+            }
             if command.is_some() {
                 return Err(format!(
                     "unrecognized arguments: {}",
@@ -244,7 +280,7 @@ fn try_parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Parsed, St
             None => find_short(bytes)?,
         };
         match option.action {
-            Help => return Ok(Parsed::Help(help())),
+            Help => return Ok(Parsed::Help(help(command))),
             Flag(set) => {
                 set(&mut options);
                 match attached {
@@ -279,7 +315,12 @@ fn try_parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Parsed, St
         }
     }
     match command {
-        Some(command) => Ok(Parsed::Run(command, options)),
+        Some(command) => match command.files() {
+            Some((least, _)) if options.files.len() < least => {
+                Err("the following arguments are required: a file".to_owned())
+            }
+            _ => Ok(Parsed::Run(command, options)),
+        },
         None => Err("the following arguments are required: command".to_owned()),
     }
 }
@@ -365,7 +406,12 @@ impl Opt {
     }
 }
 
-fn help() -> String {
+fn help(command: Option<Command>) -> String {
+    match command {
+        Some(Command::DryRun) => return super::dry_run::HELP.to_owned(),
+        Some(Command::Explain) => return super::explain::HELP.to_owned(),
+        _ => {}
+    }
     let mut text = format!(
         "{USAGE}\nCollects log files and metrics and sends them to the ingest server.\n\n\
          positional arguments:\n  {{{}}}\n\noptions:\n",
@@ -471,6 +517,25 @@ mod tests {
     fn config_takes_the_rest_of_the_line_wherever_options_stand_before_it() {
         for line in ["config --set-key K", "-c FILE config --set-key K", "config"] {
             assert_eq!(run(line).0, Command::Config, "{line}");
+        }
+    }
+
+    #[test]
+    fn files_go_to_the_commands_that_take_them() {
+        let (command, options) = run("-c /a.json dry-run x --from-checkpoint y -- -z");
+        assert_eq!(command, Command::DryRun);
+        assert!(options.from_checkpoint);
+        assert_eq!(options.files, ["x", "y", "-z"].map(PathBuf::from));
+        assert_eq!(run("explain /a/b").1.files, [PathBuf::from("/a/b")]);
+        assert!(usage("explain").contains("required: a file"));
+        assert!(usage("dry-run -v").contains("required: a file"));
+        assert!(usage("explain a b").contains("unrecognized arguments: b"));
+        for command in ["dry-run", "explain"] {
+            let Parsed::Help(text) = parsed(&format!("{command} --help")) else {
+                panic!()
+            };
+            assert!(text.starts_with("usage: scalyr-agent-2 "), "{text}");
+            assert!(text.contains(command) && text.lines().all(|l| l.len() <= 80));
         }
     }
 

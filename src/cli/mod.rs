@@ -2,6 +2,8 @@
 //! of cli.md §3, with the mended ones of its §20.
 
 pub mod args;
+mod dry_run;
+mod explain;
 mod restart;
 mod setup;
 mod start;
@@ -77,6 +79,8 @@ fn run(invoked_as: &OsString, arguments: impl Iterator<Item = OsString>) -> i32 
         Command::Status => status::status(&setup),
         Command::Restart => restart::restart(setup, restart::Missing::Start),
         Command::Condrestart => restart::restart(setup, restart::Missing::LeaveIt),
+        Command::DryRun => dry_run::dry_run(&setup),
+        Command::Explain => explain::explain(&setup),
         Command::Version | Command::Config => exit::OK,
     }
 }

@@ -196,7 +196,7 @@ fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// A path that still means the same after `chdir`.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     // Fails for an empty path and where the working directory is gone; opening it will tell.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

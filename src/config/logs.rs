@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::attr::AttrValue;
-use super::error::{ConfigError, Warnings, Wrong};
+use super::error::{ConfigError, Place, Warnings, Wrong};
 use super::fields::Fields;
 use super::json::Json;
 use super::rename::{Rename, Template};
@@ -32,6 +32,17 @@ pub enum ParseFormat {
     Cri,
 }
 
+/// Where an entry stands; none for one that nobody wrote. No part of what it says: an entry that
+/// moved within its file is the same entry.
+#[derive(Debug, Clone, Default)]
+pub struct Origin(pub Option<Place>);
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Origin) -> bool {
+        true
+    }
+}
+
 /// One validated entry: which files to copy, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogEntry {
@@ -57,6 +68,8 @@ pub struct LogEntry {
     pub worker_id: String,
     /// Whose log it is.
     pub kind: EntryKind,
+    /// Where it stands.
+    pub origin: Origin,
     /// Format of the lines.
     pub parse_format: ParseFormat,
     /// Member with the text in the `json` format.
@@ -91,6 +104,7 @@ impl LogEntry {
             minimum_scan_interval: None,
             worker_id: "default".to_owned(),
             kind,
+            origin: Origin::default(),
             parse_format: ParseFormat::Raw,
             json_message_field: "log".to_owned(),
             json_timestamp_field: "time".to_owned(),
@@ -243,6 +257,7 @@ fn shared(
     warnings: &mut Warnings,
 ) -> Result<LogEntry, ConfigError> {
     let mut entry = LogEntry::new(path, EntryKind::Configured);
+    entry.origin = Origin(Some(fields.place("")));
     entry.exclude = fields.strings("exclude")?;
     entry.attributes = fields.attributes("attributes")?;
     if let Some(parser) = fields.text("parser")? {

@@ -50,7 +50,7 @@ pub use error::{ConfigError, Place, Warning};
 pub use files::{fingerprint, Fingerprint};
 pub use install::Install;
 pub use json::{Json, Pos};
-pub use logs::{EntryKind, JournaldLog, K8sLog, LogEntry, ParseFormat};
+pub use logs::{EntryKind, JournaldLog, K8sLog, LogEntry, Origin, ParseFormat};
 pub use monitors::{convert, MonitorEntry};
 pub use options::Options;
 pub use rate::parse as parse_rate;

@@ -12,6 +12,7 @@ use super::store::next_serial;
 use super::tailer::Tailer;
 use crate::util::time::now_secs;
 use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,9 +105,9 @@ impl Tailer {
         for old in &saved.generations {
             let found = shown
                 .as_ref()
-                .filter(|(file, meta)| !current && is_same(old, &path, file, meta))
+                .filter(|(file, meta)| !current && is_same(old, saved.time, &path, file, meta))
                 .map(|(_, meta)| (path.clone(), meta.clone(), State::Current, false))
-                .or_else(|| self.find_saved(&path, old, now));
+                .or_else(|| self.find_saved(&path, old, saved.time, now));
             match found {
                 Some((at, meta, state, gz)) => {
                     current |= state == State::Current;
@@ -132,7 +133,13 @@ impl Tailer {
                         g.sequence = Sequence::restored(id, n.wrapping_sub(old.committed));
                         g.committed_sequence = g.sequence.clone();
                     }
+                    // Its inode may be another file's by now, which is found under another log
+                    let owner = self.owned.get(&g.id).copied();
+                    let id = g.id;
                     self.adopt(number, g, None);
+                    if let Some(owner) = owner {
+                        self.owned.insert(id, owner);
+                    }
                 }
             }
         }
@@ -224,19 +231,34 @@ impl Tailer {
         &self,
         log: &Path,
         old: &SavedGeneration,
+        time: f64,
         now: Instant,
     ) -> Option<(PathBuf, Metadata, State, bool)> {
         let rotated = State::Rotated(now);
         if let Some(path) = siblings::find_id(log, old.id, true).filter(|p| p != log) {
             if let Ok((file, meta)) = identity::open(&path) {
-                if is_same(old, &path, &file, &meta) {
+                if is_same(old, time, &path, &file, &meta) {
                     return Some((path, meta, rotated, false));
                 }
             }
         }
-        let copy = siblings::siblings(log)
-            .into_iter()
-            .find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?;
+        let all = siblings::siblings(log).into_iter();
+        let copy = if old.signature.len > 0 {
+            all.into_iter()
+                .find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?
+        } else {
+            // The Python agent's checkpoint says nothing of the content. What was made since by
+            // copying it (the log still has the inode) or compressing it, and has the end of a line
+            // where that was settled, is taken for it; of several the one that was rotated first
+            let truncated = fs::metadata(log).is_ok_and(|m| m.ino() == old.id.ino);
+            all.filter(|s| (s.gz || truncated) && s.birth.unwrap_or(s.mtime) > time)
+                .filter(|s| !self.owned.contains_key(&s.id))
+                .filter(|s| siblings::has_line_end(s, old.committed))
+                .reduce(|a, b| match b.rotated_before(&a) {
+                    Some(true) => b,
+                    _ => a,
+                })?
+        };
         let meta = fs::metadata(&copy.path).ok()?;
         Some((copy.path, meta, rotated, copy.gz))
     }
@@ -398,13 +420,11 @@ impl Tailer {
 
     /// Whether the path falls to this session, of those that share its worker's files.
     fn is_mine(&self, path: &Path) -> bool {
-        use std::os::unix::ffi::OsStrExt;
         let (index, count) = self.settings.share;
-        count <= 1
-            || identity::hash(&siblings::family(path.as_os_str().as_bytes())) % count == index
+        share_of(path, count) == index
     }
 
-    fn matched(&mut self, path: PathBuf, entry: &Arc<Entry>, first: bool, now: Instant) {
+    pub(super) fn matched(&mut self, path: PathBuf, entry: &Arc<Entry>, first: bool, now: Instant) {
         if !self.is_mine(&path) || entry.excludes(&path) {
             return;
         }
@@ -613,6 +633,15 @@ impl Tailer {
     }
 }
 
+/// Which of `count` sessions a path falls to: all names that a rotation gives to a file to one.
+pub(super) fn share_of(path: &Path, count: u64) -> u64 {
+    use std::os::unix::ffi::OsStrExt;
+    match count {
+        0 | 1 => 0,
+        _ => identity::hash(&siblings::family(path.as_os_str().as_bytes())) % count,
+    }
+}
+
 /// Whether a short file is the beginning of a generation's content: a copy that is being written.
 fn is_beginning(g: &Generation, head: &[u8]) -> bool {
     (head.len() as u32) < g.signature.len
@@ -634,8 +663,9 @@ struct Restored<'a> {
     last_sibling: Option<PathBuf>,
 }
 
-/// Whether an open file is the content that a checkpoint remembers.
-fn is_same(old: &SavedGeneration, path: &Path, file: &File, meta: &Metadata) -> bool {
+/// Whether an open file is the content that a checkpoint remembers
+/// that was written at `time`.
+fn is_same(old: &SavedGeneration, time: f64, path: &Path, file: &File, meta: &Metadata) -> bool {
     let id = FileId::of(meta);
     if id.ino != old.id.ino || meta.len() < old.committed {
         return false;
@@ -648,6 +678,14 @@ fn is_same(old: &SavedGeneration, path: &Path, file: &File, meta: &Metadata) -> 
         if (then - now).abs() > 0.001 {
             return false; // the inode was reused
         }
+    }
+    // The Python agent writes down no more than the inode; a file that is younger than its
+    // checkpoint reuses that
+    if old.signature.len == 0
+        && old.birth.is_none()
+        && birth(path, meta).is_some_and(|birth| birth > time)
+    {
+        return false;
     }
     identity::head(file).is_ok_and(|head| old.signature.agrees(&head))
         && match old.mark {
@@ -680,7 +718,7 @@ fn revive(
     g
 }
 
-fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
+pub(super) fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
     match meta.created() {
         Ok(time) => time
             .duration_since(std::time::UNIX_EPOCH)
@@ -705,7 +743,7 @@ fn gz_signature(path: &Path) -> Signature {
 
 /// A literal entry for a path that an earlier entry already follows adds what that one lacks
 /// (copying.md §2.2).
-fn add_attributes(log: &mut Log, entry: &Entry) {
+pub(super) fn add_attributes(log: &mut Log, entry: &Entry) {
     let missing: Vec<_> = entry
         .attributes
         .iter()

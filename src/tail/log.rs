@@ -36,6 +36,8 @@ pub struct Log {
     pub due: Instant,
     /// Last look, seconds since the epoch.
     pub last_check: Option<f64>,
+    /// The look before that.
+    pub checked_before: Option<f64>,
     /// Waits for its turn to be read.
     pub ready: bool,
     /// Why it can't be read, if so.
@@ -68,6 +70,7 @@ impl Log {
             interval: Duration::ZERO,
             due: now,
             last_check: None,
+            checked_before: None,
             ready: false,
             error: None,
             dirty: true,

@@ -4,6 +4,7 @@
 //! - `generation`, `log`, `tailer`: the state; `discover` and `poll` change it as the disk changes,
 //!   `read` cuts lines into batches
 //! - `checkpoint`, `store`: what survives the process
+//! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
 //!
 //! Follows copying.md; the C numbers in comments are its list of defects not to copy.
@@ -15,9 +16,11 @@ mod generation;
 pub mod glob;
 mod gz;
 mod identity;
+pub mod insight;
 mod log;
 mod poll;
 mod read;
+pub mod rehearse;
 mod settings;
 mod siblings;
 mod status;

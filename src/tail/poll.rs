@@ -21,6 +21,7 @@ impl Tailer {
         };
         let path = log.path.clone();
         let last = log.last_check.replace(now_secs());
+        log.checked_before = last;
         // Nothing to deliver until now counts as success for copy_staleness_threshold
         let caught_up = log.pending() == 0;
         let mut grown = match fs::metadata(&path) {
@@ -324,6 +325,7 @@ impl Tailer {
             return;
         };
         let path = log.path.clone();
+        let since = log.checked_before.unwrap_or_else(now_secs);
         let Some(g) = log.generation(key) else { return };
         let was_current = g.state == State::Current;
         let (old_id, signature, read, mark, known) = (g.id, g.signature, g.read, g.mark, g.size);
@@ -381,6 +383,11 @@ impl Tailer {
         if was_current {
             if let Ok(meta) = fs::metadata(&path) {
                 if meta.is_file() {
+                    // Truncated more than once: what was in between is in later copies
+                    if let Some(copy) = &copy {
+                        let known = Some((signature, read, mark));
+                        self.adopt_unseen(number, known, since, Some(&copy.path), now);
+                    }
                     // A writer that does not append goes on where it was: before that is a hole
                     let start =
                         identity::open(&path).map_or(0, |(file, _)| identity::first_data(&file));

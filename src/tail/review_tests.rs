@@ -709,11 +709,12 @@ fn late_lines_of_a_file_that_the_python_agent_left_half_read_have_numbers_of_the
     desk.append("a.log.1", "1\n2\n");
     desk.append("a.log", "3\n4\n");
     let (old, new) = (ino(&desk, "a.log.1"), ino(&desk, "a.log"));
+    let time = crate::util::time::now_secs();
     let checkpoint = format!(
-        r#"{{"time":1.5,"checkpoints":{{"{}":{{"position":0,"pending_files":[
+        r#"{{"time":{time},"checkpoints":{{"{}":{{"position":0,"pending_files":[
         {{"position_start":-2,"position_end":2,"last_known_size":4,"is_log_file":false,"inode":{old}}},
         {{"position_start":2,"position_end":4,"last_known_size":2,"is_log_file":true,"inode":{new}}}],
-        "sequence_id":"b00d64aa-464c-4c37-81b8-36ce979a9e33","sequence_number":2,"time":1.5}}}}}}"#,
+        "sequence_id":"b00d64aa-464c-4c37-81b8-36ce979a9e33","sequence_number":2,"time":{time}}}}}}}"#,
         desk.path("a.log").display()
     );
     fs::write(desk.path("data/checkpoints.json"), checkpoint).unwrap();

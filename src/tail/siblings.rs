@@ -306,6 +306,23 @@ pub fn holds(sibling: &Sibling, signature: Signature, size: u64, mark: Option<u6
         && mark.is_none_or(|m| identity::mark_at(&file, size).is_ok_and(|at| at == Some(m)))
 }
 
+/// Whether a sibling's content has a line end right before `at`.
+pub fn has_line_end(sibling: &Sibling, at: u64) -> bool {
+    let Some(before) = at.checked_sub(1) else {
+        return false;
+    };
+    let Ok((file, _)) = identity::open(&sibling.path) else {
+        return false;
+    };
+    let mut byte = [0];
+    let read = if sibling.gz {
+        GzFile::new(file).and_then(|mut gz| gz.read_at(&mut byte, before))
+    } else {
+        identity::read_full_at(&file, &mut byte, before)
+    };
+    read.is_ok_and(|n| n == 1) && byte == *b"\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,32 @@ pub fn next_serial() -> u64 {
     SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Where a path has an entry of the default worker and one that names no worker (the Python agent's
+/// consolidated file), the newer of them stays, as the default worker's.
+fn name_workers(mut all: Saved) -> Saved {
+    let unnamed: Vec<PathBuf> = all
+        .logs
+        .keys()
+        .filter(|(worker, _)| worker.is_empty())
+        .map(|(_, path)| path.clone())
+        .collect();
+    for path in unnamed {
+        let default = ("default".to_owned(), path.clone());
+        let Some(named) = all.logs.get(&default) else {
+            continue;
+        };
+        let unnamed = (String::new(), path);
+        let newer = all
+            .logs
+            .get(&unnamed)
+            .is_some_and(|log| log.is_newer(named));
+        if let Some(log) = all.logs.remove(&unnamed).filter(|_| newer) {
+            all.logs.insert(default, log);
+        }
+    }
+    all
+}
+
 struct SessionFile {
     path: PathBuf,
     worker: String,
@@ -78,6 +104,122 @@ fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
     });
 }
 
+/// What the checkpoint files among `paths` remember, of each path what was written last; and which
+/// of them are sessions' files.
+fn gather(
+    paths: Vec<PathBuf>,
+    mut load: impl FnMut(&Path, &str) -> io::Result<Option<Saved>>,
+) -> (Option<Saved>, Vec<PathBuf>) {
+    let mut sessions: Vec<SessionFile> = Vec::new();
+    let mut consolidated = None;
+    let mut unread = false;
+    let mut read = Vec::new();
+    for path in paths {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
+        let worker = session_worker(name);
+        if name != CONSOLIDATED && worker.is_none() {
+            continue;
+        }
+        let is_full = name.starts_with("checkpoints-worker-") && name.ends_with(".json");
+        match load(&path, worker.unwrap_or("")) {
+            Ok(Some(saved)) => match worker {
+                Some(worker) => sessions.push(SessionFile {
+                    path: path.clone(),
+                    worker: worker.to_owned(),
+                    is_full,
+                    saved,
+                }),
+                None => consolidated = Some(saved),
+            },
+            Ok(None) => {
+                unread = true;
+                if worker.is_none() {
+                    let copy = path.with_file_name(CONSOLIDATED_COPY);
+                    consolidated = load(&copy, "").ok().flatten();
+                }
+            }
+            Err(_) => {
+                // Not to be read at the moment: its time may come
+                unread = true;
+                continue;
+            }
+        }
+        if worker.is_some() {
+            read.push(path);
+        }
+    }
+    // The previous full checkpoint serves where the last one does not
+    let fulls: Vec<PathBuf> = sessions
+        .iter()
+        .filter(|f| f.is_full)
+        .map(|f| f.path.clone())
+        .collect();
+    sessions.retain(|f| {
+        f.path.extension() != Some("previous".as_ref())
+            || !fulls.contains(&f.path.with_extension(""))
+    });
+    if let Some(old) = &mut consolidated {
+        if !unread {
+            forget_retired(old, &sessions);
+        }
+    }
+    let all = sessions
+        .into_iter()
+        .map(|file| file.saved)
+        .chain(consolidated)
+        .reduce(merge)
+        .map(name_workers);
+    (all, read)
+}
+
+/// A checkpoint file, or the folder of all, that says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Which one.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+    /// It was read and makes no sense: an agent would go on without it.
+    pub is_damaged: bool,
+}
+
+/// As [`consolidate`], but leaves everything as it is: for looking on while an agent runs. A folder
+/// that is not there has no checkpoints.
+pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
+    let unread = |path: &Path, why: String, is_damaged| Unread {
+        path: path.to_path_buf(),
+        why,
+        is_damaged,
+    };
+    let changed = || fs::metadata(dir).and_then(|m| m.modified()).ok();
+    let mut tries = 0;
+    loop {
+        let before = changed();
+        let mut wrong = Vec::new();
+        let paths = match fs::read_dir(dir) {
+            Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return (None, Vec::new()),
+            Err(e) => return (None, vec![unread(dir, e.to_string(), false)]),
+        };
+        let (saved, _) = gather(paths, |path, worker| {
+            match fs::read(path) {
+                Ok(text) => match checkpoint::parse(&text, worker) {
+                    Ok(saved) => return Ok(Some(saved)),
+                    Err(why) => wrong.push(unread(path, format!("damaged: {why}"), true)),
+                },
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => wrong.push(unread(path, e.to_string(), false)),
+            }
+            Ok(None)
+        });
+        tries += 1;
+        // Each write of an agent renames a file: half before and half after one is no state
+        if before == changed() || tries == 20 {
+            return (saved, wrong);
+        }
+    }
+}
+
 /// The checkpoint files of one session.
 #[derive(Debug)]
 pub struct Store {
@@ -94,6 +236,8 @@ pub struct Store {
 }
 
 const CONSOLIDATED: &str = "checkpoints.json";
+/// The same content again: after a clean stop there is no other file to fall back to.
+const CONSOLIDATED_COPY: &str = "checkpoints.json.previous";
 
 impl Store {
     /// For a session (`default-0`) with this data directory.
@@ -112,61 +256,11 @@ impl Store {
     /// Everything remembered, the Python agent's files included: of each path what was written
     /// last. Then writes it into one file and removes the others, as the Python agent does.
     fn restore(&mut self) -> Option<Saved> {
-        let mut sessions: Vec<SessionFile> = Vec::new();
-        let mut consolidated = None;
-        let mut unread = false;
-        let mut read = Vec::new();
-        let paths: Vec<PathBuf> = fs::read_dir(&self.dir)
+        let paths = fs::read_dir(&self.dir)
             .map(|entries| entries.flatten().map(|e| e.path()).collect())
             .unwrap_or_default();
-        for path in paths {
-            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-            let worker = session_worker(name);
-            if name != CONSOLIDATED && worker.is_none() {
-                continue;
-            }
-            let is_full = name.starts_with("checkpoints-worker-") && name.ends_with(".json");
-            match self.load(&path, worker.unwrap_or("")) {
-                Ok(Some(saved)) => match worker {
-                    Some(worker) => sessions.push(SessionFile {
-                        path: path.clone(),
-                        worker: worker.to_owned(),
-                        is_full,
-                        saved,
-                    }),
-                    None => consolidated = Some(saved),
-                },
-                Ok(None) => unread = true,
-                Err(_) => {
-                    // Not to be read at the moment: its time may come
-                    unread = true;
-                    continue;
-                }
-            }
-            if worker.is_some() {
-                read.push(path);
-            }
-        }
-        // The previous full checkpoint serves where the last one does not
-        let fulls: Vec<PathBuf> = sessions
-            .iter()
-            .filter(|f| f.is_full)
-            .map(|f| f.path.clone())
-            .collect();
-        sessions.retain(|f| {
-            f.path.extension() != Some("previous".as_ref())
-                || !fulls.contains(&f.path.with_extension(""))
-        });
-        if let Some(old) = &mut consolidated {
-            if !unread {
-                forget_retired(old, &sessions);
-            }
-        }
-        let all = sessions
-            .into_iter()
-            .map(|file| file.saved)
-            .chain(consolidated)
-            .reduce(merge)?;
+        let (all, read) = gather(paths, |path, worker| self.load(path, worker));
+        let all = all?;
         SERIAL.fetch_max(all.serial.unwrap_or(0) + 1, Ordering::Relaxed);
         if !read.is_empty() && self.consolidate(&all) {
             for path in read {
@@ -222,9 +316,9 @@ impl Store {
                 writer.of_worker(worker, path, log, !paths.insert(path));
             }
         }
-        let path = self.dir.join(CONSOLIDATED);
         let text = writer.finish();
-        self.put(&path, &text, None)
+        self.put(&self.dir.join(CONSOLIDATED_COPY), &text, None);
+        self.put(&self.dir.join(CONSOLIDATED), &text, None)
     }
 
     /// A buffer to write into; give it back with the text.
@@ -366,6 +460,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_over_from_the_python_agent_does_not_win_over_what_came_since() {
+        let dir = folder();
+        let file = dir.join(CONSOLIDATED);
+        let python =
+            r#"{"time":1.0,"checkpoints":{"/a":{"position":0,"time":1.0,"pending_files":[]}}}"#;
+        fs::write(&file, python).unwrap();
+        let mut store = Store::new(&dir, "default-0");
+        assert!(store.write_full(text(2.0, &[("/a", 2.0)])));
+        for _ in 0..2 {
+            // The second time of the one file that the first time left
+            let all = Store::new(&dir, "default-0").restore().unwrap();
+            let times: Vec<f64> = all.logs.values().map(|log| log.time).collect();
+            assert_eq!(times, [2.0]);
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
     fn the_latest_entry_of_each_path_wins_over_all_files() {
         let dir = folder();
         fs::write(
@@ -379,12 +491,38 @@ mod tests {
         let all = Store::new(&dir, "default-0").restore().unwrap();
         let times: Vec<f64> = all.logs.values().map(|l| l.time).collect();
         assert_eq!(times, [3.0, 1.0, 2.0]);
-        // and one file is left, with the same content
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        // and one file is left, with the same content, and its copy
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
         assert_eq!(
             Store::new(&dir, "default-0").restore().unwrap().logs,
             all.logs
         );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn looking_on_sees_what_a_start_would_take_up_and_leaves_it_alone() {
+        let dir = folder();
+        fs::write(dir.join(CONSOLIDATED), text(1.0, &[("/a", 1.0)])).unwrap();
+        let mut store = Store::new(&dir, "default-0");
+        store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)]));
+        fs::write(dir.join("checkpoints-worker-x-0.json"), "{").unwrap();
+        let names = || {
+            let mut names: Vec<_> = fs::read_dir(&dir)
+                .unwrap()
+                .map(|e| e.unwrap().file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        let before = names();
+        let (saved, unread) = look(&dir);
+        assert_eq!(before, names());
+        assert_eq!(unread.len(), 1);
+        assert!(unread[0].is_damaged);
+        let taken = Store::new(&dir, "default-0").restore().unwrap();
+        assert_eq!(saved.unwrap().logs, taken.logs);
+        assert_eq!(look(&dir.join("none")), (None, Vec::new()));
         fs::remove_dir_all(dir).unwrap();
     }
 

@@ -72,10 +72,24 @@ impl Tailer {
     /// Takes up what is remembered, makes the first scan, and writes where everything starts: from here
     /// on nothing that is written to a followed file can be missed.
     pub fn new(
-        mut settings: Settings,
+        settings: Settings,
         entries: Vec<Entry>,
         envelope: Arc<Envelope>,
         saved: Option<&Saved>,
+    ) -> Self {
+        let mut tailer = Tailer::bare(settings, entries, envelope);
+        let now = tailer.started;
+        tailer.restore(saved, now);
+        tailer.scan(now);
+        tailer.checkpoint_full();
+        tailer
+    }
+
+    /// One that knows no file yet and has written nothing.
+    pub(super) fn bare(
+        mut settings: Settings,
+        entries: Vec<Entry>,
+        envelope: Arc<Envelope>,
     ) -> Self {
         let now = Instant::now();
         let descriptors =
@@ -91,7 +105,7 @@ impl Tailer {
         let window = windows.map(|p| p.window()).max().unwrap_or(0);
         let buf =
             vec![0; read::buffer_size(settings.read_page_size, settings.max_line_size, window)];
-        let mut tailer = Tailer {
+        Tailer {
             entries: entries.into_iter().map(Arc::new).collect(),
             envelope,
             logs: HashMap::new(),
@@ -122,11 +136,7 @@ impl Tailer {
             stamp: Stamp::new(crate::util::time::now_nanos()),
             started: now,
             settings,
-        };
-        tailer.restore(saved, now);
-        tailer.scan(now);
-        tailer.checkpoint_full();
-        tailer
+        }
     }
 
     /// Adds a generation to a log.
@@ -406,7 +416,7 @@ impl Tailer {
     }
 
     /// Applies the limits that the operator set on how far behind a file may be.
-    fn skip_ahead(&mut self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
+    pub(super) fn skip_ahead(&mut self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
         let generation = &mut log.generations[at];
         let waiting = generation.unread();
         if waiting == 0 {

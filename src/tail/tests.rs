@@ -135,7 +135,8 @@ impl Desk {
         tailer.checkpoint_full();
         self.tailer = None;
         super::consolidate(&self.dir.join("data"));
-        assert_eq!(fs::read_dir(self.dir.join("data")).unwrap().count(), 1);
+        // The consolidated one, and its copy
+        assert_eq!(fs::read_dir(self.dir.join("data")).unwrap().count(), 2);
     }
 
     /// Time passes; what is due is done, and what is read is delivered.

@@ -453,6 +453,11 @@ impl<'a> Site<'a> {
         if counts.malformed + counts.refused > 0 {
             text.push_str("some requests could not be read\n");
         }
+        // Only an agent that was killed or lost its connection may not know what it has delivered
+        let excused = |step: &Step| ["kill", "down"].contains(&step.verb.as_str());
+        if counts.duplicates > 0 && !self.case.steps.iter().any(excused) {
+            text.push_str("some events came again, with the sequence numbers they had\n");
+        }
         let problems = self.receiver.with(|state| {
             let problems = state.problems().take(5);
             problems.map(str::to_owned).collect::<Vec<_>>()

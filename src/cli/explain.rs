@@ -1,0 +1,478 @@
+//! `explain`: what becomes of a file, and why, as text.
+
+use super::dry_run::insight;
+use super::setup::{absolute, Setup};
+use super::{err, exit, out};
+use crate::agent::insight::{
+    facts, originals, rotation, Claim, Evidence, Facts, Following, Identity, Insight, Part,
+    Remembered, Sight,
+};
+use crate::config::{AttrValue, GroupEnd, LogEntry, ParseFormat, Rename};
+use crate::util::time::human;
+use std::fmt::{self, Write};
+use std::path::Path;
+
+pub(super) const HELP: &str = "\
+usage: scalyr-agent-2 [-c FILE] explain PATH
+
+Says what the agent makes of a file and why: what is at the path; which entry
+of `logs` copies it, and why each other one does not; what it is sent as and
+by which rules; what checkpoints know of it, whether it still is that content,
+and what is pending; what would happen when it is rotated. The path need not
+exist. Sends nothing and writes nothing; an agent may be running.
+
+options:
+  -c, --config-file FILE  The main configuration file.
+
+exit code: 0 if the file is copied, 1 if not.
+";
+
+/// Runs the command.
+pub(super) fn explain(setup: &Setup) -> i32 {
+    let mut insight = match insight(setup) {
+        Ok(insight) => insight,
+        Err(code) => return code,
+    };
+    for unread in insight.read_checkpoints() {
+        err(format_args!(
+            "checkpoints can't be read: {}: {}",
+            unread.path.display(),
+            unread.why
+        ));
+    }
+    let Some(path) = setup.options.files.first() else {
+        return exit::USAGE;
+    };
+    let (text, is_copied) = report(&mut insight, &absolute(path));
+    out(text.trim_end());
+    if is_copied {
+        exit::OK
+    } else {
+        exit::FAILED
+    }
+}
+
+/// The report, and whether anything copies the file.
+fn report(insight: &mut Insight, path: &Path) -> (String, bool) {
+    let mut text = Text(format!("{}\n", path.display()));
+    let facts = facts(path);
+    text.head("The file");
+    file(&mut text, &facts);
+    text.head("Entries");
+    text.0.push_str(&entries(insight, path));
+    let followings = insight.followings(path);
+    if followings.is_empty() {
+        text.head("So");
+        text.line("it is not copied.");
+        for log in originals(path) {
+            let mut candidates = insight.candidates(&log).into_iter();
+            if candidates.any(|c| c.claim == Claim::Counts) {
+                text.line(format_args!(
+                    "But its name is one that rotation gives to {}, which is: what was not read \
+                     before is finished from here. Explain that one.",
+                    log.display()
+                ));
+            }
+        }
+        if let Ok(Facts {
+            leads_to: Some(real),
+            ..
+        }) = &facts
+        {
+            if insight
+                .candidates(real)
+                .iter()
+                .any(|c| c.claim == Claim::Counts)
+            {
+                text.line(format_args!(
+                    "But {}, where it leads, is: entries go by the path, not by where it leads.",
+                    real.display()
+                ));
+            }
+        }
+        return (text.0, false);
+    }
+    let mut is_copied = false;
+    for following in &followings {
+        is_copied |= matches!(following.sight, Sight::Log(..) | Sight::PartOf(_));
+        one(&mut text, insight, path, following);
+    }
+    rotations(&mut text, insight, path);
+    (text.0, is_copied)
+}
+
+/// The entries and what each is to the path, one a line.
+pub(super) fn entries(insight: &Insight, path: &Path) -> String {
+    let mut text = Text::default();
+    let several = insight.config().workers.len() > 1;
+    for (number, candidate) in insight.candidates(path).iter().enumerate() {
+        let worker = match several {
+            true => format!(", worker {}", candidate.worker),
+            false => String::new(),
+        };
+        text.line(format_args!(
+            "{}. {} ({}{worker})",
+            number + 1,
+            candidate.pattern.display(),
+            candidate.place
+        ));
+        match &candidate.claim {
+            Claim::Counts => text.more("matches: it is copied by this entry"),
+            Claim::Later { than, adds } => text.more(format_args!(
+                "matches, but entry {} comes first{}",
+                than + 1,
+                match adds {
+                    true => "; attributes that it lacks are added",
+                    false => "",
+                }
+            )),
+            Claim::Excluded(at, pattern) => text.more(format_args!(
+                "matches, but is left out by exclude[{at}], `{pattern}`"
+            )),
+            Claim::Other(why) => text.more(format_args!("does not match: {why}")),
+        }
+    }
+    if text.0.is_empty() {
+        text.line("there are none");
+    }
+    text.0
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, title: &str) {
+        // Writing to a String can't fail.
+        let _ = write!(self.0, "\n{title}\n");
+    }
+
+    fn line(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.0, "  {line}");
+    }
+
+    fn more(&mut self, line: impl fmt::Display) {
+        let _ = writeln!(self.0, "     {line}");
+    }
+}
+
+fn file(text: &mut Text, facts: &Result<Facts, String>) {
+    let facts = match facts {
+        Ok(facts) => facts,
+        Err(why) => return text.line(why),
+    };
+    if let Some(real) = &facts.leads_to {
+        text.line(format_args!(
+            "a symbolic link that leads to {}",
+            real.display()
+        ));
+    }
+    text.line(format_args!(
+        "a regular file of {} bytes, last written {}",
+        facts.size,
+        human(Some(facts.mtime))
+    ));
+    let (dev, ino) = facts.id;
+    match &facts.signature {
+        Ok((len, hash)) => text.line(format_args!(
+            "device {dev}, inode {ino}, signature {hash:016x} of the first {len} bytes"
+        )),
+        Err(why) => text.line(format_args!(
+            "device {dev}, inode {ino}; it can't be read: {why}"
+        )),
+    }
+}
+
+/// What one worker makes of the path.
+fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following) {
+    let session = format!("{}-{}", following.worker, following.session);
+    text.head(&format!("Sent by session {session}"));
+    if following.sessions > 1 {
+        text.line(format_args!(
+            "one of {} of its worker, by a hash of the path",
+            following.sessions
+        ));
+    }
+    text.line(format_args!("as {}", following.label.reported));
+    text.line("with the attributes");
+    for (key, value) in &following.label.attributes {
+        match value {
+            AttrValue::Text(value) => text.more(format_args!("{key}: \"{value}\"")),
+            AttrValue::Number(value) => text.more(format_args!("{key}: {value}")),
+        }
+    }
+    let candidates = insight.candidates(path);
+    let entry = candidates.get(following.entry).and_then(|c| c.entry);
+    text.head("Rules");
+    rules(text, insight, entry);
+    text.head("Checkpoint");
+    checkpoint(text, following.remembered.as_ref());
+    text.head("What would be sent");
+    sight(text, insight, following);
+}
+
+fn rules(text: &mut Text, insight: &Insight, entry: Option<&LogEntry>) {
+    let empty = LogEntry::new(Default::default(), crate::config::EntryKind::MonitorLog);
+    let entry = entry.unwrap_or(&empty);
+    match entry.parse_format {
+        ParseFormat::Raw => {}
+        ParseFormat::Json => text.line(format_args!(
+            "parse_format json: message in `{}`, time in `{}`",
+            entry.json_message_field, entry.json_timestamp_field
+        )),
+        ParseFormat::Cri => text.line("parse_format cri"),
+    }
+    for (at, rule) in entry.line_groupers.iter().enumerate() {
+        let (name, next) = match &rule.end {
+            GroupEnd::ContinueThrough(next) => ("continueThrough", next),
+            GroupEnd::ContinuePast(next) => ("continuePast", next),
+            GroupEnd::HaltBefore(next) => ("haltBefore", next),
+            GroupEnd::HaltWith(next) => ("haltWith", next),
+        };
+        text.line(format_args!(
+            "lineGroupers[{at}]: start `{}`, {name} `{next}`",
+            rule.start
+        ));
+    }
+    for (at, rule) in entry.sampling_rules.iter().enumerate() {
+        text.line(format_args!(
+            "sampling_rules[{at}]: of `{}` {} are sent",
+            rule.match_expression, rule.sampling_rate
+        ));
+    }
+    for (at, rule) in entry.redaction_rules.iter().enumerate() {
+        text.line(format_args!(
+            "redaction_rules[{at}]: `{}` becomes `{}`{}",
+            rule.match_expression,
+            rule.replacement,
+            match rule.hash_salt.is_empty() {
+                true => "",
+                false => ", with a salt for hashes",
+            }
+        ));
+    }
+    if let Some(Rename::Regex {
+        pattern,
+        replacement,
+    }) = &entry.rename_logfile
+    {
+        text.line(format_args!(
+            "rename_logfile: `{pattern}` becomes `{replacement}`"
+        ));
+    }
+    if let Some(reading) = insight.reading() {
+        text.line(format_args!(
+            "longer lines than {} bytes are cut; a line without its end waits {} s for it",
+            reading.max_line,
+            reading.line_completion_wait.as_secs_f64()
+        ));
+    }
+}
+
+fn checkpoint(text: &mut Text, remembered: Option<&Remembered>) {
+    let Some(old) = remembered else {
+        return text.line("none knows the path");
+    };
+    text.line(format_args!(
+        "of {}: inode {}, settled up to byte {} of {}",
+        human(Some(old.time)),
+        old.ino,
+        old.committed,
+        old.size
+    ));
+    if old.older > 0 {
+        text.line(format_args!("and {} older contents of the path", old.older));
+    }
+    let grown;
+    let verdict = match &old.identity {
+        Identity::Same => "same: the path shows that content, as long as it was",
+        Identity::Grown(by) => {
+            grown = format!("grown: the path shows that content, now {by} bytes longer");
+            &grown
+        }
+        Identity::Shortened(by) => {
+            grown = format!(
+                "shortened: the path shows that content up to the settled byte, but {by} bytes \
+                 that were there are not any more"
+            );
+            &grown
+        }
+        Identity::Truncated(to) => {
+            grown = format!("truncated: the file has been cut to {to} bytes");
+            &grown
+        }
+        Identity::Overwritten(why) => {
+            grown = format!("replaced: other content is in the same inode; {why}");
+            &grown
+        }
+        Identity::Replaced => "replaced: the path shows another file",
+        Identity::Gone => "gone: the path shows nothing",
+        Identity::Unreadable(why) => {
+            grown = format!("unknown: the file can't be read: {why}");
+            &grown
+        }
+    };
+    text.line(verdict);
+}
+
+fn sight(text: &mut Text, insight: &Insight, following: &Following) {
+    let (parts, skipped) = match &following.sight {
+        Sight::Log(parts, skipped) => (parts, skipped),
+        Sight::PartOf(owner) => {
+            return text.line(format_args!(
+                "nothing under this path: the content is that of {}, which finishes it",
+                owner.display()
+            ));
+        }
+        Sight::Unreadable(why) => {
+            return text.line(format_args!("nothing: {why}"));
+        }
+        Sight::Copy => {
+            return text.line(
+                "nothing: it looks like the copy that a rotation is making of a log that is \
+                 followed; it is left alone until its content is its own",
+            );
+        }
+        Sight::Nothing => {
+            return text.line("nothing now; what appears here later is read from byte 0");
+        }
+    };
+    let mut pending = 0;
+    for (number, part) in parts.iter().enumerate() {
+        text.line(format_args!("{}. {}", number + 1, what(part)));
+        text.more(why(part));
+        if part.evidence != Evidence::Missing {
+            pending += part.size.unwrap_or(part.from).saturating_sub(part.from);
+        }
+    }
+    for (why, bytes) in skipped {
+        text.line(match *why {
+            "before start" => format!(
+                "left out: {bytes} bytes that were there before the agent's first look \
+                 (copy_from_start is false)"
+            ),
+            "stale file" => format!(
+                "left out: {bytes} bytes of a file that was not written to for longer than \
+                 staleness_threshold_secs (ignore_stale_files)"
+            ),
+            why => format!("left out: {bytes} bytes ({why})"),
+        });
+    }
+    text.line(match parts.iter().any(|p| p.size.is_none()) {
+        true => format!("pending: {pending} bytes, and what the compressed file holds"),
+        false => format!("pending: {pending} bytes"),
+    });
+    let options = &insight.config().options;
+    for (name, limit) in [
+        ("max_log_offset_size", options.max_log_offset_size),
+        (
+            "max_existing_log_offset_size",
+            options.max_existing_log_offset_size,
+        ),
+    ] {
+        if let Some(limit) = limit {
+            text.line(format_args!(
+                "{name} is {limit}: of more than that, the bytes before are left out"
+            ));
+        }
+    }
+    text.line(match insight.is_running() {
+        true => "An agent is running: it may be a little further than its last checkpoint.",
+        false => "No agent is running: this is what it would do when it starts.",
+    });
+}
+
+fn what(part: &Part) -> String {
+    let path = part.path.display();
+    let (_, ino) = part.id;
+    match (part.evidence, part.size) {
+        (Evidence::Missing, size) => format!(
+            "what was inode {ino}, from byte {} of {}",
+            part.from,
+            size.unwrap_or(part.from)
+        ),
+        (_, Some(size)) => format!("{path}, inode {ino}, from byte {} of {size}", part.from),
+        (_, None) => format!(
+            "{path}, inode {ino}, compressed, from byte {} on",
+            part.from
+        ),
+    }
+}
+
+fn why(part: &Part) -> &'static str {
+    match part.evidence {
+        Evidence::Inode if part.is_shown => "is what the checkpoint knows",
+        Evidence::Inode => {
+            "is what the checkpoint knows: by inode, first bytes, and the bytes before the \
+             position"
+        }
+        Evidence::InodeAlone => "is what the checkpoint knows: by inode alone, it says no more",
+        Evidence::Content => {
+            "is what the checkpoint knows: by first bytes and the bytes before the position, in \
+             another inode"
+        }
+        Evidence::Name => {
+            "was rotated away since the checkpoint: by its name and the time of its creation"
+        }
+        Evidence::New => "no checkpoint knows it",
+        Evidence::Missing => "is nowhere to be found: lost unless it comes back",
+    }
+}
+
+fn rotations(text: &mut Text, insight: &Insight, path: &Path) {
+    let Some(reading) = insight.reading() else {
+        return;
+    };
+    let rotation = rotation(path);
+    text.head("When it is rotated");
+    text.line(format_args!(
+        "by renaming: found by its inode under any name in its folder or one right below; read to \
+         its end and followed for {} s more; then the new file from byte 0",
+        reading.rotated_grace.as_secs_f64()
+    ));
+    match reading.copytruncate {
+        true => text.line(
+            "by copytruncate: what was not read yet is taken from the copy, found by its content \
+             if it has a recognised name; then the file from byte 0",
+        ),
+        false => text.line(
+            "by copytruncate: what was not read yet is lost, as \
+             enable_copy_truncate_log_rotation_support is false; then the file from byte 0",
+        ),
+    }
+    text.line("compressed: as a copy, if it is gzip and its name ends in .gz");
+    text.line(format_args!(
+        "recognised names: {}; each also with .gz",
+        rotation.examples.join(", ")
+    ));
+    let names = |paths: &[std::path::PathBuf]| -> String {
+        let names = paths.iter().map(|p| {
+            let name = if p.parent() == path.parent() {
+                p.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned()
+            } else {
+                p.display().to_string()
+            };
+            let copied = insight
+                .candidates(p)
+                .iter()
+                .any(|c| c.claim == Claim::Counts);
+            match copied {
+                true => format!("{name} (an entry matches it too)"),
+                false => name,
+            }
+        });
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if !rotation.siblings.is_empty() {
+        text.line(format_args!("there now: {}", names(&rotation.siblings)));
+    }
+    if !rotation.strangers.is_empty() {
+        text.line(format_args!(
+            "there now, names not recognised: {}",
+            names(&rotation.strangers)
+        ));
+    }
+}

@@ -1,0 +1,638 @@
+//! `dry-run` and `explain`: what they say is what the agent does, and they leave no trace.
+
+mod common;
+
+use common::{append, Said, Site};
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// The events that `dry-run` printed.
+fn events(said: &Said) -> Vec<Value> {
+    let lines = said.out.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect()
+}
+
+fn messages(said: &Said) -> Vec<String> {
+    let text = |event: &Value| event["message"].as_str().unwrap().to_owned();
+    events(said).iter().map(text).collect()
+}
+
+/// The receiver's events of a log from the `skip`th on, in the form of `dry-run`. Times are those of
+/// the line or null.
+fn sent(site: &Site, name: &str, skip: usize, with_time: bool) -> Vec<Value> {
+    let path = site.log_path(name).to_str().unwrap().to_owned();
+    site.receiver.with(|state| {
+        let of_log = state.events().filter(|event| *event.path == *path);
+        let mut all = Vec::new();
+        for event in of_log {
+            let mut value = json!({
+                "path": path,
+                "logfile": event.attrs["logfile"],
+                "ts": event.ts.filter(|_| with_time).map(|ts| ts.to_string()),
+                "attrs": Value::Object((*event.attrs).clone()),
+                "message": event.text(),
+                "sequence_number": event.sn,
+            });
+            if let Some(rate) = event.sample_rate {
+                value["sample_rate"] = json!(rate);
+            }
+            all.push(value);
+        }
+        all.split_off(skip.min(all.len()))
+    })
+}
+
+#[track_caller]
+fn assert_same(said: &Said, sent: &[Value]) {
+    let planned = events(said);
+    for (at, (a, b)) in planned.iter().zip(sent).enumerate() {
+        assert_eq!(a, b, "event {at}");
+    }
+    assert_eq!(planned.len(), sent.len(), "{}", said.err);
+}
+
+/// Every file and folder of the agent, with what a change would show in.
+fn tree(site: &Site) -> BTreeMap<PathBuf, (u64, u64, i64, i64, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = ["conf", "data", "log", "logs"].map(|d| site.path(d)).into();
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
+        for path in entries.chain([folder.clone()]) {
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() && path != folder {
+                folders.push(path);
+                continue;
+            }
+            let content = fs::read(&path).unwrap_or_default();
+            let changed = (meta.mtime(), meta.mtime_nsec());
+            all.insert(
+                path,
+                (meta.ino(), meta.len(), changed.0, changed.1, content),
+            );
+        }
+    }
+    all
+}
+
+fn shaped_entry(site: &Site, pattern: &str) -> Value {
+    json!({
+        "path": site.log_path(pattern),
+        "copy_from_start": true,
+        "attributes": {"parser": "p", "tier": "web", "n": 7},
+        "lineGroupers": [{"start": "^\\S", "continueThrough": "^\\s"}],
+        "redaction_rules": [
+            {"match_expression": "password=(\\S+)", "replacement": "password=\\H1", "hash_salt": "s"},
+            {"match_expression": "secret", "replacement": ""},
+        ],
+    })
+}
+
+fn stacks(count: u32) -> String {
+    let one = |n: u32| {
+        format!(
+            "{n} Error password=p{}\n  at a{n}\n\tat b\nplain {n}\n",
+            n % 7
+        )
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn dry_run_prints_what_the_agent_then_sends() {
+    let mut site = Site::new();
+    site.set("max_line_size", 2_000)
+        .set("line_completion_wait_time", 0.2);
+    let shaped = shaped_entry(&site, "shaped*.log");
+    site.log(shaped);
+    site.log(json!({
+        "path": site.log_path("docker.json"), "copy_from_start": true, "parse_format": "json",
+        "rename_logfile": "/containers/$BASENAME_NO_EXT", "attributes": {"stream": "none"},
+    }));
+    site.copy("*.log");
+    let mut shaped = stacks(5_000).into_bytes();
+    shaped.extend(b"bad \xff\xfe bytes secret\n");
+    shaped.extend("x".repeat(9_000).as_bytes());
+    shaped.extend(b"\n\n\r\nlast without its end");
+    site.append("shaped.log", &shaped);
+    let mut plain = b"one\r\n\n\0nul\xc3\n".to_vec();
+    plain.extend("long ".repeat(40_000).as_bytes());
+    plain.extend(b"\nand ");
+    plain.extend("y".repeat(2_000 * 3 - 4).as_bytes());
+    site.append("plain.log", &plain);
+    site.append(
+        "docker.json",
+        concat!(
+            r#"{"log":"a b\n","time":"2024-01-02T03:04:05.123456789Z","stream":"stdout"}"#,
+            "\n",
+            r#"{"log":"cut ","time":"2024-01-02T03:04:06Z","k":{"x":[1]}}"#,
+            "\n",
+            r#"{"log":"in two\n","time":"2024-01-02T03:04:07Z"}"#,
+            "\nnot json\n",
+        ),
+    );
+    site.write_config();
+    let run = |name: &str| {
+        let path = site.log_path(name);
+        site.run(&["dry-run", path.to_str().unwrap()])
+    };
+    let planned = ["shaped.log", "plain.log", "docker.json"].map(run);
+    for said in &planned {
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    let summary =
+        "20006 lines (260714 bytes) read, 10001 joined to the line before, 0 sampled out, \
+                   5001 redacted, 1 cut; 10008 events (410712 bytes)";
+    assert!(planned[0].err.contains(summary), "{}", planned[0].err);
+    site.start();
+    for (name, said) in ["shaped.log", "plain.log", "docker.json"]
+        .iter()
+        .zip(&planned)
+    {
+        let wanted = events(said).len() as u64;
+        site.until_lines(name, wanted);
+        let mut really = sent(&site, name, 0, false);
+        if *name == "docker.json" {
+            // The lines that have a time of their own
+            let timed = sent(&site, name, 0, true);
+            really[..timed.len() - 1].clone_from_slice(&timed[..timed.len() - 1]);
+        }
+        assert_same(said, &really);
+    }
+    site.term();
+}
+
+#[test]
+fn dry_run_from_the_checkpoint_is_what_a_restart_sends_rotation_and_sampling_included() {
+    let mut site = Site::new();
+    let mut entry = shaped_entry(&site, "app.log");
+    entry["sampling_rules"] = json!([{"match_expression": "plain", "sampling_rate": 0.3}]);
+    site.set("line_completion_wait_time", 0.3)
+        .log(entry)
+        .start();
+    site.append("app.log", stacks(50));
+    site.append("app.log", "end of the first part\n");
+    let has_end = |event: &receiver::Event| event.text().starts_with("end of");
+    site.until("the first part", |state| state.events().any(has_end));
+    site.term();
+    let before = sent(&site, "app.log", 0, false).len();
+
+    site.append("app.log", stacks(300));
+    fs::rename(site.log_path("app.log"), site.log_path("app.log.1")).unwrap();
+    site.append("app.log", "0 new file\n");
+    let trees = tree(&site);
+    let path = site.log_path("app.log");
+    let path = path.to_str().unwrap();
+    let planned = site.run(&["dry-run", "--from-checkpoint", path]);
+    assert_eq!(planned.code, 0, "{}", planned.err);
+    let again = site.run(&["dry-run", "--from-checkpoint", path]);
+    assert_eq!(planned.out, again.out);
+    let whole = site.run(&["dry-run", path]);
+    assert_eq!(messages(&whole), ["0 new file\n"]);
+    let told = site.run(&["explain", path]);
+    assert!(
+        told.out.contains("replaced: the path shows another file"),
+        "{}",
+        told.out
+    );
+    assert!(told.out.contains("app.log.1, inode"), "{}", told.out);
+    assert_eq!(trees, tree(&site), "something was written");
+
+    site.start();
+    let wanted = (before + events(&planned).len()) as u64;
+    site.until_lines("app.log", wanted);
+    site.term();
+    assert_same(&planned, &sent(&site, "app.log", before, false));
+    let rest = site.run(&["dry-run", "--from-checkpoint", path]);
+    assert_eq!((rest.code, rest.out.as_str()), (0, ""));
+}
+
+#[test]
+fn looking_on_does_not_disturb_a_running_agent() {
+    let mut site = Site::new();
+    site.copy("*.log").start();
+    let mut numbers = site.numbers("app.log");
+    let path = site.log_path("app.log");
+    let path = path.to_str().unwrap();
+    for _ in 0..5 {
+        numbers.write(200);
+        for args in [
+            &["dry-run", path][..],
+            &["dry-run", "--from-checkpoint", path],
+            &["explain", path],
+        ] {
+            let said = site.run(args);
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+    }
+    let said = site.run(&["explain", path]);
+    assert!(said.out.contains("An agent is running"), "{}", said.out);
+    site.expect_exactly_once("app.log", 0..1_000);
+    site.term();
+}
+
+#[test]
+fn a_file_that_no_entry_copies_is_told_why_and_fails_and_the_others_are_printed() {
+    let mut site = Site::new();
+    let entry = json!({"path": site.log_path("*.log"), "exclude": ["*debug*"]});
+    site.log(entry);
+    site.append("app.log", "a\n");
+    site.append("app-debug.log", "b\n");
+    site.append("notes.txt", "c\n");
+    site.write_config();
+    let path = |name: &str| site.log_path(name).to_str().unwrap().to_owned();
+    let said = site.run(&[
+        "dry-run",
+        &path("app-debug.log"),
+        &path("app.log"),
+        &path("notes.txt"),
+        &path("missing.log"),
+    ]);
+    assert_eq!(said.code, 1);
+    assert_eq!(messages(&said), ["a\n"]);
+    for part in [
+        "app-debug.log: no entry copies it",
+        "left out by exclude[0], `*debug*`",
+        "`notes.txt` does not match `*.log`",
+        "missing.log: No such file",
+        "app.log: 1 lines (2 bytes) read",
+    ] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+    assert_eq!(site.run(&["explain", &path("notes.txt")]).code, 1);
+}
+
+#[test]
+fn each_worker_that_copies_a_file_is_shown() {
+    let mut site = Site::new();
+    site.set(
+        "workers",
+        json!([{"id": "other", "api_key": "k2", "sessions": 3}]),
+    );
+    site.copy("a.log");
+    let entry = json!({
+        "path": site.log_path("*.log"), "worker_id": "other", "copy_from_start": true,
+        "redaction_rules": [{"match_expression": "x", "replacement": "y"}],
+    });
+    site.log(entry);
+    site.append("a.log", "x\n");
+    site.write_config();
+    let path = site.log_path("a.log");
+    let path = path.to_str().unwrap();
+    for args in [
+        &["dry-run", path][..],
+        &["dry-run", "--from-checkpoint", path],
+    ] {
+        let said = site.run(args);
+        assert_eq!(messages(&said), ["x\n", "y\n"], "{}", said.err);
+        assert_eq!(events(&said)[1]["worker"], "other");
+        assert!(
+            said.err.contains("a.log (worker other): 1 lines"),
+            "{}",
+            said.err
+        );
+    }
+    let said = site.run(&["explain", path]);
+    for part in [
+        "Sent by session default-0",
+        "Sent by session other-",
+        "one of 3 of its worker",
+    ] {
+        assert!(said.out.contains(part), "{part}: {}", said.out);
+    }
+}
+
+/// A checkpoint of one content of a log, as the Python agent writes it.
+fn write_checkpoint(site: &Site, log: &Path, ino: u64, position: u64, size: u64) {
+    let checkpoint = json!({
+        "time": 1_700_000_000.0,
+        "checkpoints": {log.to_str().unwrap(): {
+            "time": 1_700_000_000.0, "position": 0,
+            "pending_files": [{
+                "position_start": -(position as i64),
+                "position_end": size as i64 - position as i64,
+                "last_known_size": size, "is_log_file": true, "inode": ino,
+                "committed": position,
+                // FNV-1a of the first bytes and of those before the position
+                "signature": format!("{}:{:x}", 4, fnv(b"one\n")),
+                "mark": format!("{:x}", fnv(b"one\n")),
+            }],
+        }},
+    });
+    fs::write(site.path("data/checkpoints.json"), checkpoint.to_string()).unwrap();
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    let step = |h: u64, b: &u8| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01B3);
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, step)
+}
+
+#[test]
+fn explain_in_full() {
+    let site = Site::new();
+    let log = site.log_path("app.log");
+    append(&log, b"one\ntwo\nthree\n");
+    append(&site.log_path("app.log.1"), b"old\n");
+    append(&site.log_path("app.log.old"), b"old\n");
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_100);
+    File::options()
+        .append(true)
+        .open(&log)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let meta = fs::metadata(&log).unwrap();
+    write_checkpoint(&site, &log, meta.ino(), 4, 8);
+    let root = site.path("");
+    let root = root.to_str().unwrap().trim_end_matches('/').to_owned();
+    site.write_config_text(
+        &r#"{
+  api_key: "k", agent_data_path: "ROOT/data", agent_log_path: "ROOT/log",
+  implicit_metric_monitor: false, implicit_agent_process_metrics_monitor: false,
+  implicit_agent_log_collection: false,
+  logs: [
+    { path: "ROOT/logs/*.txt" },
+    { path: "ROOT/**/app*", exclude: ["*.gz", "*/app.log"] },
+    { path: "ROOT/logs/app*", attributes: { parser: "p" },
+      rename_logfile: "/x/$BASENAME",
+      lineGroupers: [ { start: "^a", haltWith: "b$" } ],
+      sampling_rules: [ { match_expression: "noise", sampling_rate: 0.25 } ],
+      redaction_rules: [ { match_expression: "(k)=\\d+", replacement: "\\1=" } ] },
+    { path: "ROOT/logs/app.log", attributes: { tier: 1 } }
+  ]
+}"#
+        .replace("ROOT", &root),
+    );
+    let said = site.run(&["explain", log.to_str().unwrap()]);
+    let golden = r#"ROOT/logs/app.log
+
+The file
+  a regular file of 14 bytes, last written Tue Nov 14 22:15:00 2023 UTC
+  device DEV, inode INO, signature HASH of the first 14 bytes
+
+Entries
+  1. ROOT/logs/*.txt (ROOT/conf/agent.json, line 6, column 5)
+     does not match: `app.log` does not match `*.txt`
+  2. ROOT/**/app* (ROOT/conf/agent.json, line 7, column 5)
+     matches, but is left out by exclude[1], `*/app.log`
+  3. ROOT/logs/app* (ROOT/conf/agent.json, line 8, column 5)
+     matches: it is copied by this entry
+  4. ROOT/logs/app.log (ROOT/conf/agent.json, line 13, column 5)
+     matches, but entry 3 comes first; attributes that it lacks are added
+
+Sent by session default-0
+  as /x/app.log
+  with the attributes
+     parser: "p"
+     tier: 1
+     logfile: "/x/app.log"
+     original_file: "ROOT/logs/app.log"
+
+Rules
+  lineGroupers[0]: start `^a`, haltWith `b$`
+  sampling_rules[0]: of `noise` 0.25 are sent
+  redaction_rules[0]: `(k)=\d+` becomes `\1=`
+  longer lines than 49900 bytes are cut; a line without its end waits 5 s for it
+
+Checkpoint
+  of Tue Nov 14 22:13:20 2023 UTC: inode INO, settled up to byte 4 of 8
+  grown: the path shows that content, now 6 bytes longer
+
+What would be sent
+  1. ROOT/logs/app.log, inode INO, from byte 4 of 14
+     is what the checkpoint knows
+  pending: 10 bytes
+  No agent is running: this is what it would do when it starts.
+
+When it is rotated
+  by renaming: found by its inode under any name in its folder or one right below; read to its end and followed for 300 s more; then the new file from byte 0
+  by copytruncate: what was not read yet is taken from the copy, found by its content if it has a recognised name; then the file from byte 0
+  compressed: as a copy, if it is gzip and its name ends in .gz
+  recognised names: app.log.1, app.1.log, app.log-20261123, app-20261123.log, app.log-2026-11-23T10, app-2026-11-23T10.log; each also with .gz
+  there now: app.log.1 (an entry matches it too)
+  there now, names not recognised: app.log.old (an entry matches it too)
+"#
+    .replace("ROOT", &root)
+    .replace("DEV", &meta.dev().to_string())
+    .replace("INO", &meta.ino().to_string())
+    .replace("HASH", &format!("{:016x}", fnv(b"one\ntwo\nthree\n")));
+    assert_eq!(said.out, golden, "{}", said.err);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+}
+
+#[test]
+fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
+    let mut site = Site::new();
+    site.copy("app.log").write_config();
+    let log = site.log_path("app.log");
+    let check = |what: &str, parts: &[&str]| {
+        let said = site.run(&["explain", log.to_str().unwrap()]);
+        for part in parts {
+            assert!(
+                said.out.contains(part),
+                "{what}: {part}\n{}{}",
+                said.out,
+                said.err
+            );
+        }
+    };
+    let write = |text: &str| {
+        // Keeps the inode
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&log);
+        std::io::Write::write_all(&mut file.unwrap(), text.as_bytes()).unwrap();
+    };
+    write("one\ntwo\n");
+    check(
+        "no checkpoint",
+        &[
+            "none knows the path",
+            "from byte 0 of 8",
+            "pending: 8 bytes",
+        ],
+    );
+    let ino = fs::metadata(&log).unwrap().ino();
+    write_checkpoint(&site, &log, ino, 4, 8);
+    check("same", &["same: ", "from byte 4 of 8", "pending: 4 bytes"]);
+    write("one\ntwo\nthree\n");
+    check("grown", &["now 6 bytes longer", "pending: 10 bytes"]);
+    write("one\nt");
+    check(
+        "shortened",
+        &["shortened: ", "3 bytes that were there are not"],
+    );
+    write("o");
+    check(
+        "truncated",
+        &[
+            "cut to 1 bytes",
+            "no checkpoint knows it",
+            "from byte 0 of 1",
+        ],
+    );
+    write("new content\n");
+    check(
+        "overwritten",
+        &["its first bytes are others", "from byte 0 of 12"],
+    );
+    // The copy that copytruncate made
+    append(&site.log_path("app.log.1"), b"one\ntwo\n");
+    check(
+        "copytruncated",
+        &[
+            "app.log.1, inode",
+            "in another inode",
+            "from byte 4 of 8",
+            "pending: 16 bytes",
+        ],
+    );
+    fs::remove_file(site.log_path("app.log.1")).unwrap();
+    write("one\ntwo\n");
+    fs::rename(&log, site.log_path("elsewhere")).unwrap();
+    check(
+        "gone",
+        &[
+            "gone: the path shows nothing",
+            "elsewhere, inode",
+            "from byte 4 of 8",
+        ],
+    );
+    append(&log, b"fresh\n");
+    check(
+        "replaced",
+        &[
+            "replaced: the path shows another file",
+            "1. ",
+            "elsewhere",
+            "2. ",
+            "from byte 0 of 6",
+        ],
+    );
+    fs::remove_file(site.log_path("elsewhere")).unwrap();
+    check(
+        "lost",
+        &[
+            "is nowhere to be found",
+            "from byte 0 of 6",
+            "pending: 6 bytes",
+        ],
+    );
+}
+
+#[test]
+fn explain_says_what_stands_in_the_way() {
+    let mut site = Site::new();
+    site.copy("*.log");
+    let entry = json!({
+        "path": site.log_path("old/*"), "ignore_stale_files": true, "copy_from_start": true,
+    });
+    site.log(entry);
+    site.write_config();
+    fs::create_dir(site.log_path("old")).unwrap();
+    fs::create_dir(site.log_path("folder.log")).unwrap();
+    let fifo = site.log_path("fifo.log");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let old = site.log_path("old/a");
+    append(&old, b"long ago\n");
+    let time = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    File::options()
+        .append(true)
+        .open(&old)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    append(&site.log_path("real.txt"), b"x\n");
+    append(&site.log_path("to.log"), b"x\n");
+    std::os::unix::fs::symlink(site.log_path("to.log"), site.log_path("link")).unwrap();
+    append(&site.log_path("app.log.1"), b"x\n");
+    for (name, code, parts) in [
+        ("folder.log", 1, &["it is a folder"][..]),
+        ("fifo.log", 1, &["FIFO, socket or device"]),
+        (
+            "old/a",
+            0,
+            &["from byte 9 of 9", "ignore_stale_files", "pending: 0 bytes"],
+        ),
+        (
+            "missing.log",
+            1,
+            &["there is no such file", "what appears here later"],
+        ),
+        (
+            "real.txt",
+            1,
+            &["`real.txt` does not match `*.log`", "it is not copied"],
+        ),
+        ("link", 1, &["leads to", "to.log, where it leads, is"]),
+        ("app.log.1", 1, &["rotation gives to", "app.log, which is"]),
+    ] {
+        let path = site.log_path(name);
+        let said = site.run(&["explain", path.to_str().unwrap()]);
+        assert_eq!(said.code, code, "{name}: {}{}", said.out, said.err);
+        for part in parts {
+            assert!(said.out.contains(part), "{name}: {part}\n{}", said.out);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_left_where_it_is() {
+    let mut site = Site::new();
+    site.copy("app.log").write_config();
+    site.append("app.log", "a\n");
+    fs::write(site.path("data/checkpoints.json"), "{\"checkpoints\": {").unwrap();
+    let trees = tree(&site);
+    let path = site.log_path("app.log");
+    let path = path.to_str().unwrap();
+    let said = site.run(&["dry-run", "--from-checkpoint", path]);
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains("checkpoints.json: damaged"),
+        "{}",
+        said.err
+    );
+    let said = site.run(&["explain", path]);
+    assert!(
+        said.err.contains("checkpoints.json: damaged"),
+        "{}",
+        said.err
+    );
+    assert_eq!(trees, tree(&site));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure_and_a_broken_configuration_is() {
+    let mut site = Site::new();
+    site.copy("app.log").write_config();
+    site.append("app.log", stacks(20_000));
+    let script = format!(
+        "set -o pipefail; '{}' dry-run -c '{}' '{}' | head -n 1",
+        env!("CARGO_BIN_EXE_scalyr-agent-2"),
+        site.config_path().display(),
+        site.log_path("app.log").display()
+    );
+    let done = std::process::Command::new("bash")
+        .arg("-c")
+        .arg(script)
+        .output();
+    let done = done.unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(done.stdout.iter().filter(|b| **b == b'\n').count(), 1);
+    let bad = json!({
+        "path": site.log_path("x"), "redaction_rules": [{"match_expression": "("}],
+    });
+    site.log(bad).write_config();
+    for command in ["dry-run", "explain"] {
+        let said = site.run(&[command, "/x"]);
+        assert_eq!((said.code, said.out.as_str()), (1, ""));
+        assert!(said.err.contains("redaction_rules[0]"), "{}", said.err);
+    }
+}
