@@ -48,3 +48,13 @@ pub use ledger::{Ledger, Tally};
 pub use server::{Options, Receiver};
 pub use state::{Counts, LogCounts, Request, State};
 pub use store::{scan_folder, search_folder};
+
+/// The messages of an uncompressed request body in either wire form, in order.
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn messages(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let body = body::parse(body).map_err(|e| format!("{e:?}"))?;
+    let events = body.events.unwrap_or_default();
+    Ok(events.into_iter().map(|e| e.message.into_owned()).collect())
+}

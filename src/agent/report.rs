@@ -274,7 +274,9 @@ fn file_status(log: &LogStatus) -> FileStatus {
         total_redactions: counters.shape.redacted_lines,
         size: log.size,
         read: log.read,
-        sent: counters.copied,
+        total_bytes_copied: counters.copied,
+        sent: log.sent,
+        shaped: shaped(&counters.shape),
         acknowledged: log.acknowledged,
         pending: log.pending,
         skipped: Skip::ALL
@@ -299,6 +301,25 @@ fn file_status(log: &LogStatus) -> FileStatus {
         label: log.reported.clone(),
         last_error: log.error.clone(),
     }
+}
+
+/// The counts of shaping that are not zero and have no place of their own in the report.
+fn shaped(counts: &crate::shape::Counts) -> Vec<(&'static str, u64)> {
+    [
+        ("lines", counts.lines),
+        ("grouped", counts.grouped_lines),
+        ("cut", counts.cut_lines),
+        ("withheld", counts.withheld_lines),
+        ("empty", counts.empty_lines),
+        ("without room", counts.no_room_lines),
+        ("not parsed", counts.parse_failures),
+        ("without message", counts.missing_messages),
+        ("unreadable times", counts.bad_times),
+        ("searches cut off", counts.failed_searches),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .collect()
 }
 
 /// The first ten hex digits of the SHA-256 of `module:id` (monitors-core.md §1.1).

@@ -274,6 +274,7 @@ impl Desk {
             return;
         };
         self.tailer.before_send();
+        self.tailer.handed_over(&batch.spans);
         match channel.try_send(batch) {
             Ok(()) => {
                 self.away += 1;

@@ -305,3 +305,76 @@ fn a_long_text_takes_linear_time() {
     assert!(parse(&text).is_err());
     assert!(start.elapsed().as_secs() < 20);
 }
+
+#[test]
+fn strict_json_means_what_it_always_meant() {
+    // Any JSON text without nulls and duplicate keys, as serde_json writes it
+    fn random(state: &mut u64) -> u64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        *state >> 33
+    }
+    fn value(state: &mut u64, depth: u32) -> serde_json::Value {
+        use serde_json::Value;
+        let text = |state: &mut u64| -> String {
+            let len = random(state) % 8;
+            let any = [
+                'a',
+                '"',
+                '\\',
+                '/',
+                '\n',
+                '\t',
+                'é',
+                '\u{1F600}',
+                '\u{1}',
+                '$',
+                ' ',
+            ];
+            (0..len)
+                .map(|_| any[random(state) as usize % any.len()])
+                .collect()
+        };
+        match random(state) % if depth > 4 { 4 } else { 6 } {
+            0 => Value::Bool(random(state) % 2 == 0),
+            1 => Value::from(random(state) as i64 - (1 << 30)),
+            2 => Value::from((random(state) as f64 - 1e9) / 1024.0),
+            3 => Value::String(text(state)),
+            4 => (0..random(state) % 5)
+                .map(|_| value(state, depth + 1))
+                .collect(),
+            _ => Value::Object(
+                (0..random(state) % 5)
+                    .map(|_| (text(state), value(state, depth + 1)))
+                    .collect(),
+            ),
+        }
+    }
+    fn same(ours: &Json, theirs: &serde_json::Value) -> bool {
+        use serde_json::Value;
+        match (ours, theirs) {
+            (Json::Bool(a), Value::Bool(b)) => a == b,
+            (Json::Int(a), Value::Number(b)) => b.as_i64() == Some(*a),
+            (Json::Float(a), Value::Number(b)) => b.as_f64() == Some(*a),
+            (Json::Text(a), Value::String(b)) => a == b,
+            (Json::Array(a), Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(&a.value, b))
+            }
+            (Json::Object(a), Value::Object(b)) => {
+                a.len() == b.len()
+                    && a.iter()
+                        .all(|m| b.get(&m.key).is_some_and(|v| same(&m.value.value, v)))
+            }
+            _ => false,
+        }
+    }
+    let mut state = 20_261_123;
+    for _ in 0..2_000 {
+        let theirs = value(&mut state, 0);
+        for text in [theirs.to_string(), format!(" // c\n{theirs}\r\n/* d */")] {
+            let ours = parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert!(same(&ours.value, &theirs), "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! Rules within log entries: line groupers, sampling, redaction (config.md §5.5, §5.6). They are
-//! validated and kept; what acts on them comes later, so each one that is set is warned about.
-//! Regular expressions are not compiled here: there is no engine below this room.
+//! validated and kept. Regular expressions are compiled by the shape room: there is no engine below
+//! this one.
 
 use super::coerce;
 use super::error::{ConfigError, Warnings, Wrong};

@@ -212,16 +212,21 @@ pub struct FileStatus {
     pub total_lines_dropped_by_sampling: u64,
     /// Redaction rules that applied.
     pub total_redactions: u64,
-    /// Bytes of the file now, and of rotated predecessors that are still being read.
+    /// Bytes of messages that were delivered.
+    pub total_bytes_copied: u64,
+    /// Length of the file now.
     pub size: u64,
-    /// Bytes read.
+    /// Offset in it up to which it was read.
     pub read: u64,
-    /// Bytes put into requests that were sent at least once.
+    /// Offset up to which it was in a request that was sent.
     pub sent: u64,
-    /// Bytes that the server has acknowledged: `total_bytes_copied` of the JSON report.
+    /// Offset up to which the server acknowledged it, or it was skipped.
     pub acknowledged: u64,
-    /// Bytes on disk that are not acknowledged: `total_bytes_pending` of the JSON report.
+    /// Bytes on disk that are not acknowledged, those of rotated predecessors included:
+    /// `total_bytes_pending` of the JSON report.
     pub pending: u64,
+    /// What shaping did, by name: lines joined, events cut, lines that could not be parsed, ...
+    pub shaped: Vec<(&'static str, u64)>,
     /// Bytes that will never be sent, by reason.
     pub skipped: Vec<Skipped>,
     /// What it is doing.

@@ -10,6 +10,7 @@ fn file(path: &str, copied: u64, lines: u64) -> FileStatus {
         log_path: path.to_owned(),
         last_scan_time: Some(T - 5.0),
         total_lines_copied: lines,
+        total_bytes_copied: copied,
         size: copied,
         read: copied,
         sent: copied,
@@ -443,7 +444,8 @@ fn the_json_report_has_the_reference_s_keys_in_its_order() {
         "log_path last_scan_time total_bytes_copied total_bytes_pending total_bytes_skipped
          skipped_new_bytes skipped_preexisting_bytes total_bytes_failed
          total_bytes_dropped_by_sampling total_lines_copied total_lines_dropped_by_sampling
-         total_redactions size read sent acknowledged pending skipped state label last_error",
+         total_redactions size read sent acknowledged pending skipped state label last_error
+         shaped",
     );
     starts_with(
         keys(&json, "\"monitors_status\":["),

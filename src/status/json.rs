@@ -155,10 +155,10 @@ impl Serialize for FileStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let skipped = self.total_skipped();
         let new = self.skipped_new();
-        let mut map = serializer.serialize_struct("FileStatus", 21)?;
+        let mut map = serializer.serialize_struct("FileStatus", 22)?;
         map.serialize_field("log_path", &self.log_path)?;
         map.serialize_field("last_scan_time", &self.last_scan_time)?;
-        map.serialize_field("total_bytes_copied", &self.acknowledged)?;
+        map.serialize_field("total_bytes_copied", &self.total_bytes_copied)?;
         map.serialize_field("total_bytes_pending", &self.pending)?;
         map.serialize_field("total_bytes_skipped", &skipped)?;
         map.serialize_field("skipped_new_bytes", &new)?;
@@ -183,7 +183,17 @@ impl Serialize for FileStatus {
         map.serialize_field::<FileState>("state", &self.state)?;
         map.serialize_field("label", &self.label)?;
         map.serialize_field("last_error", &self.last_error)?;
+        map.serialize_field("shaped", &Named(&self.shaped))?;
         map.end()
+    }
+}
+
+/// Named counts as an object.
+struct Named<'a>(&'a [(&'static str, u64)]);
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 

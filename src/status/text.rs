@@ -307,7 +307,7 @@ fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
     let _ = write!(
         text.0,
         "{prefix}{}: copied {} bytes ({} lines), {} bytes pending, ",
-        file.log_path, file.acknowledged, file.total_lines_copied, file.pending
+        file.log_path, file.total_bytes_copied, file.total_lines_copied, file.pending
     );
     let skipped = file.total_skipped();
     if skipped > 0 {
@@ -341,6 +341,9 @@ fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
     for (k, skipped) in file.skipped.iter().filter(|s| s.bytes > 0).enumerate() {
         let before = if k == 0 { ", skipped: " } else { ", " };
         let _ = write!(text.0, "{before}{} {}", skipped.reason, skipped.bytes);
+    }
+    for (name, count) in &file.shaped {
+        let _ = write!(text.0, ", {name} {count}");
     }
     if let Some(label) = &file.label {
         let _ = write!(text.0, ", sent as {label}");

@@ -115,6 +115,8 @@ pub struct Generation {
     pub read: u64,
     /// Hash of the bytes before `read`; `None` if unknown.
     pub mark: Option<u64>,
+    /// Everything before was in a request that was sent.
+    pub sent: u64,
     /// Everything before is settled: acknowledged, discarded by the server, or skipped.
     pub committed: u64,
     /// Hash of the bytes before `committed`; `None` if unknown.
@@ -159,6 +161,7 @@ impl Generation {
             gz: false,
             read: start,
             mark: (start == 0).then(|| identity::mark(b"")),
+            sent: start,
             committed: start,
             committed_mark: (start == 0).then(|| identity::mark(b"")),
             size,

@@ -378,6 +378,9 @@ impl Reader<'_> {
             sequence_id: &generation.sequence.id,
             sequence_number: number,
         };
+        if let Some(ts) = piece.ts.filter(|_| self.monotonic) {
+            self.stamp.advance_to(ts, true);
+        }
         let own_time = piece.ts.map(Stamp::new);
         let stamp = match &own_time {
             Some(own) if !self.monotonic => own,

@@ -126,15 +126,28 @@ fn is_mark(byte: u8) -> bool {
     matches!(byte, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+')
 }
 
-/// What all names that rotation gives to a file have in common: the path without `.gz` and without
-/// the digits and marks of a rotation in the file name.
+/// What the names that a rotation gives to a file have in common: the path without `.gz`, without
+/// digits and marks at its end, and without a date before the extension. Fewer than six digits
+/// there are a number of the log itself: `worker-1.log` and `worker-2.log` are two logs.
 pub fn family(path: &[u8]) -> Vec<u8> {
     let path = path.strip_suffix(b".gz").unwrap_or(path);
-    let name = path.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
+    let start = path.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
     let mark = |b: &u8| b.is_ascii_digit() || is_mark(*b);
-    let mut family = path[..name].to_vec();
-    family.extend(path[name..].iter().filter(|b| !mark(b)));
-    family
+    let without_end = |name: &[u8]| name.iter().rposition(|b| !mark(b)).map_or(0, |at| at + 1);
+    let name = &path[start..];
+    let end = without_end(name);
+    if end > 0 && end < name.len() {
+        return path[..start + end].to_vec();
+    }
+    if let Some(dot) = name.iter().rposition(|b| *b == b'.') {
+        let (stem, ext) = name.split_at(dot);
+        let end = without_end(stem);
+        let digits = stem[end..].iter().filter(|b| b.is_ascii_digit()).count();
+        if digits >= 6 && end > 0 {
+            return [&path[..start + end], ext].concat();
+        }
+    }
+    path.to_vec()
 }
 
 /// A directory's entries by what is looked for. A rotation of all files of a large folder asks
@@ -382,6 +395,22 @@ mod tests {
         assert_eq!(of("messages1.1"), ["messages1"]);
         assert_eq!(of("app.log"), [""; 0]);
         assert_eq!(of("2026"), [""; 0]);
+    }
+
+    #[test]
+    fn rotated_names_fall_to_one_session_and_numbered_logs_do_not() {
+        let same = |a: &str, b: &str| family(a.as_bytes()) == family(b.as_bytes());
+        for name in [
+            "/x/app.log.1",
+            "/x/app.log.12.gz",
+            "/x/app.log-20261123",
+            "/x/app-20261123.log",
+        ] {
+            assert!(same("/x/app.log", name), "{name}");
+        }
+        assert!(!same("/x/worker-1.log", "/x/worker-2.log"));
+        assert!(!same("/x/1.log", "/x/2.log"));
+        assert!(!same("/x/app.log", "/y/app.log"));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct LogStatus {
     pub size: u64,
     /// See `size`.
     pub read: u64,
+    /// See `size`: was in a request that was sent.
+    pub sent: u64,
     /// See `size`.
     pub acknowledged: u64,
     /// Not settled, rotated files included.
@@ -74,6 +76,7 @@ impl Tailer {
                     reported: (name != log.path.to_string_lossy()).then_some(name),
                     size: shown.map_or(0, |g| g.size.max(g.read)),
                     read: shown.map_or(0, |g| g.read),
+                    sent: shown.map_or(0, |g| g.sent.min(g.read.max(g.committed))),
                     acknowledged: shown.map_or(0, |g| g.committed),
                     pending: log.pending(),
                     unfinished: log

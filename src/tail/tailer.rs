@@ -551,12 +551,34 @@ impl Tailer {
             log.last_success = now;
             self.moved = true;
             log.counters.shape.add(&span.counts);
+            let odd = span.counts.parse_failures + span.counts.missing_messages;
+            if odd > 0 {
+                let path = log.path.display();
+                let key = format!("parse {path}");
+                if self.throttle.allow(&key, Duration::from_secs(300)) {
+                    log::warn!(
+                        "{odd} lines of {path} are not of the format that its entry names, or lack the message, and were sent as they are"
+                    );
+                }
+            }
             if discarded {
                 log.counters.failed += span.message_bytes;
                 log.counters.failed_lines += span.lines;
             } else {
                 log.counters.lines += span.lines;
                 log.counters.copied += span.message_bytes;
+            }
+        }
+    }
+
+    /// Notes what a batch that was handed over covers.
+    pub fn handed_over(&mut self, spans: &[crate::wire::Span]) {
+        for span in spans {
+            let log = self.by_key.get(&span.source);
+            if let Some(log) = log.and_then(|n| self.logs.get_mut(n)) {
+                if let Some(g) = log.generation(span.source) {
+                    g.sent = g.sent.max(span.to);
+                }
             }
         }
     }

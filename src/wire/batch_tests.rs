@@ -272,3 +272,55 @@ fn what_room_for_message_promises_fits() {
         assert!(batch.complete(u64::MAX).len() <= 2_000);
     }
 }
+
+/// splitmix64: the same bytes for the same seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[test]
+fn whatever_bytes_a_line_has_the_server_reads_them_back() {
+    let seed = crate::util::time::now_nanos();
+    println!("seed {seed}");
+    let mut state = seed;
+    for form in [Form::Scalyr, Form::Json] {
+        for _ in 0..300 {
+            let lines: Vec<Vec<u8>> = (0..random(&mut state) % 6 + 1)
+                .map(|_| {
+                    let len = random(&mut state) % 60;
+                    (0..len)
+                        .map(|_| match random(&mut state) % 3 {
+                            0 => b"\"\\`s\x00\n\r\t{}[],:'/"[random(&mut state) as usize % 16],
+                            1 => random(&mut state) as u8,
+                            _ => b'a' + (random(&mut state) % 26) as u8,
+                        })
+                        .collect()
+                })
+                .collect();
+            let envelope = envelope(form, false, &web01());
+            let mut label = Label::new(&envelope, "log_1".into(), b"/a", &[]);
+            let mut batch = Batch::new();
+            batch.start(&envelope, 1_000_000);
+            let mut number = 0;
+            for line in &lines {
+                number += line.len() as u64 + 1;
+                let event = event(line, 1, "id", number);
+                assert_eq!(
+                    batch.push(&envelope, &mut label, &Stamp::new(1), event),
+                    Push::Done
+                );
+            }
+            let read = receiver::messages(batch.complete(1)).unwrap();
+            let lossy = |l: &Vec<u8>| String::from_utf8_lossy(l).into_owned().into_bytes();
+            let expected: Vec<Vec<u8>> = match form {
+                Form::Scalyr => lines,
+                Form::Json => lines.iter().map(lossy).collect(),
+            };
+            assert_eq!(read, expected, "seed {seed}");
+        }
+    }
+}
