@@ -1,7 +1,7 @@
 //! JSON lines: a strict scanner that finds the members of an object without building a tree.
 
 /// Deepest nesting; readers of a request give up at about this depth.
-const DEPTH: usize = 100;
+const DEPTH: usize = 60;
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,23 @@ pub(super) fn object(text: &str, members: &mut Vec<Member>) -> Option<()> {
 
 fn drop_repeated(text: &str, members: &mut Vec<Member>) {
     let key = |member: &Member| &text.as_bytes()[member.key.0..member.key.1];
+    if members.iter().any(|m| key(m).contains(&b'\\')) {
+        // Names with escapes are what they stand for
+        let mut last = std::collections::HashMap::new();
+        let mut names = Vec::new();
+        for (i, member) in members.iter().enumerate() {
+            let mut name = Vec::new();
+            unescape(&text[member.key.0..member.key.1], &mut name);
+            last.insert(name.clone(), i);
+            names.push(name);
+        }
+        let mut i = 0;
+        members.retain(|_| {
+            i += 1;
+            last.get(&names[i - 1]) == Some(&(i - 1))
+        });
+        return;
+    }
     let few = members.len() <= 24;
     let repeated = if few {
         (1..members.len()).any(|i| members[..i].iter().any(|m| key(m) == key(&members[i])))
@@ -174,7 +191,9 @@ impl Scan<'_> {
         (self.at > from).then_some(())
     }
 
+    /// A number that a double can hold: what is beyond is no JSON to the server's parser.
     fn number(&mut self) -> Option<()> {
+        let start = self.at;
         let _ = self.eat(b'-');
         match self.peek()? {
             b'0' => self.at += 1,
@@ -190,7 +209,9 @@ impl Scan<'_> {
             }
             self.digits()?;
         }
-        Some(())
+        let text = std::str::from_utf8(&self.text[start..self.at]).ok()?;
+        let small = text.len() < 300 && !text.contains(['e', 'E']);
+        (small || text.parse::<f64>().is_ok_and(f64::is_finite)).then_some(())
     }
 
     fn word(&mut self, word: &[u8]) -> Option<()> {
@@ -346,8 +367,8 @@ mod tests {
 
     #[test]
     fn what_a_strict_reader_refuses_is_refused() {
-        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100), "]".repeat(100));
-        let deeper = format!("{{\"a\":{}1{}}}", "[".repeat(101), "]".repeat(101));
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(60), "]".repeat(60));
+        let deeper = format!("{{\"a\":{}1{}}}", "[".repeat(61), "]".repeat(61));
         let bottomless = format!("{{\"a\":{}", "[{\"a\":".repeat(100_000));
         for (text, fine) in [
             ("{}", true),
@@ -357,6 +378,9 @@ mod tests {
                 true,
             ),
             (r#"{"a":"\ud83d\ude00"}"#, true),
+            (r#"{"a":1e308,"b":-0.0e999}"#, true),
+            (r#"{"a":1e400}"#, false),
+            (r#"{"a":[{"b":-1E400}]}"#, false),
             (r#"{"a":"\ud83d"}"#, false),
             (r#"{"a":"\ude00"}"#, false),
             ("", false),

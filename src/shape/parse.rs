@@ -96,10 +96,9 @@ impl Work<'_, '_> {
             return Reading::Failed;
         }
         let position = |name: &str| {
-            members.iter().position(|m| {
-                let key = &text[m.key.0..m.key.1];
-                key == name || (key.contains('\\') && is_escaped(key, name))
-            })
+            members
+                .iter()
+                .position(|m| is(&text[m.key.0..m.key.1], name))
         };
         let mut time = position(&self.pipeline.timestamp_field);
         let message = position(&self.pipeline.message_field);
@@ -211,10 +210,10 @@ impl Work<'_, '_> {
             }
             let key = &text[member.key.0..member.key.1];
             // A time that counts as none is taken out all the same
-            if key == self.pipeline.timestamp_field {
+            if is(key, &self.pipeline.timestamp_field) {
                 continue;
             }
-            has_raw_time |= key == "raw_timestamp";
+            has_raw_time |= is(key, "raw_timestamp");
             self.key(key, any);
             any = true;
             differs |= !self.is_logs(key, text, member);
@@ -457,6 +456,11 @@ fn itoa(mut number: u64, digits: &mut [u8; 20]) -> &str {
         }
     }
     std::str::from_utf8(&digits[at..]).unwrap_or("0")
+}
+
+/// Whether a member's name, as it is written, stands for this name.
+fn is(key: &str, name: &str) -> bool {
+    key == name || (key.contains('\\') && is_escaped(key, name))
 }
 
 /// Whether a string as it is written in JSON stands for `value`.

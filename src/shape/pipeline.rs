@@ -376,7 +376,8 @@ impl Work<'_, '_> {
     fn send(&mut self, message: Text, before: usize, sample_rate: Option<f64>, about: About) {
         let counts = &mut self.unit.counts;
         let len = message.len();
-        if len == 0 {
+        let rules = !self.pipeline.redaction.is_empty() || !self.pipeline.sampling.is_empty();
+        if len == 0 && (rules || before > 0) {
             counts.empty_lines += 1;
             counts.empty_bytes += about.raw as u64;
             return;
@@ -392,8 +393,9 @@ impl Work<'_, '_> {
         counts.redacted_bytes += before.saturating_sub(len) as u64;
         counts.added_bytes += len.saturating_sub(before) as u64;
         counts.cut_lines += u64::from(len > max_line);
-        let mut from = 0;
-        while from < len {
+        // A parsed line without text still has its attributes: once round
+        let mut from = 0usize;
+        loop {
             let to = len.min(from.saturating_add(max_line));
             self.unit.events.push(Piece {
                 message: message.part(from, to),
@@ -403,6 +405,9 @@ impl Work<'_, '_> {
                 number: 0,
             });
             from = to;
+            if from == len {
+                return;
+            }
         }
     }
 
