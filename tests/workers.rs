@@ -73,3 +73,43 @@ fn the_files_of_a_worker_are_spread_over_its_sessions_and_each_arrives_once() {
     assert_eq!(site.receiver.counts().events, 2 * FILES);
     assert_eq!(site.receiver.counts().duplicates, 0);
 }
+
+/// The sums of `status`: every byte of a file is acknowledged, waits, or is dropped by a named
+/// reason; what was sent more than once is told.
+#[test]
+fn status_accounts_for_every_byte() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(300);
+    let path = site.log_path("app.log");
+    site.log(json!({
+        "path": path, "copy_from_start": true,
+        "sampling_rules": [{"match_expression": "n=0001", "sampling_rate": 0}],
+        "redaction_rules": [{"match_expression": "e=", "replacement": "E="}],
+    }));
+    site.receiver.fault(receiver::Fault::status(500).times(2));
+    site.start();
+    site.until("the lines that are not sampled out", |state| {
+        state.counts().events == 200
+    });
+    let size = std::fs::metadata(&path).unwrap().len();
+    let mut file = serde_json::Value::Null;
+    site.until_seen("all settled", || {
+        let status = site.status_json();
+        file =
+            status["copying_manager_status"]["log_matchers"][0]["log_processors_status"][0].clone();
+        file["acknowledged"] == size
+    });
+    let number = |name: &str| file[name].as_u64().unwrap();
+    assert_eq!(number("read"), size);
+    assert_eq!(number("pending"), 0);
+    // Redaction keeps the length here, so messages and bytes of the file are the same
+    assert_eq!(
+        number("total_bytes_copied") + number("total_bytes_dropped_by_sampling"),
+        size
+    );
+    assert_eq!(number("total_lines_copied"), 200);
+    assert_eq!(number("total_lines_dropped_by_sampling"), 100);
+    assert_eq!(number("total_redactions"), 200);
+    assert_eq!(number("resent"), 2 * number("total_bytes_copied"));
+}

@@ -276,6 +276,7 @@ fn file_status(log: &LogStatus) -> FileStatus {
         read: log.read,
         total_bytes_copied: counters.copied,
         sent: log.sent,
+        resent: counters.resent,
         shaped: shaped(&counters.shape),
         acknowledged: log.acknowledged,
         pending: log.pending,

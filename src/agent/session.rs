@@ -331,10 +331,15 @@ impl Desk {
         self.next_at = next_at;
         match fate {
             Fate::Delivered | Fate::Discarded => {
+                self.tailer
+                    .count_resent(&batch, batch.sends.saturating_sub(1));
                 self.tailer.commit(&batch, fate == Fate::Discarded, now);
                 self.tailer.checkpoint(now);
             }
-            Fate::RolledBack | Fate::Unsent => self.going_back = true,
+            Fate::RolledBack | Fate::Unsent => {
+                self.tailer.count_resent(&batch, batch.sends);
+                self.going_back = true;
+            }
         }
         if now.duration_since(self.last_full) > BUSY_FOR {
             batch.shrink(IDLE_BATCH);

@@ -222,6 +222,8 @@ pub struct FileStatus {
     pub sent: u64,
     /// Offset up to which the server acknowledged it, or it was skipped.
     pub acknowledged: u64,
+    /// Bytes of messages in requests that were sent again.
+    pub resent: u64,
     /// Bytes on disk that are not acknowledged, those of rotated predecessors included:
     /// `total_bytes_pending` of the JSON report.
     pub pending: u64,

@@ -445,7 +445,7 @@ fn the_json_report_has_the_reference_s_keys_in_its_order() {
          skipped_new_bytes skipped_preexisting_bytes total_bytes_failed
          total_bytes_dropped_by_sampling total_lines_copied total_lines_dropped_by_sampling
          total_redactions size read sent acknowledged pending skipped state label last_error
-         shaped",
+         shaped resent",
     );
     starts_with(
         keys(&json, "\"monitors_status\":["),

@@ -155,7 +155,7 @@ impl Serialize for FileStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let skipped = self.total_skipped();
         let new = self.skipped_new();
-        let mut map = serializer.serialize_struct("FileStatus", 22)?;
+        let mut map = serializer.serialize_struct("FileStatus", 23)?;
         map.serialize_field("log_path", &self.log_path)?;
         map.serialize_field("last_scan_time", &self.last_scan_time)?;
         map.serialize_field("total_bytes_copied", &self.total_bytes_copied)?;
@@ -184,6 +184,7 @@ impl Serialize for FileStatus {
         map.serialize_field("label", &self.label)?;
         map.serialize_field("last_error", &self.last_error)?;
         map.serialize_field("shaped", &Named(&self.shaped))?;
+        map.serialize_field("resent", &self.resent)?;
         map.end()
     }
 }

@@ -342,6 +342,9 @@ fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
         let before = if k == 0 { ", skipped: " } else { ", " };
         let _ = write!(text.0, "{before}{} {}", skipped.reason, skipped.bytes);
     }
+    if file.resent > 0 {
+        let _ = write!(text.0, ", sent again {}", file.resent);
+    }
     for (name, count) in &file.shaped {
         let _ = write!(text.0, ", {name} {count}");
     }

@@ -52,6 +52,8 @@ pub struct Counters {
     pub lines: u64,
     /// Bytes of log delivered.
     pub copied: u64,
+    /// Bytes of messages in requests that were sent again, each time counted.
+    pub resent: u64,
     /// Bytes that the server said to discard.
     pub failed: u64,
     /// Events that the server said to discard.
@@ -77,6 +79,7 @@ impl Counters {
     pub fn add(&mut self, other: &Counters) {
         self.lines += other.lines;
         self.copied += other.copied;
+        self.resent += other.resent;
         self.failed += other.failed;
         self.failed_lines += other.failed_lines;
         self.shape.add(&other.shape);

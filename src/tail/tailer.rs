@@ -398,6 +398,29 @@ impl Tailer {
                     // Later content waits for the end of this line, or for its time to run out
                     break;
                 }
+                Turn::Failed(e) if generation.state != State::Current && !is_full_table(&e) => {
+                    // A rotated file that can't be read does not hold up its successor; it is tried
+                    // again until its grace is over
+                    let path = generation.path.display().to_string();
+                    if self.throttle.allow(&path, Duration::from_secs(60)) {
+                        log::warn!("{path} can't be read at the moment and is tried again: {e}");
+                    }
+                    let since = match generation.state {
+                        State::Rotated(since) | State::Gone(since) => since,
+                        State::Current => now,
+                    };
+                    if now.duration_since(since) > self.settings.rotated_grace {
+                        let lost = generation.unread();
+                        log::warn!(
+                            "{} could not be read for {:.0} s ({e}); its last {lost} bytes are given up",
+                            generation.path.display(),
+                            self.settings.rotated_grace.as_secs_f64()
+                        );
+                        log.counters.skip(Skip::Vanished, lost);
+                        generation.size = generation.read;
+                    }
+                    outcome = Turn::Drained(None);
+                }
                 _ => break,
             }
             if share == 0 {
@@ -583,6 +606,19 @@ impl Tailer {
         }
     }
 
+    /// Counts a batch that was sent more often than once, or that will be sent again in another form.
+    pub fn count_resent(&mut self, batch: &Batch, times: u64) {
+        if times == 0 {
+            return;
+        }
+        for span in &batch.spans {
+            let log = self.by_key.get(&span.source);
+            if let Some(log) = log.and_then(|n| self.logs.get_mut(n)) {
+                log.counters.resent += span.message_bytes * times;
+            }
+        }
+    }
+
     /// Goes back to what is settled; nothing may be in flight.
     pub fn rewind(&mut self) {
         let mut again = Vec::new();
@@ -641,6 +677,11 @@ impl Tailer {
     pub fn open_files(&self) -> usize {
         self.open
     }
+}
+
+/// Whether an error says that no file descriptor is left.
+fn is_full_table(e: &std::io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The start of the first line at or after `offset`, if one begins within the next 64 KiB.

@@ -271,6 +271,7 @@ impl Session {
     /// One request; the body's uncompressed size and the reply.
     fn post(&mut self, batch: &mut Batch) -> (usize, Reply) {
         let backlog = batch.is_full();
+        batch.sends += 1;
         let client_time = time::now_secs();
         let body = batch.complete(client_time as u64);
         let size = body.len();

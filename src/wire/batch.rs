@@ -68,6 +68,8 @@ pub struct Batch {
     limit: usize,
     events: u64,
     full: bool,
+    /// How often sending it was begun.
+    pub sends: u64,
     /// What it covers, in reading order.
     pub spans: Vec<Span>,
 }
@@ -92,6 +94,7 @@ impl Batch {
             limit: 0,
             events: 0,
             full: false,
+            sends: 0,
             spans: Vec::new(),
         }
     }
@@ -105,6 +108,7 @@ impl Batch {
         self.limit = limit;
         self.events = 0;
         self.full = false;
+        self.sends = 0;
         self.sequence = None;
         self.logs.clear();
         self.threads.clear();
