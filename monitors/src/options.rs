@@ -157,7 +157,7 @@ pub const COMMON: &[OptionSpec] = &[
 ];
 
 /// Keys of an entry that are no options.
-const NOT_OPTIONS: [&str; 3] = ["module", "id", "log_path"];
+const NOT_OPTIONS: [&str; 2] = ["module", "id"];
 
 /// One monitor entry's options after conversion.
 #[derive(Debug, Clone, PartialEq, std::default::Default)]

@@ -363,6 +363,14 @@ impl Agent {
                 config.options.agent_log_path
             );
         }
+        if config.options.agent_log_path != self.config.options.agent_log_path {
+            log::warn!(
+                "agent_log_path changed to {}: until the next restart the pid file stays in {}, where \
+                 stop and status do not look for it",
+                config.options.agent_log_path,
+                self.config.options.agent_log_path
+            );
+        }
         self.config = config;
         let data_dir = PathBuf::from(&self.config.options.agent_data_path);
         if data_dir != self.data_dir {

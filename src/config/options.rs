@@ -199,7 +199,7 @@ section "Checkpoints" {
     /// Seconds between full checkpoints.
     full_checkpoint_interval_in_seconds: i64 = 60, between(1.0, 86_400.0);
     /// Older checkpoints are ignored, and reading restarts at the end of the file.
-    max_allowed_checkpoint_age: Option<i64> = None, min(0.0), no_env(), default_text(NOTHING_SKIPPED);
+    max_allowed_checkpoint_age: Option<i64> = None, min(0.0), default_text(NOTHING_SKIPPED);
     /// Checkpoints of files that match are dropped at the start: they are read from the beginning.
     ignore_checkpoints_on_startup_path_globs: Vec<String> = Vec::new();
 }
