@@ -4,7 +4,7 @@
 //! `util`, `config`, `wire`, then `tail` and `upload` side by side, then `agent` and `status`,
 //! and `cli` on top.
 
-#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod agent;

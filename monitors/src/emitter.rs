@@ -1,12 +1,12 @@
 //! What a monitor emits through: the rules of monitors-core.md §1.7 to §1.9 for metrics, and its
 //! voice in agent.log.
 
-use crate::limit::{self, Admission, WriteLimit};
 use crate::line::{self, Field, Order, Value};
 use crate::sink::{Lost, Sink};
-use crate::stamp;
 use crate::status::MonitorStatus;
-use crate::stop::Stop;
+use common::limit::{self, Admission, WriteLimit};
+use common::stamp;
+use common::stop::Stop;
 use log::Level;
 use std::collections::HashMap;
 use std::fmt;
@@ -269,7 +269,7 @@ pub(crate) mod captured {
     /// Emits as `name` at 2022-04-15 11:11:08.015Z.
     pub fn emitter(name: &str, limit: WriteLimit, blacklist: &[&str]) -> (Emitter, Lines) {
         let lines = Lines::default();
-        let (stopper, stop) = crate::stop::pair();
+        let (stopper, stop) = common::stop::pair();
         std::mem::forget(stopper);
         let mut out = Emitter::new(
             Arc::new(MonitorStatus::new(name.to_owned(), "m", "")),

@@ -3,31 +3,24 @@
 //! A monitor is one file: a [`Description`] (its name, its options and metrics as static tables)
 //! and a type that implements [`Monitor`]. [`registry::ALL`] lists them. A [`Plan`] is one validated
 //! entry of the configuration; [`Runner`] gives it a thread and hands its lines, made by
-//! [`Emitter`] and [`line`], to a [`rotating::RotatingFile`] that the agent copies as any other log.
+//! [`Emitter`] and [`line`], to a [`common::rotating::RotatingFile`] that the agent copies as any other log.
 //!
-//! The crate knows nothing of tailing, uploading or the command line. [`rotating`], [`limit`] and
-//! [`stamp`] serve agent.log as well.
+//! The crate knows nothing of tailing, uploading or the command line.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod emitter;
 mod error;
-pub mod limit;
 pub mod line;
 mod linux_system_metrics;
 mod monitor;
 pub mod options;
 mod procfs;
 pub mod registry;
-pub mod rotating;
 mod runner;
 pub mod sink;
-pub mod stamp;
 mod status;
-pub mod stop;
-#[cfg(test)]
-mod testing;
 
 pub use emitter::Emitter;
 pub use error::Error;

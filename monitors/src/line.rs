@@ -4,7 +4,7 @@
 //! 2026-11-22 22:36:21.463Z [test_monitor()] gauss 0.3012319412622695 count=12
 //! ```
 
-use crate::stamp;
+use common::stamp;
 use std::borrow::Cow;
 use std::io::Write as _;
 

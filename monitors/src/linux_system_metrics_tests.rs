@@ -1,8 +1,8 @@
 use super::*;
 use crate::emitter::captured::emitter;
-use crate::limit::WriteLimit;
 use crate::options::Options;
-use crate::testing::Scratch;
+use common::limit::WriteLimit;
+use common::testing::Scratch;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;

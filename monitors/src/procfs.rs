@@ -115,7 +115,7 @@ pub fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Scratch;
+    use common::testing::Scratch;
 
     #[test]
     fn a_file_is_read_anew_through_the_same_handle() {

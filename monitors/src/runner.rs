@@ -5,15 +5,15 @@
 //! to five minutes; one that hangs shows in its status and is left behind at the end.
 
 use crate::emitter::Emitter;
-use crate::limit::WriteLimit;
 use crate::monitor::{Description, Monitor, Place};
 use crate::options::Options;
 use crate::registry::{self, NotFound};
-use crate::rotating::Rotation;
 use crate::sink::{LogFiles, Sink};
 use crate::status::MonitorStatus;
-use crate::stop::{self, Stop, Stopper};
 use crate::Error;
+use common::limit::WriteLimit;
+use common::rotating::Rotation;
+use common::stop::{self, Stop, Stopper};
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
 use log::Level;
 use serde_json::Value as Json;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::emitter::captured::Lines;
 use crate::options::{Default as D, Kind, OptionSpec};
-use crate::testing::Scratch;
+use common::testing::Scratch;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 fn host(scratch: &Scratch) -> Host {

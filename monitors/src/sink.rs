@@ -1,6 +1,6 @@
 //! Where metric lines go.
 
-use crate::rotating::{RotatingFile, Rotation};
+use common::rotating::{RotatingFile, Rotation};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Scratch;
+    use common::testing::Scratch;
 
     #[test]
     fn instances_of_one_module_share_one_file_and_the_stricter_rotation() {

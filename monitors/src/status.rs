@@ -1,6 +1,6 @@
 //! What is known about a running monitor, readable from any thread.
 
-use crate::stamp;
+use common::stamp;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::Mutex;
 

@@ -7,7 +7,7 @@ use crate::tail::{self, Saved, Tailer};
 use crate::upload::UploadSettings;
 use crate::util::random;
 use crate::wire::{Envelope, EnvelopeSpec};
-use monitors::rotating::Rotation;
+use common::rotating::Rotation;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

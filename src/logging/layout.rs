@@ -4,8 +4,8 @@
 //! 2026-11-22 22:21:24.317Z INFO [core] [scalyr_agent.tail.reader:120] [error="code"] message
 //! ```
 
+use common::stamp;
 use log::{Level, Record};
-use monitors::stamp;
 use std::borrow::Cow;
 use std::io::{self, Write};
 

@@ -2,10 +2,10 @@
 
 use super::echo::Echo;
 use super::severity::Severity;
+use common::limit::{self, Admission, WriteLimit};
+use common::rotating::{RotatingFile, Rotation};
+use common::stamp;
 use log::{Level, LevelFilter};
-use monitors::limit::{self, Admission, WriteLimit};
-use monitors::rotating::{RotatingFile, Rotation};
-use monitors::stamp;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;

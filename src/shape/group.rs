@@ -1,7 +1,7 @@
 //! Where a unit of raw bytes ends: a line, or a group of lines (copying.md §7, §11).
 
-use super::regex::{Regex, Searcher};
 use super::unit::{Counts, Input};
+use common::regex::{budget, Regex, Searcher};
 
 /// How a group goes on after its first line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,11 +233,6 @@ fn found(
             counts.failed_searches += 1;
             false
         })
-}
-
-/// Steps that the rules may take for a text.
-pub(super) fn budget(len: usize) -> u64 {
-    1_000_000 + len as u64 * 16
 }
 
 /// Replaces each invalid sequence by U+FFFD.

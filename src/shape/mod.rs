@@ -7,22 +7,17 @@
 //! arrive, so bytes that are read again give the same events. Time and memory are bounded for any
 //! pattern and any input.
 
-mod backtrack;
 mod cri;
 mod group;
 mod json;
 mod md5;
 mod parse;
 mod pipeline;
-mod program;
 mod redact;
-mod regex;
 mod rename;
 mod sample;
 mod template;
 mod time;
-mod translate;
-mod tree;
 mod unit;
 
 #[cfg(test)]
@@ -58,7 +53,7 @@ impl ShapeError {
         code: &'static str,
         rule: String,
         pattern: &str,
-        mistake: translate::Mistake,
+        mistake: common::regex::Mistake,
     ) -> ShapeError {
         ShapeError {
             code,

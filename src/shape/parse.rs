@@ -3,7 +3,7 @@
 //! while its bytes are already done with.
 
 use super::cri::{self, Stream};
-use super::group::{budget, decode, Take};
+use super::group::{decode, Take};
 use super::json::{self, Member, Type};
 use super::pipeline::{About, Work, WITHHELD};
 use super::redact::{self, Outcome};
@@ -11,6 +11,7 @@ use super::time::rfc3339;
 use super::unit::Text;
 use crate::config::AttrValue;
 use crate::util::escape::json_str;
+use common::regex::budget;
 
 /// The members of a JSON line that are not attributes.
 #[derive(Debug, Clone, Copy)]

@@ -1,13 +1,13 @@
 //! The pipeline of a log entry: compiled once, walked by each of its lines.
 
-use super::group::{self, budget, decode, Grouper, Limits, Manner, Take, Tools};
+use super::group::{self, decode, Grouper, Limits, Manner, Take, Tools};
 use super::redact::{self, Outcome, Redaction};
-use super::regex::Regex;
 use super::sample::{self, Decision, Sampling};
 use super::template::Template;
 use super::unit::{Desk, Input, Piece, Scratch, State, Step, Text, Unit};
 use super::ShapeError;
 use crate::config::{GroupEnd, LogEntry, Options, ParseFormat};
+use common::regex::{budget, Regex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is sent in place of a line that can't be redacted for sure.

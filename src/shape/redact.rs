@@ -1,9 +1,9 @@
 //! Redaction: what matches is replaced, before anything is cut. A text that can't be redacted for
 //! sure is never let through.
 
-use super::backtrack::Exceeded;
-use super::regex::{Groups, Regex, Searcher};
 use super::template::Template;
+use common::regex::Exceeded;
+use common::regex::{Groups, Regex, Searcher};
 
 /// A compiled redaction rule.
 #[derive(Debug)]

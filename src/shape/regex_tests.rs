@@ -1,9 +1,9 @@
 //! Expressions and replacements, held against what Python's `re` gives.
 
 use super::redact::{self, Buffers, Outcome, Redaction};
-use super::regex::Regex;
 use super::template::Template;
 use super::Renamer;
+use common::regex::Regex;
 use std::time::{Duration, Instant};
 
 fn found(pattern: &str, text: &str) -> Option<(usize, usize)> {

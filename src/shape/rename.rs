@@ -1,11 +1,10 @@
 //! `rename_logfile` with a regular expression (copying.md §2.4).
 
-use super::backtrack::Exceeded;
-use super::group::budget;
 use super::redact::{self, Buffers, Outcome, Redaction};
-use super::regex::Regex;
 use super::template::Template;
 use super::ShapeError;
+use common::regex::Regex;
+use common::regex::{budget, Exceeded};
 
 /// A compiled `{match, replacement}`.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Sampling: which lines are kept. Decided by a hash of a seed and the line's place, so that the
 //! same bytes read again give the same events.
 
-use super::regex::{Regex, Searcher};
+use common::regex::{Regex, Searcher};
 
 /// A compiled sampling rule.
 #[derive(Debug)]

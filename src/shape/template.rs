@@ -1,8 +1,8 @@
 //! Replacement texts of redaction rules and `rename_logfile` (copying.md §12.2).
 
 use super::md5::Md5;
-use super::regex::{Groups, Regex};
-use super::translate::Mistake;
+use common::regex::Mistake;
+use common::regex::{Groups, Regex};
 
 /// A replacement, taken apart.
 #[derive(Debug, Clone, PartialEq)]

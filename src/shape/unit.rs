@@ -2,8 +2,8 @@
 
 use super::json::Member;
 use super::redact::Buffers;
-use super::regex::Searcher;
 use crate::config::AttrValue;
+use common::regex::Searcher;
 
 /// What a step looks at.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,4 @@
-//! Small things that every room uses and that know no room.
+//! Small things that every room uses and that know no room; they live in the crate `common`, which
+//! the monitors share.
 
-pub mod escape;
-pub mod random;
-pub mod sha256;
-pub mod stop;
-pub mod sys;
-pub mod throttle;
-pub mod time;
+pub use common::{escape, random, sha256, stamp, stop, sys, throttle, time};

@@ -1,5 +1,6 @@
 //! The time stamp in front of every line: `2026-11-22 22:21:24.317Z`, UTC, milliseconds truncated.
 
+use crate::time::civil;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the epoch; 0 for a clock that stands before it.
@@ -15,30 +16,18 @@ pub fn write(out: &mut Vec<u8>, epoch_ms: u64) {
     // 9999-12-31 23:59:59.999
     let ms = epoch_ms.min(253_402_300_799_999);
     let secs = ms / 1000;
-    let days = secs / 86_400;
-    let of_day = (secs % 86_400) as u32;
-    // Days to a date by 400-year eras that begin on March 1st, so that leap days come last.
-    let z = days + 719_468;
-    let era = z / 146_097;
-    let doe = z % 146_097;
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 } as u32;
-    let day = (doy - (153 * mp + 2) / 5 + 1) as u32;
-    let year = (yoe + era * 400) as u32 + u32::from(month <= 2);
-
-    digits(out, year, 4);
+    let c = civil(secs as i64);
+    digits(out, c.year as u32, 4);
     out.push(b'-');
-    digits(out, month, 2);
+    digits(out, c.month, 2);
     out.push(b'-');
-    digits(out, day, 2);
+    digits(out, c.day, 2);
     out.push(b' ');
-    digits(out, of_day / 3600, 2);
+    digits(out, c.hour, 2);
     out.push(b':');
-    digits(out, of_day / 60 % 60, 2);
+    digits(out, c.minute, 2);
     out.push(b':');
-    digits(out, of_day % 60, 2);
+    digits(out, c.second, 2);
     out.push(b'.');
     digits(out, (ms % 1000) as u32, 3);
     out.push(b'Z');

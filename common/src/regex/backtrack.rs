@@ -7,7 +7,7 @@ use super::tree::MANY;
 
 /// The budget is used up, or too much had to be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Exceeded;
+pub struct Exceeded;
 
 /// Most alternatives that are remembered at a time, 24 bytes each.
 const FRAMES: usize = 400_000;

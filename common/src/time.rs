@@ -53,17 +53,9 @@ pub fn civil(epoch_secs: i64) -> Civil {
 
 /// `2026-11-22 22:21:24.317Z`, the stamp of agent.log and of metric lines.
 pub fn stamp(epoch_nanos: u64) -> String {
-    let c = civil((epoch_nanos / 1_000_000_000) as i64);
-    format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:03}Z",
-        c.year,
-        c.month,
-        c.day,
-        c.hour,
-        c.minute,
-        c.second,
-        epoch_nanos / 1_000_000 % 1000
-    )
+    let mut text = Vec::with_capacity(24);
+    crate::stamp::write(&mut text, epoch_nanos / 1_000_000);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// `Sun Nov 22 22:27:16 2026 UTC`, the form of status reports; `Never` for none.

@@ -1,4 +1,7 @@
-//! Asking a monitor's thread to end.
+//! Asking threads to end.
+//!
+//! A [`Stop`] is a channel on which nothing is ever sent: that it is disconnected is the message,
+//! so a thread can wait for it together with its other channels in one `select!`.
 
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::convert::Infallible;
@@ -8,18 +11,18 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Stopper(#[allow(dead_code)] Sender<Infallible>);
 
-/// A channel on which nothing is ever sent: that it is disconnected is the message.
+/// The receiving side; clones all hear the same request.
 #[derive(Debug, Clone)]
 pub struct Stop(Receiver<Infallible>);
 
 /// A connected [`Stopper`] and [`Stop`].
 pub fn pair() -> (Stopper, Stop) {
-    let (sender, receiver) = bounded(0);
-    (Stopper(sender), Stop(receiver))
+    let (tx, rx) = bounded(0);
+    (Stopper(tx), Stop(rx))
 }
 
 impl Stop {
-    /// Whether the end was asked for.
+    /// Whether the end was asked for. Costs an atomic load or two; fit for loops, not for lines.
     pub fn is_set(&self) -> bool {
         matches!(self.0.try_recv(), Err(TryRecvError::Disconnected))
     }
@@ -40,5 +43,21 @@ impl Stop {
     /// For `select!`: becomes ready (disconnected) when the end is asked for.
     pub fn channel(&self) -> &Receiver<Infallible> {
         &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropping_the_stopper_wakes_a_sleeper_at_once() {
+        let (stopper, stop) = pair();
+        assert!(!stop.is_set());
+        let other = stop.clone();
+        let sleeper = std::thread::spawn(move || other.sleep(Duration::from_secs(60)));
+        drop(stopper);
+        assert!(sleeper.join().unwrap());
+        assert!(stop.is_set());
     }
 }

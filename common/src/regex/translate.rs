@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 
 /// Why a pattern can't be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mistake {
+pub struct Mistake {
     /// Characters before the place.
-    pub(super) position: usize,
-    pub(super) reason: String,
+    pub position: usize,
+    /// What is wrong, a phrase.
+    pub reason: String,
 }
 
 /// Deepest nesting of groups: the tree is walked recursively.

@@ -1,14 +1,23 @@
-//! One rule's regular expression: a linear engine where that can do it, else the linear engine as
+//! Regular expressions in the language of Python's `re`: a linear engine where that can do it, else the linear engine as
 //! a filter and a backtracking one behind it.
 
-use super::backtrack::{Exceeded, Memory};
-use super::program::Program;
-use super::translate::{self, Mistake};
-use super::tree::{self, Aim, Node};
+mod backtrack;
+mod pattern;
+mod program;
+mod translate;
+mod tree;
+
+pub use backtrack::Exceeded;
+pub use pattern::Pattern;
+pub use translate::Mistake;
+
+use backtrack::Memory;
+use program::Program;
 use regex_automata::meta;
 use regex_automata::util::captures::Captures;
 use regex_automata::util::syntax;
 use regex_automata::Input;
+use tree::{Aim, Node};
 
 /// Largest automaton of one expression in bytes.
 const AUTOMATON: usize = 4 << 20;
@@ -18,22 +27,24 @@ const CACHE: usize = 1 << 20;
 
 /// An expression, ready to search.
 #[derive(Debug)]
-pub(super) struct Regex {
+pub struct Regex {
     linear: Option<meta::Regex>,
     /// The linear engine finds the same as Python's `re` would.
     exact: bool,
     /// ... in texts without a newline except at the end.
     one_line: bool,
     program: Option<Program>,
-    pub(super) groups: usize,
-    pub(super) names: Vec<(String, usize)>,
+    /// Capturing groups, without the whole match.
+    pub groups: usize,
+    /// The named ones.
+    pub names: Vec<(String, usize)>,
     /// Bytes before a match that may decide about it.
-    pub(super) behind: usize,
+    pub behind: usize,
 }
 
 /// What one thread needs to search with one expression.
 #[derive(Debug)]
-pub(super) struct Searcher {
+pub struct Searcher {
     cache: Option<meta::Cache>,
     captures: Option<Captures>,
     memory: Memory,
@@ -41,11 +52,11 @@ pub(super) struct Searcher {
 
 /// Where the groups of a match are.
 #[derive(Debug, Default)]
-pub(super) struct Groups(Vec<usize>);
+pub struct Groups(Vec<usize>);
 
 impl Groups {
     /// The text range of a group, if it took part.
-    pub(super) fn get(&self, group: usize) -> Option<(usize, usize)> {
+    pub fn get(&self, group: usize) -> Option<(usize, usize)> {
         match (self.0.get(group * 2), self.0.get(group * 2 + 1)) {
             (Some(&from), Some(&to)) if from <= to && to != usize::MAX => Some((from, to)),
             _ => None,
@@ -54,7 +65,11 @@ impl Groups {
 }
 
 impl Regex {
-    pub(super) fn new(pattern: &str) -> Result<Regex, Mistake> {
+    /// Compiles an expression in the language of Python's `re`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn new(pattern: &str) -> Result<Regex, Mistake> {
         let parsed = translate::parse(pattern)?;
         let at_once = |reason: String| Mistake {
             position: 0,
@@ -81,7 +96,7 @@ impl Regex {
     }
 
     /// What a thread needs to search.
-    pub(super) fn searcher(&self) -> Searcher {
+    pub fn searcher(&self) -> Searcher {
         Searcher {
             cache: self.linear.as_ref().map(meta::Regex::create_cache),
             captures: self.linear.as_ref().map(meta::Regex::create_captures),
@@ -94,8 +109,11 @@ impl Regex {
         self.exact && (!self.one_line || !has_inner_newline(text))
     }
 
-    /// Whether it is found anywhere in `text`.
-    pub(super) fn is_match(
+    /// Whether it is found anywhere in `text`. Steps are taken from `budget`.
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub fn is_match(
         &self,
         searcher: &mut Searcher,
         text: &str,
@@ -138,7 +156,10 @@ impl Regex {
 
     /// The first match that starts at `from` or later, with its groups if there is a place for
     /// them.
-    pub(super) fn find(
+    ///
+    /// # Errors
+    /// The budget is used up.
+    pub fn find(
         &self,
         searcher: &mut Searcher,
         text: &str,
@@ -183,6 +204,11 @@ impl Regex {
         }
         Ok(found)
     }
+}
+
+/// Steps that searching a text of so many bytes may take.
+pub fn budget(len: usize) -> u64 {
+    1_000_000 + len as u64 * 16
 }
 
 fn has_inner_newline(text: &str) -> bool {

@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! What tests share.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use std::path::PathBuf;
 pub struct Scratch(PathBuf);
 
 impl Scratch {
+    /// Made anew, empty.
     pub fn new(name: &str) -> Self {
         let dir = std::env::temp_dir().join(format!("monitors-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir);
@@ -13,6 +14,7 @@ impl Scratch {
         Scratch(dir)
     }
 
+    /// A path in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

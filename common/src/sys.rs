@@ -1,5 +1,4 @@
 //! The only module with `unsafe`: calls that neither std nor nix offers.
-#![allow(unsafe_code)]
 
 /// Fills `out` from the kernel's random generator. False if it can't (very old kernels).
 pub fn getrandom(out: &mut [u8]) -> bool {

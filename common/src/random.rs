@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// none to give (a chroot without devices on an ancient kernel).
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut out = [0; N];
-    if !crate::util::sys::getrandom(&mut out) {
+    if !crate::sys::getrandom(&mut out) {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let mut state = COUNTER
             .fetch_add(1, Ordering::Relaxed)

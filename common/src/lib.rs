@@ -1,0 +1,23 @@
+//! What the agent and its monitors share, and what knows neither: small tools, regular expressions
+//! in the language that configurations use, files that rotate, the places of root certificates.
+
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
+#![warn(missing_docs)]
+
+pub mod escape;
+pub mod limit;
+pub mod random;
+pub mod regex;
+#[cfg(feature = "tls")]
+pub mod roots;
+pub mod rotating;
+pub mod sha256;
+pub mod stamp;
+pub mod stop;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod throttle;
+pub mod time;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
