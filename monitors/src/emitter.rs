@@ -11,7 +11,7 @@ use log::Level;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -99,6 +99,33 @@ impl Emitter {
         fields: &[Field],
     ) {
         self.line(None, metric, value.into(), (fields, Order::AsGiven));
+    }
+
+    /// Writes a line of free text behind stamp and tag. Line breaks within it are kept: the text of
+    /// a journal entry may have some (monitors-core.md §2.7); others take them out first.
+    pub fn message(&mut self, text: &str) {
+        let now_ms = self.fixed_ms.unwrap_or_else(stamp::now_ms);
+        self.line.clear();
+        line::head(&mut self.line, now_ms, self.status.name());
+        self.line.extend_from_slice(text.as_bytes());
+        self.line.push(b'\n');
+        self.hand_over();
+    }
+
+    /// A counter of the monitor's own that its status shows by this name, such as
+    /// `malformed_messages`. The same name gives the same counter, also after a restart.
+    pub fn counter(&self, name: &'static str) -> Arc<AtomicU64> {
+        self.status.counter(name)
+    }
+
+    /// Counts lines that the monitor has written to files of its own.
+    pub fn count_lines(&self, lines: u64) {
+        self.status.lines.fetch_add(lines, Relaxed);
+    }
+
+    /// For a monitor that serves: tells the status that it is well.
+    pub fn alive(&self) {
+        self.status.sample_was_good();
     }
 
     fn line(&mut self, at: Option<u64>, metric: &str, value: Value, fields: (&[Field], Order)) {

@@ -12,6 +12,7 @@
 
 mod emitter;
 mod error;
+mod followed;
 pub mod line;
 mod linux_system_metrics;
 mod monitor;
@@ -21,9 +22,15 @@ pub mod registry;
 mod runner;
 pub mod sink;
 mod status;
+#[cfg(test)]
+mod testing;
 
 pub use emitter::Emitter;
 pub use error::Error;
-pub use monitor::{short_name, Description, Make, Measure, MetricSpec, Monitor, Place};
-pub use runner::{stop_all, Host, MonitorLog, Plan, PlanError, Runner};
+pub use followed::FollowedLogs;
+pub use monitor::{
+    short_name, Cadence, Description, JournaldRule, Like, Log, LogRule, Make, Measure, MetricSpec,
+    Monitor, MonitorLog, Place, Setup,
+};
+pub use runner::{stop_all, Host, Plan, PlanError, Runner};
 pub use status::{MonitorStatus, Snapshot};

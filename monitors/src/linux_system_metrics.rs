@@ -3,7 +3,7 @@
 //! system calls a sample. Numbers keep the digits of their source, fields their order.
 
 use crate::line::Value;
-use crate::monitor::{Description, Measure, MetricSpec, Monitor, Place};
+use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Place};
 use crate::options::{Default, Kind, OptionSpec};
 use crate::procfs::{is_number, lines, ProcFile, Until};
 use crate::{Emitter, Error};
@@ -17,12 +17,15 @@ pub const DESCRIPTION: Description = Description {
     text: "Load, memory, processor and NUMA metrics of a Linux host.",
     options: OPTIONS,
     metrics: METRICS,
-    parser: "agent-metrics",
-    attributes_option: Some("tags"),
+    open: false,
+    log: Log::Metrics {
+        parser: "agent-metrics",
+        attributes: Some("tags"),
+    },
     // A host with many devices writes more per sample than the usual limit lets through.
     write_limit: (-1, -1),
-    first_at_once: true,
-    make: |_, place| Ok(Box::new(LinuxSystemMetrics::new(place))),
+    cadence: Cadence::AtOnce,
+    make: |setup| Ok(Box::new(LinuxSystemMetrics::new(setup.place))),
 };
 
 const OPTIONS: &[OptionSpec] = &[

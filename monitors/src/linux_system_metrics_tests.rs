@@ -1,7 +1,5 @@
 use super::*;
-use crate::emitter::captured::emitter;
-use crate::options::Options;
-use common::limit::WriteLimit;
+use crate::testing;
 use common::testing::Scratch;
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,15 +11,13 @@ fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
+fn monitor(root: &Path) -> Box<dyn Monitor> {
+    testing::make(&DESCRIPTION, &serde_json::json!({}), &Place::new(root, "/")).unwrap()
+}
+
 fn sample(root: &Path) -> String {
-    let place = Place {
-        root: root.to_owned(),
-    };
-    let mut monitor = (DESCRIPTION.make)(&Options::default(), &place).unwrap();
-    let (mut out, lines) = emitter("linux_system_metrics()", WriteLimit::none(), &[]);
-    monitor.gather(&mut out).unwrap();
-    out.flush();
-    lines.take()
+    let mut monitor = monitor(root);
+    testing::sample(monitor.as_mut(), "linux_system_metrics()").unwrap()
 }
 
 /// Metric names and field texts of a sample, numbers left out.
@@ -97,11 +93,8 @@ fn files_full_of_nonsense_are_data_and_not_an_accident() {
 #[test]
 fn a_host_without_any_file_is_an_error_of_the_sample() {
     let scratch = Scratch::new("no-proc");
-    let place = Place {
-        root: scratch.path("nothing"),
-    };
-    let (mut out, lines) = emitter("linux_system_metrics()", WriteLimit::none(), &[]);
-    let mut monitor = (DESCRIPTION.make)(&Options::default(), &place).unwrap();
+    let mut monitor = monitor(&scratch.path("nothing"));
+    let (mut out, lines) = testing::capture("linux_system_metrics()");
     assert!(monitor.gather(&mut out).is_err());
     out.flush();
     assert_eq!(lines.take(), "");
@@ -136,14 +129,8 @@ fn this_host_gives_the_same_series_twice() {
     if !Path::new("/proc/meminfo").exists() {
         return;
     }
-    let place = Place { root: "/".into() };
-    let mut monitor = LinuxSystemMetrics::new(&place);
-    let (mut out, lines) = emitter("linux_system_metrics()", WriteLimit::none(), &[]);
-    let mut take = || {
-        monitor.gather(&mut out).unwrap();
-        out.flush();
-        lines.take()
-    };
+    let mut monitor = monitor(Path::new("/"));
+    let mut take = || testing::sample(monitor.as_mut(), "linux_system_metrics()").unwrap();
     let (first, second) = (take(), take());
     assert_eq!(series(&first), series(&second));
     assert!(first.contains(" proc.meminfo.memtotal "), "{first}");

@@ -1,11 +1,16 @@
 //! What a monitor is, and the tables by which it describes itself.
 
+use crate::followed::FollowedLogs;
 use crate::options::{OptionSpec, Options};
 use crate::{Emitter, Error};
+use common::rotating::Rotation;
+use serde_json::Value as Json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-/// Something that is asked once an interval what it sees. Each has a thread of its own, so it may
-/// block; it should then look at [`Emitter::stop`] now and then.
+/// Something that is asked once an interval what it sees, or that serves until it is told to stop:
+/// its [`Cadence`] says which. Each has a thread of its own, so it may block; it should then look at
+/// [`Emitter::stop`] now and then.
 ///
 /// A monitor is made anew after a panic. Making one has no side effects: files and sockets are
 /// opened in the first `gather`.
@@ -14,7 +19,8 @@ pub trait Monitor: Send {
     ///
     /// # Errors
     /// The sample as a whole failed. It is logged and counted once, and the monitor is asked again
-    /// at the next tick. What was emitted before the error is kept.
+    /// at the next tick. What was emitted before the error is kept. One that serves is asked again
+    /// after a pause that grows up to five minutes.
     fn gather(&mut self, out: &mut Emitter) -> Result<(), Error>;
 }
 
@@ -36,7 +42,8 @@ pub struct MetricSpec {
     pub measure: Measure,
     /// The unit, as the reference page shows it; empty for plain counts.
     pub unit: &'static str,
-    /// Its fields, in the order in which they are written.
+    /// Its fields, in the order in which they are written; `name=value` for one that is always the
+    /// same.
     pub fields: &'static [&'static str],
     /// One sentence of the reference page.
     pub text: &'static str,
@@ -53,26 +60,170 @@ pub struct Description {
     pub options: &'static [OptionSpec],
     /// What it may write.
     pub metrics: &'static [MetricSpec],
-    /// The parser that the server applies to its log.
-    pub parser: &'static str,
-    /// Name of the option with further attributes of its log, if it has one.
-    pub attributes_option: Option<&'static str>,
+    /// Whether keys that no option declares are the monitor's business ([`Options::entry`]), as
+    /// plug-ins have them. Otherwise each is a warning.
+    pub open: bool,
+    /// Where its lines go.
+    pub log: Log,
     /// Default write limit of its log: bytes per second and burst in bytes; negative for none.
     pub write_limit: (i64, i64),
-    /// Whether the first sample comes at once instead of after a random part of the interval.
-    pub first_at_once: bool,
+    /// When `gather` is called.
+    pub cadence: Cadence,
     /// Checks options beyond what their declarations say, and makes the monitor.
     pub make: Make,
 }
 
-/// Makes a monitor of its options.
-pub type Make = fn(&Options, &Place) -> Result<Box<dyn Monitor>, Error>;
+/// When a monitor's `gather` is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cadence {
+    /// Once an interval, the first time after a random part of it.
+    Sampled,
+    /// Once an interval, the first time at once.
+    AtOnce,
+    /// Once: it serves until [`Emitter::stop`]. If it ends before that, it is called again after a
+    /// pause.
+    Serving,
+}
 
-/// The host as a monitor sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the lines of a monitor go.
+#[derive(Clone, Copy)]
+pub enum Log {
+    /// Into `<short name>.log` by way of the [`Emitter`].
+    Metrics {
+        /// The parser that the server applies to it.
+        parser: &'static str,
+        /// The option with its further attributes, if there is one.
+        attributes: Option<&'static str>,
+    },
+    /// Into files that the monitor itself writes; what it emits goes nowhere. The logs that are
+    /// there from the start; others may come by [`FollowedLogs`].
+    Own(fn(&Setup) -> Vec<MonitorLog>),
+}
+
+impl Log {
+    /// A metric log like most.
+    pub const METRICS: Log = Log::Metrics {
+        parser: "agent-metrics",
+        attributes: None,
+    };
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Log::Metrics { .. } => "Metrics",
+            Log::Own(_) => "Own",
+        })
+    }
+}
+
+/// A log as the copier has to know it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MonitorLog {
+    /// Absolute if [`Place::log_dir`] is.
+    pub path: PathBuf,
+    /// The server's parser for it.
+    pub parser: String,
+    /// Further attributes, in the order in which they are sent.
+    pub attributes: Vec<(String, Json)>,
+    /// The entry of the configuration whose rules (sampling, redaction, renaming, ...) hold for it.
+    pub like: Option<Like>,
+}
+
+/// An element of one of the configuration's arrays of logs, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Like {
+    /// Of `logs`: [`Place::log_rules`].
+    Logs(usize),
+    /// Of `journald_logs`: [`Place::journald_rules`].
+    Journald(usize),
+}
+
+/// What a monitor is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// Its validated options.
+    pub options: &'a Options,
+    /// Its surroundings.
+    pub place: &'a Place,
+    /// The full module name that its entry gives.
+    pub module: &'a str,
+    /// The instance's id; empty for the only one of its kind.
+    pub id: &'a str,
+}
+
+/// Makes a monitor, having checked its options beyond what their declarations say.
+///
+/// # Errors
+/// The options are wrong: the configuration is refused.
+pub type Make = fn(&Setup) -> Result<Box<dyn Monitor>, Error>;
+
+/// The host and the agent as monitors see them.
+#[derive(Debug, Clone)]
 pub struct Place {
     /// Where `/proc` and `/sys` are looked for: `/`, or a stored tree in tests.
     pub root: PathBuf,
+    /// `agent_log_path`: where monitors' logs are written.
+    pub log_dir: PathBuf,
+    /// `agent_data_path`: where a monitor may keep its own checkpoints.
+    pub data_dir: PathBuf,
+    /// Defaults of rotation: `log_rotation_max_bytes`, `log_rotation_backup_count`.
+    pub rotation: Rotation,
+    /// The agent's version, for User-Agent headers.
+    pub agent_version: &'static str,
+    /// `allow_http_monitors`: whether addresses without TLS stay as they are.
+    pub allow_http: bool,
+    /// Where plug-ins are looked for, in order.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Takes logs that come and go.
+    pub followed: Arc<FollowedLogs>,
+    /// What monitors need to know of the entries of `logs`, in their order.
+    pub log_rules: Arc<[LogRule]>,
+    /// The same of `journald_logs`.
+    pub journald_rules: Arc<[JournaldRule]>,
+}
+
+impl Place {
+    /// A host at `root` whose agent writes into `dir`, with the defaults of everything else.
+    pub fn new(root: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        Place {
+            root: root.into(),
+            log_dir: dir.clone(),
+            data_dir: dir,
+            rotation: Rotation::default(),
+            agent_version: env!("CARGO_PKG_VERSION"),
+            allow_http: true,
+            plugin_dirs: Vec::new(),
+            followed: Arc::default(),
+            log_rules: Arc::default(),
+            journald_rules: Arc::default(),
+        }
+    }
+}
+
+/// An entry of `logs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogRule {
+    /// Its absolute path or pattern.
+    pub path: PathBuf,
+    /// Its attributes, `parser` included if it is set.
+    pub attributes: Vec<(String, Json)>,
+}
+
+/// An entry of `journald_logs` (config.md §5.7).
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournaldRule {
+    /// `journald_unit`: an expression for the beginning of the unit's name.
+    pub unit: Option<String>,
+    /// `journald_globs`: a shell pattern for each of these fields.
+    pub globs: Vec<(String, String)>,
+    /// Its attributes, `parser` included if it is set.
+    pub attributes: Vec<(String, Json)>,
+    /// `emit_raw_details`
+    pub raw_details: bool,
+    /// `detect_escaped_strings`
+    pub detect_escaped: bool,
 }
 
 impl Description {

@@ -53,8 +53,10 @@ pub struct OptionSpec {
     pub min: Option<f64>,
     /// See `min`.
     pub max: Option<f64>,
-    /// False for an option that is read and checked, but that nothing acts on yet.
+    /// False for an option that is read and checked, but that nothing acts on.
     pub acted_on: bool,
+    /// A web address: without `allow_http_monitors` it is always `https`.
+    pub is_url: bool,
     /// What it is for and its unit: one or two sentences of the reference page.
     pub text: &'static str,
 }
@@ -69,6 +71,7 @@ impl OptionSpec {
             min: None,
             max: None,
             acted_on: true,
+            is_url: false,
             text,
         }
     }
@@ -85,7 +88,13 @@ impl OptionSpec {
         self
     }
 
-    /// Declared ahead of what will use it.
+    /// A web address: without `allow_http_monitors` it is always `https` (monitors-core.md §1.2).
+    pub const fn url(mut self) -> Self {
+        self.is_url = true;
+        self
+    }
+
+    /// Accepted for compatibility without an effect, about which the operator is warned by name.
     pub const fn not_yet(mut self) -> Self {
         self.acted_on = false;
         self
@@ -163,6 +172,7 @@ const NOT_OPTIONS: [&str; 2] = ["module", "id"];
 #[derive(Debug, Clone, PartialEq, std::default::Default)]
 pub struct Options {
     values: BTreeMap<&'static str, Setting>,
+    entry: Vec<(String, Json)>,
     unknown: Vec<String>,
     idle: Vec<&'static str>,
 }
@@ -228,7 +238,29 @@ impl Options {
             .filter(|key| !declared(key))
             .cloned()
             .collect();
+        options.entry = entry.to_vec();
         Ok(options)
+    }
+
+    /// Makes addresses without TLS such with it, as `allow_http_monitors: false` wants it.
+    pub(crate) fn force_https(&mut self, specs: &[OptionSpec]) {
+        for spec in specs.iter().filter(|spec| spec.is_url) {
+            let Some(Setting::Text(url)) = self.values.get_mut(spec.name) else {
+                continue;
+            };
+            match url.split_once("://") {
+                None => url.insert_str(0, "https://"),
+                Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+                    *url = format!("https://{rest}");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// All members of the entry as they stand in the configuration, `module` and `id` included.
+    pub fn entry(&self) -> &[(String, Json)] {
+        &self.entry
     }
 
     /// Keys of the entry that nothing declares; they are ignored.

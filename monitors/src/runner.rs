@@ -5,10 +5,10 @@
 //! to five minutes; one that hangs shows in its status and is left behind at the end.
 
 use crate::emitter::Emitter;
-use crate::monitor::{Description, Monitor, Place};
+use crate::monitor::{Cadence, Description, Log, Monitor, MonitorLog, Place, Setup};
 use crate::options::Options;
 use crate::registry::{self, NotFound};
-use crate::sink::{LogFiles, Sink};
+use crate::sink::{LogFiles, Nowhere, Sink};
 use crate::status::MonitorStatus;
 use crate::Error;
 use common::limit::WriteLimit;
@@ -22,48 +22,35 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What all monitors of an agent share.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Host {
-    /// `agent_log_path`: where metric logs are written.
-    pub log_dir: PathBuf,
-    /// Where `/proc` and `/sys` are.
+    /// Their surroundings.
     pub place: Place,
     /// `global_monitor_sample_interval`, in seconds.
     pub sample_interval: f64,
     /// `global_monitor_sample_interval_enable_jitter`.
     pub jitter: bool,
-    /// `log_rotation_max_bytes` and `log_rotation_backup_count`.
-    pub rotation: Rotation,
-}
-
-/// A metric log as the copier has to know it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MonitorLog {
-    /// Absolute if [`Host::log_dir`] is.
-    pub path: PathBuf,
-    /// The server's parser for it.
-    pub parser: &'static str,
-    /// Further attributes, in the order of their names.
-    pub attributes: Vec<(String, Json)>,
 }
 
 /// One validated monitor entry. Making it has no side effects.
 #[derive(Debug, Clone)]
 pub struct Plan {
     description: &'static Description,
+    module: String,
     id: String,
     options: Options,
     interval: Duration,
     rotation: Rotation,
     place: Place,
     jitter: bool,
-    log: MonitorLog,
+    /// The log that the emitter's lines go to, and those that the monitor writes itself.
+    log: Option<MonitorLog>,
+    own_logs: Vec<MonitorLog>,
     /// Pause before the first restart, and the longest one.
     pauses: (Duration, Duration),
 }
@@ -115,7 +102,7 @@ impl Plan {
         host: &Host,
     ) -> Result<Plan, PlanError> {
         let description = registry::find(module).map_err(PlanError::NotFound)?;
-        Plan::of(description, id, entry, host).map_err(|error| PlanError::Invalid {
+        Plan::of(description, (module, id), entry, host).map_err(|error| PlanError::Invalid {
             entry: format!("{module}({id})"),
             error,
         })
@@ -123,43 +110,64 @@ impl Plan {
 
     fn of(
         description: &'static Description,
-        id: &str,
+        (module, id): (&str, &str),
         entry: &[(String, Json)],
         host: &Host,
     ) -> Result<Plan, Error> {
-        let options = Options::read(description.options, entry)?;
+        let mut options = Options::read(description.options, entry)?;
+        if !host.place.allow_http {
+            options.force_https(description.options);
+        }
+        let setup = Setup {
+            options: &options,
+            place: &host.place,
+            module,
+            id,
+        };
         // Its options are right if it can be made.
-        (description.make)(&options, &host.place)?;
+        (description.make)(&setup)?;
+        let (log, own_logs) = match description.log {
+            Log::Own(logs) => (None, logs(&setup)),
+            Log::Metrics { parser, attributes } => {
+                let attributes = attributes.and_then(|name| options.json(name).as_object());
+                let log = MonitorLog {
+                    path: host
+                        .place
+                        .log_dir
+                        .join(format!("{}.log", description.short_name())),
+                    parser: parser.to_owned(),
+                    attributes: attributes
+                        .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
+                        .unwrap_or_default(),
+                    like: None,
+                };
+                (Some(log), Vec::new())
+            }
+        };
         let seconds = options
             .float("sample_interval")
             .unwrap_or(host.sample_interval);
         let bytes = options.int("log_rotation_max_bytes");
         let backups = options.int("log_rotation_backup_count");
-        let attributes = description
-            .attributes_option
-            .and_then(|name| options.json(name).as_object())
-            .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
         Ok(Plan {
             interval: interval(seconds),
             rotation: Rotation {
-                max_bytes: bytes.map_or(host.rotation.max_bytes, |n| u64::try_from(n).unwrap_or(0)),
-                backups: backups.map_or(host.rotation.backups, |n| {
+                max_bytes: bytes.map_or(host.place.rotation.max_bytes, |n| {
+                    u64::try_from(n).unwrap_or(0)
+                }),
+                backups: backups.map_or(host.place.rotation.backups, |n| {
                     u32::try_from(n).unwrap_or(u32::MAX)
                 }),
             },
-            log: MonitorLog {
-                path: host
-                    .log_dir
-                    .join(format!("{}.log", description.short_name())),
-                parser: description.parser,
-                attributes: attributes.unwrap_or_default(),
-            },
+            log,
+            own_logs,
+            module: module.to_owned(),
             description,
             // It becomes part of every line, and of the thread's name.
             id: id.replace(char::is_control, "_"),
             options,
             place: host.place.clone(),
-            jitter: host.jitter && !description.first_at_once,
+            jitter: host.jitter && description.cadence == Cadence::Sampled,
             pauses: (Duration::from_secs(1), Duration::from_secs(300)),
         })
     }
@@ -169,14 +177,23 @@ impl Plan {
         format!("{}({})", self.description.short_name(), self.id)
     }
 
+    fn setup(&self) -> Setup<'_> {
+        Setup {
+            options: &self.options,
+            place: &self.place,
+            module: &self.module,
+            id: &self.id,
+        }
+    }
+
     /// What describes the monitor.
     pub fn description(&self) -> &'static Description {
         self.description
     }
 
-    /// Its log, for the copier.
-    pub fn log(&self) -> &MonitorLog {
-        &self.log
+    /// Its logs that are there from the start, for the copier.
+    pub fn logs(&self) -> impl Iterator<Item = &MonitorLog> {
+        self.log.iter().chain(&self.own_logs)
     }
 
     /// Time between two samples.
@@ -193,6 +210,7 @@ impl Plan {
     pub fn warnings(&self) -> Vec<String> {
         let name = self.name();
         let unknown = self.options.unknown().iter();
+        let unknown = unknown.filter(|_| !self.description.open);
         let unknown =
             unknown.map(|key| format!("Monitor {name} has no option \"{key}\"; it is ignored."));
         let idle = self.options.idle().iter();
@@ -227,7 +245,10 @@ impl Runner {
     /// No thread could be made. A log that cannot be opened is a warning in agent.log: the monitor
     /// runs, and what it would have written is counted as lost until the log can be opened.
     pub fn start(plan: Plan, files: &LogFiles) -> io::Result<Runner> {
-        let sink = Box::new(files.get(&plan.log.path, plan.rotation));
+        let sink: Box<dyn Sink> = match &plan.log {
+            Some(log) => Box::new(files.get(&log.path, plan.rotation)),
+            None => Box::new(Nowhere),
+        };
         Runner::start_into(plan, sink)
     }
 
@@ -344,7 +365,10 @@ fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &St
         Duration::ZERO
     };
     loop {
-        let end = match guarded(|| (plan.description.make)(&plan.options, &plan.place)) {
+        let end = match guarded(|| (plan.description.make)(&plan.setup())) {
+            Ok(Ok(monitor)) if plan.description.cadence == Cadence::Serving => {
+                serve(monitor, plan, status, &mut out, stop)
+            }
             Ok(Ok(monitor)) => live(monitor, plan, status, &mut out, delay, stop),
             Ok(Err(error)) => End::Died {
                 message: error.to_string(),
@@ -432,6 +456,53 @@ fn live(
             }
         }
         tick = next_tick(tick, plan.interval, Instant::now());
+    }
+}
+
+/// A server that has worked for this long begins with a short pause when it fails again.
+const WORKED: Duration = Duration::from_secs(60);
+
+fn serve(
+    mut monitor: Box<dyn Monitor>,
+    plan: &Plan,
+    status: &MonitorStatus,
+    out: &mut Emitter,
+    stop: &Stop,
+) -> End {
+    let (first_pause, longest_pause) = plan.pauses;
+    let mut pause = first_pause;
+    loop {
+        let began = Instant::now();
+        let result = guarded(|| monitor.gather(out));
+        out.flush();
+        let had_worked = began.elapsed() > WORKED;
+        let end = match result {
+            Ok(_) if stop.is_set() => Some(End::Asked),
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                let text = error.to_string();
+                status.error(&text);
+                if out.once_in(SAME_ERROR, &text) {
+                    out.log(Level::Error, format_args!("{text}"));
+                }
+                None
+            }
+            Err(message) => Some(End::Died {
+                message,
+                had_worked,
+            }),
+        };
+        if had_worked {
+            pause = first_pause;
+        }
+        if let Some(end) = end {
+            let _ = guarded(move || drop(monitor));
+            return end;
+        }
+        if stop.sleep(pause) {
+            return End::Asked;
+        }
+        pause = pause.saturating_mul(2).min(longest_pause);
     }
 }
 

@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 fn host(scratch: &Scratch) -> Host {
     Host {
-        log_dir: scratch.path(""),
-        place: Place { root: "/".into() },
+        place: Place::new("/", scratch.path("")),
         sample_interval: 30.0,
         jitter: true,
-        rotation: Rotation::default(),
     }
 }
 
@@ -22,11 +20,11 @@ macro_rules! description {
             text: "for tests",
             options: &[OptionSpec::new("needed", Kind::Int, D::Int(1), "")],
             metrics: &[],
-            parser: "agent-metrics",
-            attributes_option: None,
+            open: false,
+            log: Log::METRICS,
             write_limit: Description::WRITE_LIMIT,
-            first_at_once: true,
-            make: |_, _| Ok(Box::new(Probe($make))),
+            cadence: Cadence::AtOnce,
+            make: |_| Ok(Box::new(Probe($make))),
         };
         &DESCRIPTION
     }};
@@ -42,7 +40,7 @@ impl<F: FnMut(&mut Emitter) -> Result<(), Error> + Send> Monitor for Probe<F> {
 
 fn plan(description: &'static Description, scratch: &Scratch) -> Plan {
     let entry = [("sample_interval".to_owned(), Json::from(0.1))];
-    let mut plan = Plan::of(description, "x", &entry, &host(scratch)).unwrap();
+    let mut plan = Plan::of(description, ("probe", "x"), &entry, &host(scratch)).unwrap();
     plan.pauses = (Duration::from_millis(1), Duration::from_millis(4));
     plan
 }
@@ -241,10 +239,13 @@ fn an_entry_is_checked_before_anything_runs() {
     );
     let plan = Plan::new(module, "", &good, &host).unwrap();
     assert_eq!(plan.name(), "linux_system_metrics()");
-    assert_eq!(plan.log().path, scratch.path("linux_system_metrics.log"));
-    assert_eq!(plan.log().parser, "agent-metrics");
     assert_eq!(
-        plan.log().attributes,
+        plan.logs().next().unwrap().path,
+        scratch.path("linux_system_metrics.log")
+    );
+    assert_eq!(plan.logs().next().unwrap().parser, "agent-metrics");
+    assert_eq!(
+        plan.logs().next().unwrap().attributes,
         [("tier".to_owned(), Json::from("db"))]
     );
     assert_eq!(plan.interval(), Duration::from_millis(100));

@@ -24,6 +24,16 @@ pub struct Lost {
     pub error: io::Error,
 }
 
+/// For monitors that write their own files: what is emitted goes nowhere.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> Result<(), Lost> {
+        Ok(())
+    }
+}
+
 /// The metric logs that are open. Monitors of one module share a file, so it is found by its path.
 #[derive(Debug, Default)]
 pub struct LogFiles(Mutex<HashMap<PathBuf, Weak<Mutex<RotatingFile>>>>);

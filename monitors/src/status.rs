@@ -2,7 +2,7 @@
 
 use common::stamp;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters of one monitor instance. They survive its restarts.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct MonitorStatus {
     last_sample_ms: AtomicU64,
     busy_since_ms: AtomicU64,
     last_error: Mutex<Option<(u64, String)>>,
+    counters: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
 }
 
 /// [`MonitorStatus`] at one moment.
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub busy_ms: Option<u64>,
     /// When and why the last error was, in milliseconds since the epoch.
     pub last_error: Option<(u64, String)>,
+    /// What else the monitor counts, by name.
+    pub counters: Vec<(&'static str, u64)>,
 }
 
 impl MonitorStatus {
@@ -65,6 +68,7 @@ impl MonitorStatus {
             last_sample_ms: AtomicU64::new(0),
             busy_since_ms: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            counters: Mutex::default(),
         }
     }
 
@@ -80,16 +84,30 @@ impl MonitorStatus {
     pub(crate) fn sample_ends(&self, well: bool) {
         self.busy_since_ms.store(0, Relaxed);
         if well {
-            self.last_sample_ms.store(stamp::now_ms().max(1), Relaxed);
+            self.sample_was_good();
         }
+    }
+
+    pub(crate) fn sample_was_good(&self) {
+        self.last_sample_ms.store(stamp::now_ms().max(1), Relaxed);
+    }
+
+    pub(crate) fn counter(&self, name: &'static str) -> Arc<AtomicU64> {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, counter)) = counters.iter().find(|(known, _)| *known == name) {
+            return Arc::clone(counter);
+        }
+        let counter = Arc::new(AtomicU64::new(0));
+        counters.push((name, Arc::clone(&counter)));
+        counter
     }
 
     pub(crate) fn error(&self, text: &str) {
         self.errors.fetch_add(1, Relaxed);
-        let mut last = match self.last_error.lock() {
-            Ok(guard) => guard,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut last = self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *last = Some((stamp::now_ms(), text.to_owned()));
     }
 
@@ -109,10 +127,18 @@ impl MonitorStatus {
             last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
             busy_ms: since(self.busy_since_ms.load(Relaxed))
                 .map(|then| stamp::now_ms().saturating_sub(then)),
-            last_error: match self.last_error.lock() {
-                Ok(guard) => guard.clone(),
-                Err(poisoned) => poisoned.into_inner().clone(),
-            },
+            last_error: self
+                .last_error
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            counters: self
+                .counters
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+                .map(|(name, counter)| (*name, counter.load(Relaxed)))
+                .collect(),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Insight {
         let shapes = plan::shapes(&config)?;
         let plans = plan::monitors(&config)?;
         let mut insight = Insight {
-            monitor_logs: plans.iter().map(|p| p.log().clone()).collect(),
+            monitor_logs: plans.iter().flat_map(|p| p.logs().cloned()).collect(),
             config,
             shapes,
             running,

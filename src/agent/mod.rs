@@ -176,7 +176,7 @@ impl Agent {
         // A rule that can't be compiled is found before anything runs
         plan::shapes(&self.config)?;
         let plans = plan::monitors(&self.config)?;
-        self.monitor_logs = plans.iter().map(|p| p.log().clone()).collect();
+        self.monitor_logs = plans.iter().flat_map(|p| p.logs().cloned()).collect();
         self.start_sessions(agent_log_start)?;
         for plan in plans {
             let name = plan.name();

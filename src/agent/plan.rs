@@ -193,7 +193,7 @@ pub fn entries(
         entry.is_glob = false;
         // It is written from now on, and nothing else writes it: all of it is wanted
         entry.copy_from_start = false;
-        entry.attributes = vec![("parser".into(), AttrValue::Text(log.parser.into()))];
+        entry.attributes = vec![("parser".into(), AttrValue::Text(log.parser.clone()))];
         for (key, value) in &log.attributes {
             let value = match value {
                 serde_json::Value::Number(n) => AttrValue::Number(n.to_string()),
@@ -245,14 +245,9 @@ fn tail_entry(
 /// The monitor and what is wrong with its entry.
 pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
     let host = monitors::Host {
-        log_dir: PathBuf::from(&config.options.agent_log_path),
-        place: monitors::Place { root: "/".into() },
+        place: place(config),
         sample_interval: config.options.global_monitor_sample_interval,
         jitter: config.options.global_monitor_sample_interval_enable_jitter,
-        rotation: Rotation {
-            max_bytes: u64::try_from(config.options.log_rotation_max_bytes).unwrap_or(0),
-            backups: u32::try_from(config.options.log_rotation_backup_count).unwrap_or(0),
-        },
     };
     let mut plans = Vec::new();
     for entry in &config.monitors {
@@ -273,6 +268,33 @@ pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
         }
     }
     Ok(plans)
+}
+
+/// The host as monitors see it.
+fn place(config: &Config) -> monitors::Place {
+    let options = &config.options;
+    let rules = config.logs.iter().map(|entry| monitors::LogRule {
+        path: entry.path.clone(),
+        attributes: attributes(&entry.attributes),
+    });
+    monitors::Place {
+        data_dir: PathBuf::from(&options.agent_data_path),
+        rotation: Rotation {
+            max_bytes: u64::try_from(options.log_rotation_max_bytes).unwrap_or(0),
+            backups: u32::try_from(options.log_rotation_backup_count).unwrap_or(0),
+        },
+        allow_http: options.allow_http_monitors,
+        log_rules: rules.collect(),
+        ..monitors::Place::new("/", &options.agent_log_path)
+    }
+}
+
+fn attributes(from: &[(String, AttrValue)]) -> Vec<(String, serde_json::Value)> {
+    let value = |value: &AttrValue| match value {
+        AttrValue::Text(text) => serde_json::Value::String(text.clone()),
+        AttrValue::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
+    };
+    from.iter().map(|(k, v)| (k.clone(), value(v))).collect()
 }
 
 fn not_found(entry: &MonitorEntry, missing: &monitors::registry::NotFound) -> Result<(), String> {
