@@ -2,6 +2,7 @@
 //! voice in agent.log.
 
 use crate::line::{self, Field, Order, Value};
+use crate::rates::{Rate, Rates};
 use crate::sink::{Lost, Sink};
 use crate::status::MonitorStatus;
 use common::limit::{self, Admission, WriteLimit};
@@ -30,6 +31,7 @@ pub struct Emitter {
     sink: Box<dyn Sink>,
     limit: WriteLimit,
     blacklist: Vec<String>,
+    rates: Option<Rates>,
     stop: Stop,
     /// Complete lines that the sink has not got yet.
     block: Vec<u8>,
@@ -56,12 +58,19 @@ impl Emitter {
             sink,
             limit,
             blacklist,
+            rates: None,
             stop,
             block: Vec::new(),
             line: Vec::new(),
             said: HashMap::new(),
             fixed_ms: None,
         }
+    }
+
+    /// Has rates written behind the metrics that they are asked for.
+    pub(crate) fn with_rates(mut self, rates: Rates) -> Self {
+        self.rates = Some(rates);
+        self
     }
 
     /// Stamps every line with this moment, in milliseconds since the epoch, instead of the time of
@@ -165,6 +174,53 @@ impl Emitter {
             ));
         }
         self.hand_over();
+        self.rate((at, now_ms), &name.text, value, fields);
+    }
+
+    /// Writes the rate of the metric that was just written, if one is asked for and known. Without
+    /// a moment of its own the metric's is the present in whole seconds.
+    fn rate(
+        &mut self,
+        (at, now_ms): (Option<u64>, u64),
+        name: &str,
+        value: Value,
+        (fields, order): (&[Field], Order),
+    ) {
+        let Some(rates) = &mut self.rates else {
+            return;
+        };
+        let secs = at.map_or((now_ms / 1000) as f64, |ms| ms as f64 / 1000.0);
+        match rates.of(name, value, fields, secs) {
+            Rate::None => {}
+            Rate::Of(rate) => {
+                let name = format!("{name}_rate");
+                self.line.clear();
+                let head = (now_ms, self.status.name());
+                line::metric(
+                    &mut self.line,
+                    head,
+                    &name,
+                    rate.into(),
+                    (fields, order),
+                    |_| {},
+                );
+                self.hand_over();
+            }
+            Rate::NoNumber => {
+                if self.once_in(DAY, &format!("no number {name}")) {
+                    self.warn(format_args!(
+                        "Metric \"{name}\" is not a number. Cannot calculate rate."
+                    ));
+                }
+            }
+            Rate::TooMany => {
+                if self.once_in(DAY, "too many series") {
+                    self.warn(format_args!(
+                        "Metric \"{name}\" and others have too many different fields; the newest of them get no rate."
+                    ));
+                }
+            }
+        }
     }
 
     /// Passes `self.line` through the limiter into the block.

@@ -54,6 +54,13 @@ impl FollowedLogs {
         }
     }
 
+    /// Ends the following of all logs of an owner that has ended.
+    pub fn forget(&self, owner: &str) {
+        for path in self.of(owner) {
+            self.unfollow(owner, &path);
+        }
+    }
+
     /// Grows with each change: one atomic load tells the copier that there is nothing new.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -87,6 +94,7 @@ mod tests {
             parser: parser.to_owned(),
             attributes: Vec::new(),
             like: None,
+            metrics: false,
         }
     }
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod command;
 mod emitter;
 mod error;
 mod followed;
@@ -18,6 +19,7 @@ mod linux_system_metrics;
 mod monitor;
 pub mod options;
 mod procfs;
+mod rates;
 pub mod registry;
 mod runner;
 pub mod sink;

@@ -128,6 +128,8 @@ pub struct MonitorLog {
     pub attributes: Vec<(String, Json)>,
     /// The entry of the configuration whose rules (sampling, redaction, renaming, ...) hold for it.
     pub like: Option<Like>,
+    /// It is what an [`Emitter`] writes, so it may be in memory instead of in a file.
+    pub metrics: bool,
 }
 
 /// An element of one of the configuration's arrays of logs, by its place.
@@ -184,6 +186,19 @@ pub struct Place {
 }
 
 impl Place {
+    /// Whether a monitor would find the same here.
+    pub(crate) fn same_as(&self, other: &Place) -> bool {
+        self.root == other.root
+            && self.log_dir == other.log_dir
+            && self.data_dir == other.data_dir
+            && self.rotation == other.rotation
+            && self.allow_http == other.allow_http
+            && self.plugin_dirs == other.plugin_dirs
+            && Arc::ptr_eq(&self.followed, &other.followed)
+            && self.log_rules == other.log_rules
+            && self.journald_rules == other.journald_rules
+    }
+
     /// A host at `root` whose agent writes into `dir`, with the defaults of everything else.
     pub fn new(root: impl Into<PathBuf>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();

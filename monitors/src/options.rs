@@ -139,9 +139,8 @@ pub const COMMON: &[OptionSpec] = &[
         "calculate_rate_metric_names",
         Kind::Strings,
         Default::Strings(&[]),
-        "Metrics for which a per-second rate is written as well, each as module:metric.",
-    )
-    .not_yet(),
+        "Metrics for which a per-second rate is written as well, as NAME_rate; each as metric or metric:field=value.",
+    ),
     OptionSpec::new(
         "log_rotation_backup_count",
         Kind::Int,
@@ -160,9 +159,8 @@ pub const COMMON: &[OptionSpec] = &[
         "stop_agent_on_failure",
         Kind::Bool,
         Default::Bool(false),
-        "Whether the agent ends when this monitor fails for good.",
-    )
-    .not_yet(),
+        "Whether the agent ends when this monitor fails: when it panics or hangs.",
+    ),
 ];
 
 /// Keys of an entry that are no options.

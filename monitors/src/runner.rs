@@ -7,6 +7,7 @@
 use crate::emitter::Emitter;
 use crate::monitor::{Cadence, Description, Log, Monitor, MonitorLog, Place, Setup};
 use crate::options::Options;
+use crate::rates::Rates;
 use crate::registry::{self, NotFound};
 use crate::sink::{LogFiles, Nowhere, Sink};
 use crate::status::MonitorStatus;
@@ -35,6 +36,10 @@ pub struct Host {
     pub sample_interval: f64,
     /// `global_monitor_sample_interval_enable_jitter`.
     pub jitter: bool,
+    /// `calculate_rate_metric_names`: `module:metric[:field=value]`.
+    pub rate_metrics: Arc<[String]>,
+    /// `metric_functions_cleanup_interval`, in seconds; 0 for never.
+    pub rate_cleanup: f64,
 }
 
 /// One validated monitor entry. Making it has no side effects.
@@ -48,6 +53,8 @@ pub struct Plan {
     rotation: Rotation,
     place: Place,
     jitter: bool,
+    rate_metrics: Arc<[String]>,
+    rate_cleanup: f64,
     /// The log that the emitter's lines go to, and those that the monitor writes itself.
     log: Option<MonitorLog>,
     own_logs: Vec<MonitorLog>,
@@ -140,6 +147,7 @@ impl Plan {
                         .map(|map| map.iter().map(|(k, v)| (k.clone(), v.clone())).collect())
                         .unwrap_or_default(),
                     like: None,
+                    metrics: true,
                 };
                 (Some(log), Vec::new())
             }
@@ -168,6 +176,8 @@ impl Plan {
             options,
             place: host.place.clone(),
             jitter: host.jitter && description.cadence == Cadence::Sampled,
+            rate_metrics: Arc::clone(&host.rate_metrics),
+            rate_cleanup: host.rate_cleanup,
             pauses: (Duration::from_secs(1), Duration::from_secs(300)),
         })
     }
@@ -175,6 +185,38 @@ impl Plan {
     /// `shell_monitor(2)`: the tag of its lines, and its name in messages and status.
     pub fn name(&self) -> String {
         format!("{}({})", self.description.short_name(), self.id)
+    }
+
+    /// Whether the other one would run in just the same way.
+    pub fn same_as(&self, other: &Plan) -> bool {
+        std::ptr::eq(self.description, other.description)
+            && self.module == other.module
+            && self.id == other.id
+            && self.options == other.options
+            && self.interval == other.interval
+            && self.rotation == other.rotation
+            && self.place.same_as(&other.place)
+            && self.jitter == other.jitter
+            && self.rate_metrics == other.rate_metrics
+            && self.rate_cleanup == other.rate_cleanup
+    }
+
+    /// The log of what it emits, if that goes into one.
+    pub fn metric_log(&self) -> Option<&MonitorLog> {
+        self.log.as_ref()
+    }
+
+    /// Has the copier leave the logs that the monitor named while it ran.
+    pub fn forget_logs(&self) {
+        self.place.followed.forget(&self.name());
+    }
+
+    /// Where its lines go by default.
+    pub fn sink(&self, files: &LogFiles) -> Box<dyn Sink> {
+        match &self.log {
+            Some(log) => Box::new(files.get(&log.path, self.rotation)),
+            None => Box::new(Nowhere),
+        }
     }
 
     fn setup(&self) -> Setup<'_> {
@@ -231,8 +273,8 @@ impl Plan {
 /// A started monitor. Dropping it asks its thread to end and does not wait.
 #[derive(Debug)]
 pub struct Runner {
+    plan: Arc<Plan>,
     status: Arc<MonitorStatus>,
-    stops_agent: bool,
     stopper: Option<Stopper>,
     /// Disconnected when the thread is through.
     done: Receiver<Infallible>,
@@ -245,10 +287,7 @@ impl Runner {
     /// No thread could be made. A log that cannot be opened is a warning in agent.log: the monitor
     /// runs, and what it would have written is counted as lost until the log can be opened.
     pub fn start(plan: Plan, files: &LogFiles) -> io::Result<Runner> {
-        let sink: Box<dyn Sink> = match &plan.log {
-            Some(log) => Box::new(files.get(&log.path, plan.rotation)),
-            None => Box::new(Nowhere),
-        };
+        let sink = plan.sink(files);
         Runner::start_into(plan, sink)
     }
 
@@ -264,24 +303,52 @@ impl Runner {
             plan.description.module,
             &plan.id,
         ));
+        Runner::launch(Arc::new(plan), status, sink)
+    }
+
+    /// Leaves the thread, which hangs, behind, asking it to end when it can, and starts another one
+    /// that goes on with the same counters.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub fn replace(&mut self, sink: Box<dyn Sink>) -> io::Result<Runner> {
+        self.stopper = None;
+        self.status.restarts.fetch_add(1, Relaxed);
+        self.status
+            .error("it was busy with one sample for too long");
+        self.status.sample_ends(false);
+        Runner::launch(Arc::clone(&self.plan), Arc::clone(&self.status), sink)
+    }
+
+    fn launch(
+        plan: Arc<Plan>,
+        status: Arc<MonitorStatus>,
+        sink: Box<dyn Sink>,
+    ) -> io::Result<Runner> {
         let (stopper, stop) = stop::pair();
         let (running, done) = bounded(0);
-        let stops_agent = plan.stops_agent();
         let of_thread = Arc::clone(&status);
+        let of_plan = Arc::clone(&plan);
+        status.alive.store(true, Relaxed);
         std::thread::Builder::new()
             // The kernel keeps 15 bytes of it.
-            .name(name)
+            .name(plan.name())
             .spawn(move || {
                 let _running = running;
-                let _alive = Alive(&of_thread);
-                work(&plan, &of_thread, sink, &stop);
+                let _alive = Alive(&of_thread, &stop);
+                work(&of_plan, &of_thread, sink, &stop);
             })?;
         Ok(Runner {
+            plan,
             status,
-            stops_agent,
             stopper: Some(stopper),
             done,
         })
+    }
+
+    /// What it was started with.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Its counters; they can be kept beyond the runner's life.
@@ -291,7 +358,7 @@ impl Runner {
 
     /// `stop_agent_on_failure`.
     pub fn stops_agent(&self) -> bool {
-        self.stops_agent
+        self.plan.stops_agent()
     }
 
     /// Whether the thread has ended.
@@ -328,11 +395,14 @@ pub fn stop_all(runners: &mut [Runner], patience: Duration) -> Vec<String> {
 }
 
 /// Says in the status that the monitor does not run, however its thread ends.
-struct Alive<'a>(&'a MonitorStatus);
+/// One that was asked to end says nothing: another may have taken its place.
+struct Alive<'a>(&'a MonitorStatus, &'a Stop);
 
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
-        self.0.alive.store(false, Relaxed);
+        if !self.1.is_set() {
+            self.0.alive.store(false, Relaxed);
+        }
     }
 }
 
@@ -356,7 +426,13 @@ fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &St
         ),
         plan.options.strings("metric_name_blacklist").to_vec(),
         stop.clone(),
-    );
+    )
+    .with_rates(Rates::new(
+        plan.description.short_name(),
+        &plan.rate_metrics,
+        plan.options.strings("calculate_rate_metric_names"),
+        plan.rate_cleanup,
+    ));
     let (first_pause, longest_pause) = plan.pauses;
     let mut pause = first_pause;
     let mut delay = if plan.jitter {
@@ -434,6 +510,11 @@ fn live(
         status.sample_begins();
         let result = guarded(|| monitor.gather(out));
         out.flush();
+        if stop.is_set() {
+            // It may have been left behind: the state of the sample is another thread's now
+            let _ = guarded(move || drop(monitor));
+            return End::Asked;
+        }
         status.sample_ends(matches!(result, Ok(Ok(()))));
         match result {
             Ok(Ok(())) => had_worked = true,

@@ -9,6 +9,8 @@ fn host(scratch: &Scratch) -> Host {
         place: Place::new("/", scratch.path("")),
         sample_interval: 30.0,
         jitter: true,
+        rate_metrics: Arc::default(),
+        rate_cleanup: 1800.0,
     }
 }
 

@@ -125,7 +125,7 @@ impl Insight {
     /// Why the agent would not start with it.
     pub fn new(config: Config, running: bool) -> Result<Insight, String> {
         let shapes = plan::shapes(&config)?;
-        let plans = plan::monitors(&config)?;
+        let plans = plan::monitors(&config, &Arc::default())?;
         let mut insight = Insight {
             monitor_logs: plans.iter().flat_map(|p| p.logs().cloned()).collect(),
             config,

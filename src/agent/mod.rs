@@ -3,6 +3,8 @@
 //! The main thread is here. It sleeps until a signal or the next of a few slow duties; all work is
 //! done by the sessions (`session`) and the monitors.
 
+mod crew;
+mod flash;
 pub mod insight;
 mod plan;
 mod report;
@@ -15,8 +17,8 @@ use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
 use crate::tail;
 use crate::util::time::now_secs;
-use monitors::sink::LogFiles;
-use monitors::{stop_all, Runner};
+use crew::Crew;
+use plan::MonitorLogs;
 use session::Session;
 use std::any::Any;
 use std::path::PathBuf;
@@ -96,9 +98,8 @@ struct Agent {
     fingerprint: config::Fingerprint,
     config_state: ConfigState,
     sessions: Vec<Session>,
-    runners: Vec<Runner>,
-    monitor_logs: Vec<monitors::MonitorLog>,
-    log_files: LogFiles,
+    crew: Crew,
+    monitor_logs: MonitorLogs,
     launched: f64,
     statistics: statistics::Statistics,
     responder: Responder,
@@ -153,9 +154,8 @@ impl Agent {
                 error_logged: None,
             },
             sessions: Vec::new(),
-            runners: Vec::new(),
-            monitor_logs: Vec::new(),
-            log_files: LogFiles::default(),
+            crew: Crew::default(),
+            monitor_logs: MonitorLogs::default(),
             launched: now,
             statistics: statistics::Statistics::new(),
             responder: Responder::new(&data_dir),
@@ -175,21 +175,22 @@ impl Agent {
     fn start_threads(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
         // A rule that can't be compiled is found before anything runs
         plan::shapes(&self.config)?;
-        let plans = plan::monitors(&self.config)?;
-        self.monitor_logs = plans.iter().flat_map(|p| p.logs().cloned()).collect();
-        self.start_sessions(agent_log_start)?;
-        for plan in plans {
-            let name = plan.name();
-            match Runner::start(plan, &self.log_files) {
-                Ok(runner) => self.runners.push(runner),
-                Err(e) => log::error!("[error=\"failedMonitor\"] Can't start monitor {name}: {e}"),
-            }
+        let plans = self.monitor_plans(&self.config)?;
+        for warning in plans.iter().flat_map(monitors::Plan::warnings) {
+            log::warn!("{warning}");
         }
+        self.monitor_logs.fixed = plans.iter().flat_map(|p| p.logs().cloned()).collect();
+        self.start_sessions(agent_log_start)?;
+        self.crew.hire(plans);
         for session in &self.sessions {
             // Their logs exist now
             session.scan();
         }
         Ok(())
+    }
+
+    fn monitor_plans(&self, config: &Config) -> Result<Vec<monitors::Plan>, String> {
+        plan::monitors(config, &self.monitor_logs.followed)
     }
 
     fn start_sessions(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
@@ -209,6 +210,8 @@ impl Agent {
             log::info!("Copying manager worker session #{id} started.");
             self.sessions.push(session);
         }
+        let takes_metrics = self.sessions.iter().find_map(|s| s.lines.clone());
+        self.crew.way.set(takes_metrics);
         log::info!(
             "Copying started. Total worker sessions: {}, server {}",
             self.sessions.len(),
@@ -271,15 +274,7 @@ impl Agent {
                 return Some(why);
             }
         }
-        self.runners
-            .iter()
-            .find(|r| r.stops_agent() && r.is_done())
-            .map(|r| {
-                format!(
-                    "monitor {} has died and has stop_agent_on_failure set",
-                    r.status().name()
-                )
-            })
+        self.crew.supervise()
     }
 
     /// Reloads if the files changed (or `always`). A broken configuration leaves everything as it
@@ -299,7 +294,7 @@ impl Agent {
                 Err(e) => Err(e.to_string()),
             })
             .and_then(|config| plan::shapes(&config).map(|_| config))
-            .and_then(|config| plan::monitors(&config).map(|_| config));
+            .and_then(|config| self.monitor_plans(&config).map(|_| config));
         self.config_state.last_read = now_secs();
         let config = match loaded {
             Ok(config) => config,
@@ -338,11 +333,10 @@ impl Agent {
     fn reload(&mut self, config: Config, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         log::info!("Stopping copying and metrics threads.");
-        let left = stop_all(&mut self.runners, MONITORS_WITHIN);
-        if !left.is_empty() {
-            log::warn!("these monitors did not stop in time: {}", left.join(", "));
-        }
-        self.runners.clear();
+        // The others go on: what they write meanwhile waits in their logs
+        let plans = self.monitor_plans(&config).unwrap_or_default();
+        self.crew
+            .dismiss(&plans, config.options.metrics_in_memory, MONITORS_WITHIN);
         // A request under way is awaited however long it takes: starting before its verdict would
         // send its lines twice (C20). The data waits on disk meanwhile.
         let deadline =
@@ -434,10 +428,7 @@ impl Agent {
     fn stop(&mut self) {
         let until = Instant::now() + STOP_WITHIN;
         self.periodic_lines(Instant::now(), true);
-        let left = stop_all(&mut self.runners, MONITORS_WITHIN);
-        if !left.is_empty() {
-            log::warn!("these monitors did not stop in time: {}", left.join(", "));
-        }
+        self.crew.stop(MONITORS_WITHIN);
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
         self.end_sessions(within, true, None);
         tail::consolidate(&self.data_dir);

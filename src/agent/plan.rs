@@ -1,6 +1,6 @@
 //! From the configuration to what threads are made of.
 
-use super::session::Plan;
+use super::session::{Dynamic, EntryOf, Memory, Plan};
 use crate::config::{AttrValue, Config, Json, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
 use crate::tail::{self, Saved, Tailer};
@@ -8,13 +8,18 @@ use crate::upload::UploadSettings;
 use crate::util::random;
 use crate::wire::{Envelope, EnvelopeSpec};
 use common::rotating::Rotation;
+use monitors::{FollowedLogs, JournaldRule};
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the rules of the entries of `logs` are compiled to, entry by entry.
-pub struct Shapes(Vec<Shape>);
+/// What the rules of the entries of `logs` and `journald_logs` are compiled to, entry by entry.
+pub struct Shapes {
+    logs: Vec<Shape>,
+    journald: Vec<Shape>,
+}
 
 struct Shape {
     pipeline: Option<Arc<Pipeline>>,
@@ -26,7 +31,7 @@ struct Shape {
 /// # Errors
 /// The entry, the rule, the pattern and the place in it.
 pub fn shapes(config: &Config) -> Result<Shapes, String> {
-    let shape = |entry: &LogEntry| {
+    let shape = |entry: &LogEntry| -> Result<Shape, String> {
         let wrong = |e: ShapeError| {
             format!(
                 "the entry of logs for \"{}\": {e} [[badField=\"{}\" errorCode=\"{}\"]]",
@@ -52,12 +57,23 @@ pub fn shapes(config: &Config) -> Result<Shapes, String> {
             rename,
         })
     };
-    config
-        .logs
-        .iter()
-        .map(shape)
-        .collect::<Result<_, _>>()
-        .map(Shapes)
+    Ok(Shapes {
+        logs: config.logs.iter().map(shape).collect::<Result<_, _>>()?,
+        journald: config
+            .journald_logs
+            .iter()
+            .map(|rule| shape(&rule.entry))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+/// The logs of monitors.
+#[derive(Debug, Clone, Default)]
+pub struct MonitorLogs {
+    /// Those that are there from the start.
+    pub fixed: Vec<monitors::MonitorLog>,
+    /// Those that come and go.
+    pub followed: Arc<FollowedLogs>,
 }
 
 /// The plans of all sessions of all workers. Opens the followed files and writes the first
@@ -66,7 +82,7 @@ pub fn sessions(
     config: &Config,
     shapes: &Shapes,
     saved: Option<&Saved>,
-    monitor_logs: &[monitors::MonitorLog],
+    monitor_logs: &MonitorLogs,
     agent_log_start: Option<u64>,
 ) -> Vec<Plan> {
     let mut plans = Vec::new();
@@ -74,7 +90,8 @@ pub fn sessions(
         for index in 0..worker.sessions {
             let upload = UploadSettings::new(config, worker);
             let envelope = Arc::new(envelope(config, worker, &upload));
-            let entries = entries(config, shapes, worker, monitor_logs, agent_log_start);
+            let fixed = &monitor_logs.fixed;
+            let entries = entries(config, shapes, worker, fixed, agent_log_start);
             let settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
             plans.push(Plan {
                 id: settings.session.clone(),
@@ -82,6 +99,15 @@ pub fn sessions(
                 tailer: Tailer::new(settings, entries, envelope.clone(), saved),
                 upload,
                 envelope,
+                dynamic: Dynamic {
+                    logs: monitor_logs.followed.clone(),
+                    entries: templates(config, shapes, worker),
+                    seen: 0,
+                },
+                memory: (config.options.metrics_in_memory && plans.is_empty()).then(|| Memory {
+                    entries: memory_entries(config, shapes, fixed),
+                    most: usize::try_from(config.options.metrics_memory_bytes).unwrap_or(0),
+                }),
             });
         }
     }
@@ -179,32 +205,89 @@ pub fn entries(
     let mut entries: Vec<tail::Entry> = config
         .logs
         .iter()
-        .zip(&shapes.0)
+        .zip(&shapes.logs)
         .filter(|(entry, _)| entry.worker_id == worker.id)
         .map(|(entry, shape)| tail_entry(config, entry, shape, &agent_log, agent_log_start))
         .collect();
     // A monitor's own log, unless the operator has an entry for just this path
     for log in monitor_logs.iter().filter(|_| worker.id == "default") {
+        let in_memory = config.options.metrics_in_memory && log.metrics;
         let named = config.logs.iter().any(|e| !e.is_glob && e.path == log.path);
-        if named || entries.iter().any(|e| e.pattern == log.path) {
+        if named || in_memory || entries.iter().any(|e| e.pattern == log.path) {
             continue;
         }
-        let mut entry = tail::Entry::new(log.path.clone());
-        entry.is_glob = false;
-        // It is written from now on, and nothing else writes it: all of it is wanted
-        entry.copy_from_start = false;
-        entry.attributes = vec![("parser".into(), AttrValue::Text(log.parser.clone()))];
-        for (key, value) in &log.attributes {
-            let value = match value {
-                serde_json::Value::Number(n) => AttrValue::Number(n.to_string()),
-                serde_json::Value::String(s) => AttrValue::Text(s.clone()),
-                other => AttrValue::Text(other.to_string()),
-            };
-            entry.attributes.push((key.clone(), value));
-        }
-        entries.push(entry);
+        entries.push(monitor_entry(log, None));
     }
     entries
+}
+
+/// The entry of a monitor's log. What `like` does not say is as usual.
+fn monitor_entry(log: &monitors::MonitorLog, like: Option<&tail::Entry>) -> tail::Entry {
+    let mut entry = like
+        .cloned()
+        .unwrap_or_else(|| tail::Entry::new(log.path.clone()));
+    entry.pattern = log.path.clone();
+    entry.is_glob = false;
+    entry.exclude.clear();
+    // It is written from now on, and nothing else writes it
+    entry.copy_from_start = false;
+    entry.attributes = vec![("parser".into(), AttrValue::Text(log.parser.clone()))];
+    for (key, value) in log.attributes.iter().filter(|(key, _)| key != "parser") {
+        let value = match value {
+            serde_json::Value::Number(n) => AttrValue::Number(n.to_string()),
+            serde_json::Value::String(s) => AttrValue::Text(s.clone()),
+            other => AttrValue::Text(other.to_string()),
+        };
+        entry.attributes.push((key.clone(), value));
+    }
+    entry
+}
+
+/// Makes the entries of logs that monitors name while they run; `None` for those of other workers.
+fn templates(config: &Config, shapes: &Shapes, worker: &Worker) -> EntryOf {
+    let nowhere = Path::new("");
+    let one = |(entry, shape): (&LogEntry, &Shape)| {
+        (
+            entry.worker_id == worker.id,
+            tail_entry(config, entry, shape, nowhere, None),
+        )
+    };
+    let logs: Vec<_> = config.logs.iter().zip(&shapes.logs).map(one).collect();
+    let journald: Vec<_> = config
+        .journald_logs
+        .iter()
+        .map(|rule| &rule.entry)
+        .zip(&shapes.journald)
+        .map(one)
+        .collect();
+    let is_default = worker.id == "default";
+    Arc::new(move |log| {
+        let like = match log.like {
+            Some(monitors::Like::Logs(at)) => logs.get(at),
+            Some(monitors::Like::Journald(at)) => journald.get(at),
+            None => None,
+        };
+        let mine = like.map_or(is_default, |(mine, _)| *mine);
+        mine.then(|| monitor_entry(log, like.map(|(_, entry)| entry)))
+    })
+}
+
+/// The entries of the metric logs that are in no file.
+fn memory_entries(
+    config: &Config,
+    shapes: &Shapes,
+    monitor_logs: &[monitors::MonitorLog],
+) -> HashMap<PathBuf, tail::Entry> {
+    let entry = |log: &monitors::MonitorLog| {
+        let pairs = config.logs.iter().zip(&shapes.logs);
+        let mut named = pairs.filter(|(e, _)| !e.is_glob && e.path == log.path);
+        match named.next() {
+            Some((entry, shape)) => tail_entry(config, entry, shape, Path::new(""), None),
+            None => monitor_entry(log, None),
+        }
+    };
+    let metrics = monitor_logs.iter().filter(|log| log.metrics);
+    metrics.map(|log| (log.path.clone(), entry(log))).collect()
 }
 
 fn tail_entry(
@@ -243,13 +326,18 @@ fn tail_entry(
 ///
 /// # Errors
 /// The monitor and what is wrong with its entry.
-pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
+pub fn monitors(
+    config: &Config,
+    followed: &Arc<FollowedLogs>,
+) -> Result<Vec<monitors::Plan>, String> {
     let host = monitors::Host {
-        place: place(config),
+        place: place(config, followed),
         sample_interval: config.options.global_monitor_sample_interval,
         jitter: config.options.global_monitor_sample_interval_enable_jitter,
+        rate_metrics: config.options.calculate_rate_metric_names.clone().into(),
+        rate_cleanup: config.options.metric_functions_cleanup_interval as f64,
     };
-    let mut plans = Vec::new();
+    let mut plans: Vec<monitors::Plan> = Vec::new();
     for entry in &config.monitors {
         let options: Vec<(String, serde_json::Value)> = entry
             .options
@@ -257,12 +345,7 @@ pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
             .map(|(key, value)| (key.clone(), json(value)))
             .collect();
         match monitors::Plan::new(&entry.module, &entry.id, &options, &host) {
-            Ok(plan) => {
-                for warning in plan.warnings() {
-                    log::warn!("{warning}");
-                }
-                plans.push(plan);
-            }
+            Ok(plan) => plans.push(plan),
             Err(monitors::PlanError::NotFound(missing)) => not_found(entry, &missing)?,
             Err(error) => return Err(error.to_string()),
         }
@@ -271,8 +354,20 @@ pub fn monitors(config: &Config) -> Result<Vec<monitors::Plan>, String> {
 }
 
 /// The host as monitors see it.
-fn place(config: &Config) -> monitors::Place {
+fn place(config: &Config, followed: &Arc<FollowedLogs>) -> monitors::Place {
     let options = &config.options;
+    let further = options.additional_monitor_module_paths.split(':');
+    let plugin_dirs = ["monitors/local", "monitors/contrib"]
+        .map(|dir| config.install_root.join(dir))
+        .into_iter()
+        .chain(further.filter(|dir| !dir.is_empty()).map(PathBuf::from));
+    let journald = config.journald_logs.iter().map(|rule| JournaldRule {
+        unit: rule.unit.clone(),
+        globs: rule.globs.clone(),
+        attributes: attributes(&rule.entry.attributes),
+        raw_details: rule.emit_raw_details,
+        detect_escaped: rule.detect_escaped_strings,
+    });
     let rules = config.logs.iter().map(|entry| monitors::LogRule {
         path: entry.path.clone(),
         attributes: attributes(&entry.attributes),
@@ -284,7 +379,10 @@ fn place(config: &Config) -> monitors::Place {
             backups: u32::try_from(options.log_rotation_backup_count).unwrap_or(0),
         },
         allow_http: options.allow_http_monitors,
+        plugin_dirs: plugin_dirs.collect(),
+        followed: followed.clone(),
         log_rules: rules.collect(),
+        journald_rules: journald.collect(),
         ..monitors::Place::new("/", &options.agent_log_path)
     }
 }

@@ -196,17 +196,29 @@ impl Agent {
 
     fn monitors_status(&self) -> MonitorsStatus {
         let mut status = MonitorsStatus::default();
-        for runner in &self.runners {
-            let s = runner.status().snapshot();
+        for (s, stop_agent_on_failure) in self.crew.snapshots() {
+            let secs = |ms: u64| ms as f64 / 1000.0;
             status.total_alive_monitors += u64::from(s.alive);
             status.monitors_status.push(MonitorStatus {
                 monitor_name: s.name.clone(),
                 monitor_id: s.id.clone(),
                 monitor_short_hash: short_hash(s.module, &s.id),
-                stop_agent_on_failure: runner.stops_agent(),
+                stop_agent_on_failure,
                 reported_lines: s.lines,
                 errors: s.errors,
                 is_alive: s.alive,
+                last_sample: s.last_sample_ms.map(secs),
+                busy_secs: s.busy_ms.map(secs),
+                dropped_lines: s.dropped,
+                lost_lines: s.lost,
+                restarts: s.restarts,
+                last_error: s.last_error.as_ref().map(|(_, text)| text.clone()),
+                last_error_time: s.last_error.as_ref().map(|(at, _)| secs(*at)),
+                counters: s
+                    .counters
+                    .iter()
+                    .map(|(name, n)| ((*name).to_owned(), *n))
+                    .collect(),
             });
         }
         status

@@ -3,12 +3,15 @@
 //! Two batches go round: one is filled while the other is sent. That bounds memory, and it is the
 //! backpressure: with both away nothing is read, and the backlog waits on disk.
 
-use crate::tail::{TailStatus, Tailer};
+use crate::tail::{self, TailStatus, Tailer};
 use crate::upload::{self, Fate, UploadSettings, UploadStats, Verdict};
 use crate::util::stop::{self, Stopper};
 use crate::wire::{Batch, Envelope};
-use crossbeam_channel::{bounded, select, unbounded, Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{bounded, never, select, unbounded, Receiver, RecvTimeoutError, Sender};
+use monitors::{FollowedLogs, MonitorLog};
+use std::collections::HashMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,6 +40,8 @@ pub struct Session {
     pub worker: String,
     /// What its upload thread counts.
     pub stats: Arc<UploadStats>,
+    /// Takes metrics that are in no file.
+    pub lines: Option<Sender<Lines>>,
     control: Sender<Control>,
     tail: Option<JoinHandle<()>>,
     upload: Option<JoinHandle<()>>,
@@ -56,7 +61,43 @@ pub struct Plan {
     pub upload: UploadSettings,
     /// The head of every request.
     pub envelope: Arc<Envelope>,
+    /// Logs that come while it runs.
+    pub dynamic: Dynamic,
+    /// Metrics that are in no file, if this session takes some.
+    pub memory: Option<Memory>,
 }
+
+/// Makes an entry of a log that a monitor names; `None`: it is another worker's.
+pub type EntryOf = Arc<dyn Fn(&MonitorLog) -> Option<tail::Entry> + Send + Sync>;
+
+/// Logs that come while the session runs.
+pub struct Dynamic {
+    /// Where monitors name them.
+    pub logs: Arc<FollowedLogs>,
+    /// Makes entries of them.
+    pub entries: EntryOf,
+    /// The generation that is in force.
+    pub seen: u64,
+}
+
+/// Metrics that are in no file.
+pub struct Memory {
+    /// How the lines of each path are labelled and shaped.
+    pub entries: HashMap<PathBuf, tail::Entry>,
+    /// Bytes that may wait; beyond that nothing is taken from the channel.
+    pub most: usize,
+}
+
+/// Lines of a metric log on their way to the session.
+pub struct Lines {
+    /// The file that they would be in.
+    pub path: Arc<Path>,
+    /// Whole lines.
+    pub bytes: Vec<u8>,
+}
+
+/// How many blocks of lines are on the way at the most.
+const LINES: usize = 16;
 
 impl Session {
     /// Starts both threads.
@@ -69,6 +110,13 @@ impl Session {
         let (verdict_tx, verdict_rx) = bounded(BATCHES);
         let (control_tx, control_rx) = unbounded();
         let (upload_stopper, upload_stop) = stop::pair();
+        let (lines_tx, lines_rx) = match &plan.memory {
+            Some(_) => {
+                let (tx, rx) = bounded(LINES);
+                (Some(tx), rx)
+            }
+            None => (None, never()),
+        };
         let first_limit = plan.upload.pacing.max_request_size;
         let upload = upload::spawn(
             plan.id.clone(),
@@ -84,6 +132,9 @@ impl Session {
             batches: Some(batch_tx),
             verdicts: verdict_rx,
             control: control_rx,
+            dynamic: plan.dynamic,
+            memory: plan.memory,
+            lines: lines_rx,
             spare: (0..BATCHES).map(|_| Batch::new()).collect(),
             filling: None,
             full: false,
@@ -104,6 +155,7 @@ impl Session {
             id: plan.id,
             worker: plan.worker,
             stats,
+            lines: lines_tx,
             control: control_tx,
             tail: Some(tail),
             upload: Some(upload),
@@ -178,6 +230,9 @@ struct Desk {
     batches: Option<Sender<Batch>>,
     verdicts: Receiver<Verdict>,
     control: Receiver<Control>,
+    dynamic: Dynamic,
+    memory: Option<Memory>,
+    lines: Receiver<Lines>,
     spare: Vec<Batch>,
     filling: Option<Batch>,
     /// The batch being filled has no room for the next line.
@@ -202,11 +257,20 @@ impl Desk {
                 self.settle(verdict);
             }
             let now = Instant::now();
+            self.follow(now);
             self.tailer.poll(now);
             self.fill(now);
             self.hand_over(now, false);
             let pause = self.next_step().saturating_duration_since(Instant::now());
+            let lines = match self.has_room() {
+                true => self.lines.clone(),
+                false => never(),
+            };
             select! {
+                recv(lines) -> lines => match lines {
+                    Ok(lines) => self.take(&lines),
+                    Err(_) => self.lines = never(),
+                },
                 recv(self.verdicts) -> verdict => match verdict {
                     Ok(verdict) => self.settle(verdict),
                     // The upload thread died; the agent starts the session anew
@@ -225,6 +289,39 @@ impl Desk {
                 default(pause) => {}
             }
         }
+    }
+
+    /// Takes up logs that monitors have named or dropped since the last look.
+    fn follow(&mut self, now: Instant) {
+        let generation = self.dynamic.logs.generation();
+        if generation == self.dynamic.seen {
+            return;
+        }
+        self.dynamic.seen = generation;
+        let logs = self.dynamic.logs.all();
+        let entries = logs.iter().filter_map(|log| (self.dynamic.entries)(log));
+        self.tailer.set_dynamic(entries.collect(), now);
+    }
+
+    /// Whether metrics that are in no file may come in.
+    fn has_room(&self) -> bool {
+        let most = self.memory.as_ref().map_or(0, |memory| memory.most as u64);
+        self.tailer.bytes_in_memory() < most
+    }
+
+    fn take(&mut self, lines: &Lines) {
+        let entry = || {
+            let known = self
+                .memory
+                .as_ref()
+                .and_then(|m| m.entries.get(&*lines.path));
+            known
+                .cloned()
+                .unwrap_or_else(|| tail::Entry::new(lines.path.to_path_buf()))
+        };
+        let now = Instant::now();
+        self.tailer
+            .take_lines(&lines.path, entry, &lines.bytes, now);
     }
 
     /// Reads what there is into the batch that is being filled.
@@ -355,6 +452,14 @@ impl Desk {
 
     fn end(&mut self, flush: bool, until: Instant) {
         let now = Instant::now();
+        // The monitors have ended: this is all that they had to say
+        while self.has_room() {
+            match self.lines.try_recv() {
+                Ok(lines) => self.take(&lines),
+                Err(_) => break,
+            }
+        }
+        self.follow(now);
         if flush && !self.going_back {
             self.tailer.poll_all(now);
             self.fill(now);

@@ -75,11 +75,7 @@ impl Statistics {
                 scans += tail.scans;
             }
         }
-        let monitors: Vec<_> = agent
-            .runners
-            .iter()
-            .map(|r| r.status().snapshot())
-            .collect();
+        let monitors: Vec<_> = agent.crew.snapshots().map(|(status, _)| status).collect();
         let alive = monitors.iter().filter(|m| m.alive).count() as u64;
         let (user_cpu, system_cpu, rss) = usage();
         let skipped_new = files.skipped[crate::tail::Skip::OldFile as usize];

@@ -125,13 +125,17 @@ impl LogEntry {
     }
 }
 
-/// An entry of `journald_logs`. Kept, not acted on yet.
+/// An entry of `journald_logs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournaldLog {
     /// Regular expression for the start of the unit's name.
     pub unit: Option<String>,
     /// Journal fields and the shell patterns that they have to match.
     pub globs: Vec<(String, String)>,
+    /// The text of an entry stands unquoted in its line.
+    pub emit_raw_details: bool,
+    /// Texts that are in quotes already get no further ones.
+    pub detect_escaped_strings: bool,
     /// The members that it shares with `logs`; the path says nothing.
     pub entry: LogEntry,
 }
@@ -212,7 +216,13 @@ pub(crate) fn journald(
     context: &Context,
     warnings: &mut Warnings,
 ) -> Result<JournaldLog, ConfigError> {
-    fields.warn_unknown(&known(&["journald_unit", "journald_globs"]), warnings);
+    const OWN: &[&str] = &[
+        "journald_unit",
+        "journald_globs",
+        "emit_raw_details",
+        "detect_escaped_strings",
+    ];
+    fields.warn_unknown(&known(OWN), warnings);
     let unit = fields.text("journald_unit")?;
     let globs: Vec<_> = fields
         .attributes("journald_globs")?
@@ -229,6 +239,8 @@ pub(crate) fn journald(
     Ok(JournaldLog {
         unit,
         globs,
+        emit_raw_details: fields.boolean("emit_raw_details")?.unwrap_or(false),
+        detect_escaped_strings: fields.boolean("detect_escaped_strings")?.unwrap_or(false),
         entry: shared(fields, path, context, warnings)?,
     })
 }

@@ -84,6 +84,8 @@ pub struct Source {
 /// A whole validated configuration. Nothing in it changes after it was loaded.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// Directory of what came with the program.
+    pub install_root: PathBuf,
     /// The main file, absolute.
     pub main_file: PathBuf,
     /// The fragments that were read, in order.
@@ -185,6 +187,7 @@ impl Config {
         let monitors = monitors::complete(monitors, &options, &mut warnings);
         let server_attributes = server_attributes(&merged, &env, &options, &mut warnings)?;
         Ok(Config {
+            install_root: source.install.root.clone(),
             main_file: main_file.to_path_buf(),
             fragments: docs
                 .fragments

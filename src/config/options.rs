@@ -57,7 +57,7 @@ section "Account, server and directories" {
     /// address is changed to `https://`.
     allow_http: bool = false;
     /// When false, addresses in monitors' options are changed to `https://` as well.
-    allow_http_monitors: bool = true, not_yet();
+    allow_http_monitors: bool = true;
     /// Check server and key at the start also when standard output is not a terminal.
     check_remote_if_no_tty: bool = false;
     /// Cut the automatic `serverHost` attribute at its first dot.
@@ -68,8 +68,9 @@ section "Account, server and directories" {
     agent_data_path: String = String::new(), path(), default_text(BY_INSTALL);
     /// Directory of the fragments, relative to that of the main file. Of no use in a fragment.
     config_directory: String = "agent.d".to_owned(), not_empty();
-    /// Search path of plug-in modules.
-    additional_monitor_module_paths: String = String::new(), never("there are no Python plug-ins here");
+    /// Directories in which plug-ins are looked for, separated by colons, beyond `monitors/local` and
+    /// `monitors/contrib` of the installation.
+    additional_monitor_module_paths: String = String::new(), default_text("none");
     /// Upload the agent's own logs.
     implicit_agent_log_collection: bool = true;
     /// Start the system metrics monitor.
@@ -225,11 +226,17 @@ section "Monitors and metrics" {
     global_monitor_sample_interval_enable_jitter: bool = true;
     /// Metrics for which a rate per second is emitted too: `module:metric` or
     /// `module:metric:field=value`.
-    calculate_rate_metric_names: Vec<String> = Vec::new(), not_yet();
+    calculate_rate_metric_names: Vec<String> = Vec::new();
     /// Seconds between purges of the rate cache; 0 is never.
-    metric_functions_cleanup_interval: i64 = 1_800, min(0.0), not_yet();
+    metric_functions_cleanup_interval: i64 = 1_800, min(0.0);
+    /// Metrics go to the server by way of memory and not through log files: for devices whose flash
+    /// is to be spared. What has not been sent when the agent ends is lost then.
+    metrics_in_memory: bool = false;
+    /// Bytes of metrics that may wait in memory for the server, with `metrics_in_memory`; what comes
+    /// beyond that is dropped and counted.
+    metrics_memory_bytes: i64 = 262_144, between(16_384.0, 67_108_864.0);
     /// Worker threads of the syslog monitor.
-    syslog_processing_thread_count: i64 = 16, between(1.0, 1_024.0), no_env(), not_yet();
+    syslog_processing_thread_count: i64 = 16, between(1.0, 1_024.0), no_env(), never("one thread serves all of a monitor's connections");
 }
 section "Housekeeping" {
     /// Seconds between looks at the configuration files.
@@ -241,9 +248,9 @@ section "Housekeeping" {
     /// Seconds between statistics lines on requests.
     bandwidth_stats_log_interval: f64 = 60.0, min(0.1);
     /// Seconds between internal timing statistics; 0 is off.
-    instrumentation_stats_log_interval: i64 = 0, min(0.0), not_yet();
+    instrumentation_stats_log_interval: i64 = 0, min(0.0), never("it tells of caches that are not here");
     /// Seconds between looks at what monitors add to the User-Agent.
-    user_agent_refresh_interval: i64 = 60, min(1.0), not_yet();
+    user_agent_refresh_interval: i64 = 60, min(1.0), never("no monitor of this version adds to it");
     /// Without an attempt to copy for so long the agent counts as unhealthy.
     healthy_max_time_since_last_copy_attempt: f64 = 60.0, min(0.0);
     /// How long `status -v` waits for an answer.

@@ -316,6 +316,22 @@ pub struct MonitorStatus {
     pub errors: u64,
     /// Whether its thread runs.
     pub is_alive: bool,
+    /// When its last sample ended well, seconds since the epoch.
+    pub last_sample: Option<f64>,
+    /// For how many seconds the present sample has been going on, if one is.
+    pub busy_secs: Option<f64>,
+    /// Lines that its write limit dropped.
+    pub dropped_lines: u64,
+    /// Lines that could not be written.
+    pub lost_lines: u64,
+    /// How often it was started anew after a failure.
+    pub restarts: u64,
+    /// Its last error.
+    pub last_error: Option<String>,
+    /// When that was, seconds since the epoch.
+    pub last_error_time: Option<f64>,
+    /// What else it counts, by name.
+    pub counters: std::collections::BTreeMap<String, u64>,
 }
 
 /// The sums of the periodic calculation (every `config_change_check_interval`). Bytes, counts and

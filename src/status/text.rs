@@ -375,6 +375,7 @@ fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
                 ""
             }
         ));
+        details(text, &format!("{indent}  "), monitor);
     }
     if !dead.is_empty() {
         text.empty();
@@ -384,6 +385,42 @@ fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
                 "  {} {} lines emitted, {} errors",
                 monitor.monitor_name, monitor.reported_lines, monitor.errors
             ));
+            details(text, "    ", monitor);
         }
+    }
+}
+
+/// What the Python agent does not tell of a monitor; lines that have nothing to say are left out.
+fn details(text: &mut Text, indent: &str, monitor: &MonitorStatus) {
+    if monitor.last_sample.is_some() {
+        text.line(format_args!(
+            "{indent}last sample: {}",
+            human(monitor.last_sample)
+        ));
+    }
+    if let Some(secs) = monitor.busy_secs.filter(|secs| *secs >= 5.0) {
+        text.line(format_args!("{indent}busy with a sample for {secs:.0} s"));
+    }
+    for (count, what) in [
+        (monitor.dropped_lines, "lines dropped by its write limit"),
+        (
+            monitor.lost_lines,
+            "lines lost because they could not be written",
+        ),
+        (monitor.restarts, "restarts"),
+    ] {
+        if count > 0 {
+            text.line(format_args!("{indent}{count} {what}"));
+        }
+    }
+    for (name, count) in monitor.counters.iter().filter(|(_, count)| **count > 0) {
+        text.line(format_args!("{indent}{}: {count}", name.replace('_', " ")));
+    }
+    if let Some(error) = &monitor.last_error {
+        text.line(format_args!(
+            "{indent}last error: {} ({})",
+            one_line(error),
+            human(monitor.last_error_time)
+        ));
     }
 }

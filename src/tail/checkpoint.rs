@@ -59,6 +59,15 @@ pub struct Saved {
 }
 
 impl SavedLog {
+    /// What is to be remembered of a log at a moment, in seconds since the epoch.
+    pub fn of(log: &Log, time: f64) -> SavedLog {
+        SavedLog {
+            time,
+            serial: None,
+            generations: log.generations.iter().map(save).collect(),
+        }
+    }
+
     /// Whether this was written later than `other`.
     pub fn is_newer(&self, other: &SavedLog) -> bool {
         match (self.serial, other.serial) {

@@ -71,7 +71,10 @@ impl Tailer {
             match self.entry_for(path) {
                 Some(_) if !self.is_mine(path) => {}
                 Some(entry) => found.push(self.restore_log(path.clone(), entry, log, now)),
-                None if self.settings.keeps_orphans && now_secs() - log.time < ORPHANS_FOR => {
+                None if self.settings.keeps_orphans
+                    && self.is_mine(path)
+                    && now_secs() - log.time < ORPHANS_FOR =>
+                {
                     self.orphans.push((path.clone(), log.clone()))
                 }
                 None => {}
@@ -83,11 +86,11 @@ impl Tailer {
         }
     }
 
-    fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
+    pub(super) fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
         self.entries.iter().find(|e| e.covers(path)).cloned()
     }
 
-    fn restore_log<'a>(
+    pub(super) fn restore_log<'a>(
         &mut self,
         path: PathBuf,
         entry: Arc<Entry>,
@@ -155,7 +158,7 @@ impl Tailer {
     }
 
     /// What came to a remembered log since its checkpoint.
-    fn restore_rest(&mut self, restored: Restored, now: Instant) {
+    pub(super) fn restore_rest(&mut self, restored: Restored, now: Instant) {
         let Restored {
             number,
             saved,
@@ -419,7 +422,7 @@ impl Tailer {
     }
 
     /// Whether the path falls to this session, of those that share its worker's files.
-    fn is_mine(&self, path: &Path) -> bool {
+    pub(super) fn is_mine(&self, path: &Path) -> bool {
         let (index, count) = self.settings.share;
         share_of(path, count) == index
     }
@@ -610,7 +613,7 @@ impl Tailer {
     fn full_text(&mut self) -> Vec<u8> {
         let watched = Some(&self.watched_before[..]);
         let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), watched);
-        for log in self.logs.values() {
+        for log in self.logs.values().filter(|log| !log.in_memory) {
             writer.log(log);
         }
         for (path, log) in &self.orphans {
@@ -622,7 +625,7 @@ impl Tailer {
     /// Writes what moved since the last full checkpoint.
     pub(super) fn checkpoint_active(&mut self) {
         let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
-        for log in self.logs.values().filter(|log| log.dirty) {
+        for log in self.logs.values().filter(|log| log.dirty && !log.in_memory) {
             writer.log(log);
         }
         // The start of a new content must outlive a loss of power, its name included
@@ -656,7 +659,7 @@ fn is_beginning(g: &Generation, head: &[u8]) -> bool {
 }
 
 /// A log whose remembered contents have been taken up.
-struct Restored<'a> {
+pub(super) struct Restored<'a> {
     number: u64,
     saved: &'a SavedLog,
     current: bool,
@@ -762,7 +765,5 @@ pub(super) fn add_attributes(log: &mut Log, entry: &Entry) {
     merged.minimum_scan_interval = log.entry.minimum_scan_interval;
     merged.attributes = log.entry.attributes.clone();
     merged.attributes.extend(missing);
-    log.entry = Arc::new(merged);
-    log.label = None;
-    log.max_line = None;
+    log.relabel(Arc::new(merged));
 }

@@ -2,6 +2,7 @@
 
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
+use super::memory::MemoryLog;
 use super::siblings;
 use crate::util::random;
 use std::fs::File;
@@ -18,6 +19,8 @@ pub enum Source {
     Plain(File),
     /// A rotated file that has been compressed.
     Gz(Box<GzFile>),
+    /// No file at all.
+    Memory(Box<MemoryLog>),
 }
 
 impl Source {
@@ -29,6 +32,7 @@ impl Source {
         match self {
             Source::Plain(file) => identity::read_full_at(file, buf, offset),
             Source::Gz(gz) => gz.read_at(buf, offset),
+            Source::Memory(memory) => memory.read_at(buf, offset),
         }
     }
 }

@@ -50,6 +50,10 @@ pub struct Log {
     pub last_success: Instant,
     /// The path shows content of another log, with this identity and number.
     pub foreign: Option<(super::identity::FileId, u64)>,
+    /// It is in no file.
+    pub in_memory: bool,
+    /// No entry names it any more: it is finished and then forgotten.
+    pub left: bool,
     /// The scan that last saw the path among its matches.
     pub seen_in_scan: u64,
 }
@@ -77,8 +81,17 @@ impl Log {
             started: false,
             last_success: now,
             foreign: None,
+            in_memory: false,
+            left: false,
             seen_in_scan: 0,
         }
+    }
+
+    /// Another entry is about it from now on.
+    pub fn relabel(&mut self, entry: Arc<Entry>) {
+        self.entry = entry;
+        self.label = None;
+        self.max_line = None;
     }
 
     /// What the path shows, if we know it.

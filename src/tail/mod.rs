@@ -12,12 +12,14 @@
 mod checkpoint;
 mod counters;
 mod discover;
+mod dynamic;
 mod generation;
 pub mod glob;
 mod gz;
 mod identity;
 pub mod insight;
 mod log;
+mod memory;
 mod poll;
 mod read;
 pub mod rehearse;

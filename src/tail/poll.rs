@@ -19,6 +19,9 @@ impl Tailer {
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
+        if log.in_memory {
+            return self.look_at_memory(number, now);
+        }
         let path = log.path.clone();
         let last = log.last_check.replace(now_secs());
         log.checked_before = last;
@@ -139,7 +142,7 @@ impl Tailer {
                 };
                 mark_fits && identity::head(file).map_or(true, |head| signature.agrees(&head))
             }
-            Ok(Source::Gz(_)) => true,
+            Ok(Source::Gz(_) | Source::Memory(_)) => true,
             Err(e) => !is_gone(&e),
         };
         if !was_open {
@@ -253,7 +256,7 @@ impl Tailer {
         {
             let size = match &g.source {
                 Some(Source::Plain(file)) => file.metadata().ok().map(|m| m.len()),
-                Some(Source::Gz(_)) => None,
+                Some(Source::Gz(_) | Source::Memory(_)) => None,
                 None if g.gz => None,
                 None => fs::metadata(&g.path)
                     .ok()
@@ -448,6 +451,7 @@ impl Tailer {
 
     /// Stops following paths that are gone and done.
     pub(super) fn retire_logs(&mut self, _now: Instant) {
+        self.retire_left();
         let scan = self.scans;
         let gone: Vec<u64> = self
             .logs

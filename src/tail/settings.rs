@@ -10,6 +10,7 @@ use std::time::Duration;
 pub type Rename = std::sync::Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// One element of `logs`, ready for use.
+#[derive(Clone)]
 pub struct Entry {
     /// Absolute path or pattern.
     pub pattern: PathBuf,

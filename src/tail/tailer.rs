@@ -57,6 +57,10 @@ pub struct Tailer {
     pub(super) retired: Counters,
     /// Remembered logs that the configuration does not name at the moment.
     pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
+    /// How many of `entries`, from the front, came while we run.
+    pub(super) dynamic: usize,
+    /// Logs that are in no file, by the path that they would have.
+    pub(super) memory_logs: HashMap<PathBuf, u64>,
     pub(super) unreadable: HashMap<PathBuf, String>,
     pub(super) throttle: Throttle,
     open: usize,
@@ -127,6 +131,8 @@ impl Tailer {
             scanned_at: now,
             retired: Counters::default(),
             orphans: Vec::new(),
+            dynamic: 0,
+            memory_logs: HashMap::new(),
             unreadable: HashMap::new(),
             throttle: Throttle::default(),
             open: 0,
@@ -498,6 +504,9 @@ impl Tailer {
             let Some(log) = self.logs.get_mut(&number) else {
                 continue;
             };
+            if log.in_memory {
+                continue;
+            }
             for generation in &mut log.generations {
                 if generation.source.is_some() {
                     generation.source = None;
@@ -569,6 +578,7 @@ impl Tailer {
             };
             if let Some(generation) = log.generations.iter_mut().find(|g| g.key == span.source) {
                 generation.commit(span.to, span.mark, self.settings.max_sequence_number);
+                super::memory::release(generation);
             }
             log.dirty = true;
             log.last_success = now;

@@ -1,0 +1,301 @@
+//! Asks filesystems for their sizes without being held up by one that does not answer, as those of
+//! a server that is gone: a helper thread asks. If it gets stuck it is left behind, the filesystem
+//! is let alone for a while, and another helper asks the others.
+
+use super::mounts::Mount;
+use common::stop::Stop;
+use crossbeam_channel::{bounded, select, Receiver, Sender, TryRecvError};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one filesystem may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Helpers that may be stuck at a time. Each is a thread.
+const MOST_STUCK: usize = 8;
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Bytes. It makes a system call.
+const STACK: usize = 128 * 1024;
+
+/// The size of a filesystem, as `statvfs` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// Bytes of a block.
+    pub block: u64,
+    /// Blocks in all.
+    pub blocks: i64,
+    /// Blocks that nobody uses.
+    pub unused: i64,
+    /// Blocks that anybody may use. Some filesystems owe: below 0.
+    pub available: i64,
+    /// Inodes in all; 0 or less if the filesystem does not count them.
+    pub files: i64,
+    /// Inodes that nobody uses.
+    pub files_unused: i64,
+}
+
+impl Space {
+    /// So many blocks in KiB, rounded up.
+    pub fn kib(&self, blocks: i64) -> i64 {
+        let bytes = i128::from(blocks) * i128::from(self.block);
+        let kib = bytes.div_euclid(1024) + i128::from(bytes.rem_euclid(1024) > 0);
+        kib.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    }
+}
+
+/// Asks the filesystem mounted at a path.
+pub(crate) type StatFs = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
+
+/// The kernel's answer.
+#[allow(clippy::unnecessary_cast)] // the types differ between platforms
+pub(super) fn statvfs(path: &Path) -> io::Result<Space> {
+    let found = loop {
+        match nix::sys::statvfs::statvfs(path) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    // The kernel's numbers are unsigned, but for debts, which are written as large ones.
+    Ok(Space {
+        block: match found.fragment_size() as u64 {
+            0 => found.block_size() as u64,
+            size => size,
+        },
+        blocks: found.blocks() as i64,
+        unused: found.blocks_free() as i64,
+        available: found.blocks_available() as i64,
+        files: found.files() as i64,
+        files_unused: found.files_free() as i64,
+    })
+}
+
+pub(super) struct Prober {
+    statfs: StatFs,
+    patience: Duration,
+    /// Not stuck.
+    helper: Option<Helper>,
+    /// What the helper is working at.
+    job: Option<Job>,
+    answers: Vec<Option<io::Result<Space>>>,
+    trouble: Vec<Trouble>,
+    news: Vec<String>,
+}
+
+struct Helper {
+    jobs: Sender<Job>,
+    /// Hears of each finished job, and of the helper's end by being disconnected.
+    done: Receiver<()>,
+}
+
+/// Some of the mounts to ask, by their places.
+#[derive(Clone)]
+struct Job {
+    mounts: Arc<[Mount]>,
+    places: Arc<[usize]>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    answers: Vec<(usize, io::Result<Space>)>,
+    /// Nobody waits for the helper any more.
+    left_behind: bool,
+}
+
+/// A filesystem that did not answer.
+struct Trouble {
+    mount: Mount,
+    /// Disconnected when the helper that asked it has got free.
+    stuck: Option<Receiver<()>>,
+    again: Instant,
+    pause: Duration,
+}
+
+fn lock(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Prober {
+    pub fn new(statfs: StatFs) -> Self {
+        Prober {
+            statfs,
+            patience: PATIENCE,
+            helper: None,
+            job: None,
+            answers: Vec::new(),
+            trouble: Vec::new(),
+            news: Vec::new(),
+        }
+    }
+
+    /// Begins to ask all of them but those that are let alone.
+    ///
+    /// # Errors
+    /// There is no helper and none can be started.
+    pub fn begin(&mut self, mounts: &Arc<[Mount]>) -> io::Result<()> {
+        self.answers.clear();
+        self.answers.resize_with(mounts.len(), || None);
+        self.job = None;
+        for trouble in &mut self.trouble {
+            if let Some(Err(TryRecvError::Disconnected)) =
+                trouble.stuck.as_ref().map(Receiver::try_recv)
+            {
+                trouble.stuck = None;
+            }
+        }
+        let now = Instant::now();
+        self.trouble
+            .retain(|trouble| trouble.stuck.is_some() || mounts.contains(&trouble.mount));
+        let places = (0..mounts.len()).filter(|&place| {
+            let mut trouble = self.trouble.iter();
+            let trouble = trouble.find(|trouble| trouble.mount == mounts[place]);
+            trouble.is_none_or(|trouble| trouble.stuck.is_none() && now >= trouble.again)
+        });
+        let places = places.collect();
+        self.hand_over(mounts, places)
+    }
+
+    fn hand_over(&mut self, mounts: &Arc<[Mount]>, places: Arc<[usize]>) -> io::Result<()> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let stuck = self.trouble.iter().filter(|t| t.stuck.is_some()).count();
+        if stuck >= MOST_STUCK {
+            return Err(io::Error::other(format!(
+                "{stuck} of them do not answer, more are not tried"
+            )));
+        }
+        let job = Job {
+            mounts: Arc::clone(mounts),
+            places,
+            progress: Arc::default(),
+        };
+        let helper = match &self.helper {
+            Some(helper) => helper,
+            None => {
+                let helper = Helper::start(Arc::clone(&self.statfs))?;
+                self.helper.insert(helper)
+            }
+        };
+        if helper.jobs.send(job.clone()).is_err() {
+            self.helper = None;
+            return Err(io::Error::other("the helper thread has died"));
+        }
+        self.job = Some(job);
+        Ok(())
+    }
+
+    /// What each of the mounts has answered; nothing for those that were not asked or did not
+    /// answer in time.
+    pub fn finish(
+        &mut self,
+        mounts: &Arc<[Mount]>,
+        stop: &Stop,
+    ) -> Vec<Option<io::Result<Space>>> {
+        let mut seen = 0;
+        while let (Some(job), Some(helper)) = (&self.job, &self.helper) {
+            let through = select! {
+                recv(helper.done) -> message => Some(message.is_ok()),
+                recv(stop.channel()) -> _ => Some(false),
+                default(self.patience) => None,
+            };
+            let mut progress = lock(&job.progress);
+            if through.is_none() && progress.answers.len() > seen {
+                // Slow, but not stuck.
+                seen = progress.answers.len();
+                continue;
+            }
+            for (place, answer) in progress.answers.drain(..) {
+                if answer.is_ok() {
+                    self.trouble.retain(|trouble| trouble.mount != mounts[place]);
+                }
+                self.answers[place] = Some(answer);
+            }
+            if through == Some(true) {
+                drop(progress);
+                self.job = None;
+                break;
+            }
+            progress.left_behind = true;
+            drop(progress);
+            let asked = job.places.clone();
+            let Some(helper) = self.helper.take() else { break };
+            self.job = None;
+            if through == Some(false) {
+                // The agent stops, or the helper has died.
+                break;
+            }
+            let unanswered = |place: &usize| self.answers[*place].is_none();
+            let mut left = asked.iter().copied().filter(|place| unanswered(place));
+            let Some(stuck) = left.next() else { break };
+            let left: Arc<[usize]> = left.collect();
+            self.is_stuck(&mounts[stuck], helper.done);
+            seen = 0;
+            if let Err(error) = self.hand_over(mounts, left) {
+                self.news.push(format!("filesystems cannot be asked: {error}"));
+            }
+        }
+        std::mem::take(&mut self.answers)
+    }
+
+    fn is_stuck(&mut self, mount: &Mount, done: Receiver<()>) {
+        let now = Instant::now();
+        let known = self.trouble.iter_mut().find(|t| t.mount == *mount);
+        let pause = match known {
+            Some(trouble) => {
+                trouble.pause = (trouble.pause * 2).min(LONGEST_PAUSE);
+                trouble.again = now + trouble.pause;
+                trouble.stuck = Some(done);
+                trouble.pause
+            }
+            None => {
+                self.trouble.push(Trouble {
+                    mount: mount.clone(),
+                    stuck: Some(done),
+                    again: now + FIRST_PAUSE,
+                    pause: FIRST_PAUSE,
+                });
+                FIRST_PAUSE
+            }
+        };
+        self.news.push(format!(
+            "filesystem at {:?} ({}) does not answer; it is asked again once it does, at the earliest in {} seconds",
+            mount.field,
+            mount.fstype,
+            pause.as_secs()
+        ));
+    }
+
+    /// What has happened since the last call, for agent.log.
+    pub fn news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.news)
+    }
+}
+
+impl Helper {
+    fn start(statfs: StatFs) -> io::Result<Helper> {
+        let (jobs, to_do) = bounded::<Job>(1);
+        let (finished, done) = bounded(1);
+        std::thread::Builder::new()
+            .name("statvfs".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                for job in to_do {
+                    for &place in job.places.iter() {
+                        let answer = statfs(&job.mounts[place].path);
+                        let mut progress = lock(&job.progress);
+                        if progress.left_behind {
+                            return;
+                        }
+                        progress.answers.push((place, answer));
+                    }
+                    if finished.send(()).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Helper { jobs, done })
+    }
+}

@@ -1,0 +1,124 @@
+//! Entries that come and go while the agent runs: the files of `syslog_monitor` and
+//! `journald_monitor` (monitors-core.md §1.12).
+
+use super::checkpoint::SavedLog;
+use super::settings::Entry;
+use super::tailer::Tailer;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// More remembered logs than these are looked through for files that are gone.
+const MANY_ORPHANS: usize = 1_000;
+
+impl Tailer {
+    /// Makes these the entries beyond those of the configuration; each is for one path and wins over
+    /// a configured one. Files of earlier ones that are missing here are finished and then left.
+    pub fn set_dynamic(&mut self, entries: Vec<Entry>, now: Instant) {
+        let paths: HashSet<PathBuf> = entries.iter().map(|e| e.pattern.clone()).collect();
+        let before: Vec<PathBuf> = self.entries[..self.dynamic]
+            .iter()
+            .map(|e| e.pattern.clone())
+            .collect();
+        let known: HashSet<&PathBuf> = before.iter().collect();
+        let fresh: Vec<bool> = entries
+            .iter()
+            .map(|entry| !known.contains(&entry.pattern))
+            .collect();
+        let mut all: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        let count = all.len();
+        all.extend(self.entries.drain(..).skip(self.dynamic));
+        self.entries = all;
+        self.dynamic = count;
+        for path in before.iter().filter(|path| !paths.contains(*path)) {
+            if let Some(number) = self.by_path.get(path).copied() {
+                // What was written until now is still copied
+                self.look(number, now);
+                let covered = self.entry_for(path);
+                if let Some(log) = self.logs.get_mut(&number) {
+                    match covered {
+                        Some(entry) => log.relabel(entry),
+                        None => log.left = true,
+                    }
+                }
+            }
+        }
+        for (at, fresh) in fresh.into_iter().enumerate() {
+            let entry = self.entries[at].clone();
+            if fresh {
+                self.follow_one(entry, now);
+                continue;
+            }
+            let number = self.by_path.get(&entry.pattern);
+            if let Some(log) = number.and_then(|n| self.logs.get_mut(n)) {
+                if log.entry.attributes != entry.attributes {
+                    log.relabel(entry);
+                }
+            }
+        }
+    }
+
+    fn follow_one(&mut self, entry: Arc<Entry>, now: Instant) {
+        let path = entry.pattern.clone();
+        if let Some(number) = self.by_path.get(&path).copied() {
+            if let Some(log) = self.logs.get_mut(&number) {
+                log.left = false;
+                log.relabel(entry);
+            }
+            return;
+        }
+        if !self.is_mine(&path) {
+            return;
+        }
+        match self.orphans.iter().position(|(known, _)| *known == path) {
+            Some(at) => {
+                let (_, saved) = self.orphans.swap_remove(at);
+                let restored = self.restore_log(path, entry, &saved, now);
+                self.restore_rest(restored, now);
+            }
+            None => self.matched(path, &entry, false, now),
+        }
+    }
+
+    /// Forgets logs that nothing names any more and that are finished. Where each stands is
+    /// remembered, for a sender that comes back.
+    pub(super) fn retire_left(&mut self) {
+        let done: Vec<u64> = self
+            .logs
+            .values()
+            .filter(|log| log.left && log.pending() == 0)
+            .map(|log| log.number)
+            .collect();
+        for number in done {
+            let Some(log) = self.logs.get(&number) else {
+                continue;
+            };
+            let path = log.path.clone();
+            let mut remembered = None;
+            if path.exists() {
+                let saved = SavedLog::of(log, crate::util::time::now_secs());
+                remembered = Some(saved);
+            }
+            let keys: Vec<u64> = log.generations.iter().map(|g| g.key).collect();
+            if let Some(saved) = remembered {
+                self.remember(&path, saved);
+            }
+            for key in keys {
+                self.drop_generation(number, key);
+            }
+            if let Some(log) = self.logs.remove(&number) {
+                self.by_path.remove(&log.path);
+                self.retired.add(&log.counters);
+                self.moved = true;
+            }
+        }
+    }
+
+    fn remember(&mut self, path: &Path, saved: SavedLog) {
+        if self.orphans.len() > MANY_ORPHANS {
+            self.orphans.retain(|(path, _)| path.exists());
+        }
+        self.orphans.push((path.to_owned(), saved));
+    }
+}

@@ -1,0 +1,164 @@
+//! Logs that are in no file: what monitors hand over where flash must be spared. What is read of
+//! one is kept until it is settled, so a request that comes back undelivered is made anew from it.
+
+use super::generation::{Generation, Source, State};
+use super::identity::{self, FileId, MARK};
+use super::log::Log;
+use super::settings::Entry;
+use super::tailer::Tailer;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The end of an endless content: what is not settled yet, and a little before it.
+#[derive(Debug, Default)]
+pub struct MemoryLog {
+    /// Of the first byte that is held.
+    start: u64,
+    bytes: VecDeque<u8>,
+}
+
+impl MemoryLog {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    fn push(&mut self, lines: &[u8]) {
+        self.bytes.extend(lines);
+    }
+
+    /// Gives up what lies before `settled`, but for what the check of a position needs.
+    fn release(&mut self, settled: u64) {
+        let keep_from = settled.saturating_sub(MARK as u64);
+        let n = keep_from.saturating_sub(self.start) as usize;
+        self.bytes.drain(..n.min(self.bytes.len()));
+        self.start = self.start.max(keep_from);
+        if self.bytes.len() < self.bytes.capacity() / 4 {
+            self.bytes.shrink_to(2 * self.bytes.len());
+        }
+    }
+
+    /// Reads content at `offset`; short only at the end.
+    ///
+    /// # Errors
+    /// The offset is before what is held, which is a mistake of ours.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(from) = offset.checked_sub(self.start) else {
+            return Err(io::Error::other("these metrics are not held any more"));
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let n = buf.len().min(self.bytes.len().saturating_sub(from));
+        let (a, b) = self.bytes.as_slices();
+        for (i, byte) in buf[..n].iter_mut().enumerate() {
+            let at = from + i;
+            *byte = if at < a.len() { a[at] } else { b[at - a.len()] };
+        }
+        Ok(n)
+    }
+}
+
+impl Tailer {
+    /// Takes lines that are in no file. `entry` says how they are labelled and shaped; it counts
+    /// when the first lines of its path come.
+    pub fn take_lines(
+        &mut self,
+        path: &Path,
+        entry: impl FnOnce() -> Entry,
+        lines: &[u8],
+        now: Instant,
+    ) {
+        let known = self.memory_logs.get(path).copied();
+        let number = known.unwrap_or_else(|| self.add_memory_log(path, entry(), now));
+        if let Some(log) = self.logs.get_mut(&number) {
+            if let Some(generation) = log.current() {
+                if let Some(Source::Memory(memory)) = &mut generation.source {
+                    memory.push(lines);
+                    generation.size = memory.end();
+                    generation.growth = now;
+                }
+            }
+        }
+        self.make_ready(number);
+    }
+
+    fn add_memory_log(&mut self, path: &Path, entry: Entry, now: Instant) -> u64 {
+        let mut log = Log::new(path.to_owned(), Arc::new(entry), now);
+        let mut generation = Generation::new(
+            path.to_owned(),
+            FileId { dev: 0, ino: 0 },
+            0,
+            0,
+            State::Current,
+        );
+        generation.mark = Some(identity::mark(b""));
+        generation.source = Some(Source::Memory(Box::default()));
+        log.in_memory = true;
+        let number = log.number;
+        self.by_key.insert(generation.key, number);
+        log.generations.push(generation);
+        self.logs.insert(number, log);
+        self.memory_logs.insert(path.to_owned(), number);
+        number
+    }
+
+    /// Bytes of such logs that are not settled.
+    pub fn bytes_in_memory(&self) -> u64 {
+        let logs = self.memory_logs.values();
+        logs.filter_map(|number| self.logs.get(number))
+            .map(Log::pending)
+            .sum()
+    }
+
+    /// Plans the next look at a log that has no file: only for an unfinished group of lines.
+    pub(super) fn look_at_memory(&mut self, number: u64, now: Instant) {
+        let wait = self.settings.line_completion_wait;
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
+        log.interval = Duration::from_secs(60);
+        log.last_check = Some(crate::util::time::now_secs());
+        let due = |g: &Generation| g.partial.map(|(_, since)| since + wait);
+        let wake = log.generations.iter().filter_map(due).min();
+        if wake.is_some_and(|at| at <= now) {
+            self.make_ready(number);
+        }
+        self.plan(number, now, wake.filter(|at| *at > now));
+    }
+}
+
+/// Gives up what is settled.
+pub(super) fn release(generation: &mut Generation) {
+    if let Some(Source::Memory(memory)) = &mut generation.source {
+        memory.release(generation.committed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_settled_is_given_up_and_the_rest_can_be_read_again() {
+        let mut log = MemoryLog::default();
+        let text: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
+        for part in text.chunks(700) {
+            log.push(part);
+        }
+        log.release(5_000);
+        assert!(log.bytes.len() <= 5_000 + MARK && log.end() == 10_000);
+        let mut buf = vec![0; 20_000];
+        let from = 5_000 - MARK as u64;
+        let n = log.read_at(&mut buf, from).unwrap();
+        assert_eq!(&buf[..n], &text[from as usize..]);
+        assert!(log.read_at(&mut buf, 10).is_err());
+        assert_eq!(log.read_at(&mut buf, 10_000).unwrap(), 0);
+        log.release(10_000);
+        assert!(
+            log.bytes.capacity() <= 4 * MARK + 64,
+            "{}",
+            log.bytes.capacity()
+        );
+    }
+}
