@@ -4,6 +4,7 @@
 //! [`run`] is for commands that are asked once and answer; [`Family`] is for whoever keeps a child
 //! for longer and wants to be rid of it together with what it has started.
 
+use crate::bounded::Bounded;
 use common::stop::Stop;
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -46,46 +47,13 @@ pub enum CutShort {
     Stopped,
 }
 
-/// What came out of one pipe.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Output {
-    /// The first bytes, at most [`Limits::keep`].
-    pub kept: Vec<u8>,
-    /// All bytes that came.
-    pub bytes: u64,
-    /// Characters that begin in what was not kept.
-    pub chars_dropped: u64,
-}
-
-impl Output {
-    /// Takes in `bytes`, of which no more is kept than makes `keep` in all.
-    pub fn push(&mut self, bytes: &[u8], keep: usize) {
-        self.bytes += bytes.len() as u64;
-        let room = keep.saturating_sub(self.kept.len()).min(bytes.len());
-        self.kept.extend_from_slice(&bytes[..room]);
-        // Continuation bytes of UTF-8 begin no character.
-        let begins = bytes[room..].iter().filter(|&&b| b & 0xC0 != 0x80);
-        self.chars_dropped += begins.count() as u64;
-    }
-
-    /// Whether it was more than was kept.
-    pub fn is_cut(&self) -> bool {
-        self.bytes > self.kept.len() as u64
-    }
-
-    /// What was kept, with U+FFFD for what is no UTF-8.
-    pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.kept)
-    }
-}
-
 /// How a child fared.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its standard output.
-    pub stdout: Output,
+    pub stdout: Bounded,
     /// Its standard error output.
-    pub stderr: Output,
+    pub stderr: Bounded,
     /// Its exit status, or the negative number of the signal that ended it. `None` if not even
     /// SIGKILL did within a second, as happens with processes that wait for a dead device.
     pub code: Option<i32>,
@@ -187,7 +155,7 @@ pub fn run(
 
 struct Pipe {
     file: Option<File>,
-    got: Output,
+    got: Bounded,
 }
 
 struct Pipes<'a> {
@@ -205,7 +173,7 @@ impl<'a> Pipes<'a> {
         };
         let output = |fd| Pipe {
             file: open(fd),
-            got: Output::default(),
+            got: Bounded::default(),
         };
         Pipes {
             input: open(child.stdin.take().map(OwnedFd::from)).map(|file| (file, input)),

@@ -110,6 +110,22 @@ impl Emitter {
         self.line(None, metric, value.into(), (fields, Order::AsGiven));
     }
 
+    /// [`Emitter::emit_in_order`] with a moment of its own, in milliseconds since the epoch.
+    pub fn emit_in_order_at<'a>(
+        &mut self,
+        epoch_ms: u64,
+        metric: &str,
+        value: impl Into<Value<'a>>,
+        fields: &[Field],
+    ) {
+        self.line(
+            Some(epoch_ms),
+            metric,
+            value.into(),
+            (fields, Order::AsGiven),
+        );
+    }
+
     /// Writes a line of free text behind stamp and tag. Line breaks within it are kept: the text of
     /// a journal entry may have some (monitors-core.md §2.7); others take them out first.
     pub fn message(&mut self, text: &str) {
@@ -303,6 +319,17 @@ impl Emitter {
         self.log(Level::Error, text);
     }
 
+    /// [`Emitter::error`] for what may come again and again: each counts, and the same text is
+    /// written at most once in `period`.
+    #[track_caller]
+    pub fn error_once_in(&mut self, period: Duration, text: fmt::Arguments) {
+        let text = text.to_string();
+        self.status.error(&text);
+        if self.once_in(period, &text) {
+            self.log(Level::Error, format_args!("{text}"));
+        }
+    }
+
     #[track_caller]
     pub(crate) fn log(&self, level: Level, text: fmt::Arguments) {
         if level > log::max_level() {
@@ -349,11 +376,28 @@ pub(crate) mod captured {
         }
     }
 
+    /// What asks `out` to stop when it is dropped.
+    pub fn stopper(out: &mut Emitter) -> common::stop::Stopper {
+        let (stopper, stop) = common::stop::pair();
+        out.stop = stop;
+        stopper
+    }
+
     /// Emits as `name` at 2022-04-15 11:11:08.015Z.
     pub fn emitter(name: &str, limit: WriteLimit, blacklist: &[&str]) -> (Emitter, Lines) {
+        let (out, lines, stopper) = stoppable(name, limit, blacklist);
+        std::mem::forget(stopper);
+        (out, lines)
+    }
+
+    /// The same, to be asked to stop.
+    pub fn stoppable(
+        name: &str,
+        limit: WriteLimit,
+        blacklist: &[&str],
+    ) -> (Emitter, Lines, common::stop::Stopper) {
         let lines = Lines::default();
         let (stopper, stop) = common::stop::pair();
-        std::mem::forget(stopper);
         let mut out = Emitter::new(
             Arc::new(MonitorStatus::new(name.to_owned(), "m", "")),
             "m",
@@ -363,7 +407,7 @@ pub(crate) mod captured {
             stop,
         );
         out.fix_clock(1_650_021_068_015);
-        (out, lines)
+        (out, lines, stopper)
     }
 }
 

@@ -10,22 +10,35 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod bounded;
 mod command;
 mod emitter;
 mod error;
+mod excerpt;
 mod followed;
+mod garbage_monitor;
+mod http;
 pub mod line;
+mod linux_process_metrics;
 mod linux_system_metrics;
 mod monitor;
+mod net;
 pub mod options;
+mod plugin;
 mod procfs;
 mod rates;
+pub mod reference;
 pub mod registry;
 mod runner;
+mod shell_monitor;
 pub mod sink;
 mod status;
+mod symlink_file_monitor;
+mod test_monitor;
 #[cfg(test)]
 mod testing;
+mod url_monitor;
+mod wildcard;
 
 pub use emitter::Emitter;
 pub use error::Error;

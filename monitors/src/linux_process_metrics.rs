@@ -216,8 +216,12 @@ impl LinuxProcessMetrics {
         let options = setup.options;
         let (command, pids) = (options.text("commandline"), options.text("pid"));
         let target = if !command.is_empty() {
-            let pattern = Pattern::new(command)
-                .map_err(|why| Error::new(format!("Field \"commandline\": {why}")))?;
+            let pattern = Pattern::new(command).map_err(|mistake| {
+                Error::new(format!(
+                    "Field \"commandline\": {} at position {}",
+                    mistake.reason, mistake.position
+                ))
+            })?;
             Target::Command(Box::new(pattern))
         } else if !pids.is_empty() {
             // `$$TBD` stands for a pid that is not known yet.

@@ -111,8 +111,7 @@ fn a_stored_host_gives_its_golden_lines() {
 
 #[test]
 fn the_lines_of_a_first_sample_are_those_of_the_specification() {
-    let sample =
-        Bench::new(json!({"id": "agent", "pid": "812"}), &fixture("processes")).sample();
+    let sample = Bench::new(json!({"id": "agent", "pid": "812"}), &fixture("processes")).sample();
     let form = |line: &str| {
         let words: Vec<&str> = line.split(' ').skip(2).collect();
         format!("{} {} {}", words[0], words[1], words[3..].join(" "))
@@ -334,7 +333,10 @@ fn one_pass_over_proc_serves_all_instances() {
     }
     assert_eq!(table::lock(&table).passes(), 1);
     // Another root is another host.
-    assert_eq!(table::lock(&table::shared(Path::new("/nowhere"))).passes(), 0);
+    assert_eq!(
+        table::lock(&table::shared(Path::new("/nowhere"))).passes(),
+        0
+    );
 }
 
 #[test]
@@ -382,7 +384,8 @@ fn a_real_process_is_found_by_its_command_line_and_lost_when_it_ends() {
     }
     let mark = format!("{}", 1_000_000 + std::process::id());
     let mut sleeper = Killed(Command::new("sleep").arg(&mark).spawn().unwrap());
-    let entry = json!({"id": "a", "commandline": format!("^sleep {mark}$"), "absolute_totals": true});
+    let entry =
+        json!({"id": "a", "commandline": format!("^sleep {mark}$"), "absolute_totals": true});
     let mut bench = Bench::new(entry, Path::new("/"));
     // Until the child has become `sleep` it looks as we do.
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -393,7 +396,10 @@ fn a_real_process_is_found_by_its_command_line_and_lost_when_it_ends() {
         }
     };
     assert_eq!(value(&sample, "app.threads"), Some(1.0), "{sample}");
-    assert!(value(&sample, "app.io.fds open").unwrap() >= 3.0, "{sample}");
+    assert!(
+        value(&sample, "app.io.fds open").unwrap() >= 3.0,
+        "{sample}"
+    );
     assert!(value(&sample, "app.mem.bytes resident").unwrap() > 4096.0);
     assert!(value(&sample, "app.uptime").unwrap() < 60_000.0, "{sample}");
     sleeper.0.kill().unwrap();

@@ -171,6 +171,8 @@ pub struct Place {
     pub data_dir: PathBuf,
     /// Defaults of rotation: `log_rotation_max_bytes`, `log_rotation_backup_count`.
     pub rotation: Rotation,
+    /// Seconds between two samples of the monitor.
+    pub sample_interval: f64,
     /// The agent's version, for User-Agent headers.
     pub agent_version: &'static str,
     /// `allow_http_monitors`: whether addresses without TLS stay as they are.
@@ -207,6 +209,7 @@ impl Place {
             log_dir: dir.clone(),
             data_dir: dir,
             rotation: Rotation::default(),
+            sample_interval: 30.0,
             agent_version: env!("CARGO_PKG_VERSION"),
             allow_http: true,
             plugin_dirs: Vec::new(),

@@ -5,34 +5,21 @@
 //! the request to stop comes through a pipe. A port that can't be bound is tried again while the
 //! others serve.
 
+mod ports;
+
 use crate::{Emitter, Error};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{setsockopt, sockopt};
+use ports::{advice, bind, kernel_drops, name, Bound, Socket};
+pub use ports::{Port, Transport};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How bytes come to a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
-pub enum Transport {
-    Tcp,
-    Udp,
-}
-
-/// Where to listen. Port number 0 lets the kernel choose: see [`Service::listening`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Port {
-    /// TCP or UDP.
-    pub transport: Transport,
-    /// Address and port number.
-    pub address: SocketAddr,
-}
 
 /// What peers may take.
 #[derive(Debug, Clone)]
@@ -67,7 +54,7 @@ pub struct Peer {
 pub enum Why {
     /// New ones have come.
     Data,
-    /// None have completed what is there for [`Limits::incomplete`].
+    /// None have completed what is there for [`Limits::incomplete`]. Said once until more comes.
     Late,
     /// There is no room to wait for more: what is not taken now is lost, and the connection with it.
     Full,
@@ -118,8 +105,6 @@ const HEAD: usize = 16 * 1024;
 const EVENTS: usize = 256;
 /// Accepted or received from one socket before the others have their turn.
 const TURN: usize = 256;
-const FIRST_RETRY: Duration = Duration::from_millis(250);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// How long what is in the kernel's buffers is still read after the request to stop.
@@ -130,23 +115,6 @@ const WAKE: u64 = u64::MAX;
 /// Set in what `epoll` remembers of a connection; the lower half is its slot, between them is its
 /// generation, so that an event for a connection that was just closed does not meet its successor.
 const CONNECTION: u64 = 1 << 63;
-
-struct Bound {
-    port: Port,
-    socket: Socket,
-    /// When to try again, if it is not bound or rests.
-    retry: Option<Instant>,
-    pause: Duration,
-    /// Datagrams that came since the kernel's drops were last looked at.
-    touched: bool,
-    drops: u64,
-}
-
-enum Socket {
-    None,
-    Tcp(TcpListener),
-    Udp(UdpSocket),
-}
 
 struct Connection<State> {
     stream: TcpStream,
@@ -217,17 +185,7 @@ pub fn serve<S: Service>(
         service,
         limits,
         epoll,
-        ports: ports
-            .iter()
-            .map(|&port| Bound {
-                port,
-                socket: Socket::None,
-                retry: Some(now),
-                pause: FIRST_RETRY,
-                touched: false,
-                drops: 0,
-            })
-            .collect(),
+        ports: ports.iter().map(|&port| Bound::new(port, now)).collect(),
         slots: Vec::new(),
         free: Vec::new(),
         generation: 0,
@@ -481,7 +439,9 @@ impl<S: Service> Server<'_, S> {
             return false;
         }
         let n = match conn.stream.read(&mut self.buffer[HEAD..]) {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
                 return false;
             }
             Ok(0) | Err(_) => {
@@ -500,12 +460,12 @@ impl<S: Service> Server<'_, S> {
                 .bytes(&conn.peer, &mut conn.state, bytes, Why::Data, out);
             if let Verdict::Taken(taken) = verdict {
                 conn.rest.clear();
-                conn.rest.extend_from_slice(&bytes[taken.min(bytes.len())..]);
+                conn.rest
+                    .extend_from_slice(&bytes[taken.min(bytes.len())..]);
             }
             verdict
         } else {
-            conn.rest
-                .extend_from_slice(&self.buffer[HEAD..HEAD + n]);
+            conn.rest.extend_from_slice(&self.buffer[HEAD..HEAD + n]);
             let verdict =
                 self.service
                     .bytes(&conn.peer, &mut conn.state, &conn.rest, Why::Data, out);
@@ -562,7 +522,8 @@ impl<S: Service> Server<'_, S> {
             conn.rest.shrink_to_fit();
         }
         self.held = (self.held - before).saturating_add(conn.rest.len());
-        conn.waits_since = (!conn.rest.is_empty()).then_some(now);
+        // What it does not take now it is not asked about again until more comes.
+        conn.waits_since = (taken > 0 && !conn.rest.is_empty()).then_some(now);
         if taken > 0 {
             conn.last_taken = now;
         }
@@ -641,9 +602,12 @@ impl<S: Service> Server<'_, S> {
                         Socket::Udp(socket) => self.epoll.add(socket, event)?,
                         Socket::None => {}
                     }
-                    out.info(format_args!("Starting {}", name(bound.port.transport, address)));
+                    out.info(format_args!(
+                        "Starting {}",
+                        name(bound.port.transport, address)
+                    ));
                     bound.socket = socket;
-                    bound.pause = FIRST_RETRY;
+                    bound.pause = ports::FIRST_RETRY;
                     self.service.listening(index, address);
                     out.alive();
                     Ok(())
@@ -651,7 +615,7 @@ impl<S: Service> Server<'_, S> {
             };
             if let Err(error) = result {
                 bound.retry = Some(now + bound.pause);
-                bound.pause = (bound.pause * 2).min(LONGEST_RETRY);
+                bound.pause = (bound.pause * 2).min(ports::LONGEST_RETRY);
                 let name = name(bound.port.transport, bound.port.address);
                 if out.once_in(MINUTE, &name) {
                     out.error(format_args!(
@@ -661,7 +625,10 @@ impl<S: Service> Server<'_, S> {
                 }
             }
         }
-        let unbound = self.ports.iter().filter(|port| matches!(port.socket, Socket::None));
+        let unbound = self
+            .ports
+            .iter()
+            .filter(|port| matches!(port.socket, Socket::None));
         self.count.unbound.store(unbound.count() as u64, Relaxed);
     }
 
@@ -682,10 +649,7 @@ impl<S: Service> Server<'_, S> {
                 SocketAddr::V4(_) => "proc/net/udp",
                 SocketAddr::V6(_) => "proc/net/udp6",
             };
-            let Ok(stat) = nix::sys::stat::fstat(socket) else {
-                continue;
-            };
-            let Some(drops) = kernel_drops(&self.limits.root.join(file), stat.st_ino) else {
+            let Some(drops) = kernel_drops(&self.limits.root.join(file), socket) else {
                 continue;
             };
             let more = drops.saturating_sub(bound.drops);
@@ -704,76 +668,6 @@ impl<S: Service> Server<'_, S> {
             }
         }
     }
-}
-
-fn name(transport: Transport, address: SocketAddr) -> String {
-    let kind = match transport {
-        Transport::Tcp => "TCP",
-        Transport::Udp => "UDP",
-    };
-    if address.ip() == std::net::Ipv4Addr::LOCALHOST {
-        format!("{kind} Server (host=localhost, port={})", address.port())
-    } else {
-        format!("{kind} Server (host={}, port={})", address.ip(), address.port())
-    }
-}
-
-fn advice(error: &io::Error, port: Port) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => "Ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher port, or add AmbientCapabilities=CAP_NET_BIND_SERVICE to the service.".to_owned(),
-        ErrorKind::AddrInUse => format!("Another process has it; \"ss -lntup\" tells which one listens on {}.", port.address.port()),
-        ErrorKind::AddrNotAvailable => "No interface of this host has that address (yet).".to_owned(),
-        _ => String::new(),
-    }
-}
-
-fn bind(port: Port, limits: &Limits, out: &mut Emitter) -> io::Result<(Socket, SocketAddr)> {
-    match port.transport {
-        Transport::Tcp => {
-            let listener = TcpListener::bind(port.address)?;
-            listener.set_nonblocking(true)?;
-            let address = listener.local_addr()?;
-            Ok((Socket::Tcp(listener), address))
-        }
-        Transport::Udp => {
-            let socket = UdpSocket::bind(port.address)?;
-            socket.set_nonblocking(true)?;
-            let address = socket.local_addr()?;
-            if let Some(bytes) = limits.receive_buffer {
-                widen(&socket, bytes, out);
-            }
-            Ok((Socket::Udp(socket), address))
-        }
-    }
-}
-
-/// Sets the size of a receive buffer, past the system's limit if we may.
-fn widen(socket: &UdpSocket, bytes: usize, out: &mut Emitter) {
-    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_ok() {
-        return;
-    }
-    let _ = setsockopt(socket, sockopt::RcvBuf, &bytes);
-    // The kernel doubles what it is asked for, for its own bookkeeping.
-    let got = nix::sys::socket::getsockopt(socket, sockopt::RcvBuf).map_or(0, |got| got / 2);
-    if got < bytes && out.once_in(TEN_MINUTES, "receive buffer") {
-        out.warn(format_args!(
-            "The receive buffer is {got} bytes instead of the {bytes} asked for; the system allows no more: sysctl net.core.rmem_max."
-        ));
-    }
-}
-
-/// The last column of `/proc/net/udp` for the socket of that inode.
-fn kernel_drops(path: &Path, inode: u64) -> Option<u64> {
-    let table = std::fs::read_to_string(path).ok()?;
-    drops_of(&table, inode)
-}
-
-fn drops_of(table: &str, inode: u64) -> Option<u64> {
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let found = fields.nth(9)?.parse::<u64>().ok()? == inode;
-        found.then(|| fields.nth(2)?.parse().ok()).flatten()
-    })
 }
 
 /// Until a moment, rounded up to milliseconds; without one until something happens.

@@ -203,17 +203,21 @@ impl Options {
                     if !spec.acted_on {
                         options.idle.push(spec.name);
                     }
-                    convert(spec.kind, json)
-                        .map_err(|why| Error::new(format!("Field \"{}\": {why}", spec.name)))?
+                    convert(spec.kind, json).map_err(|why| {
+                        Error::of_option(spec.name, format!("Field \"{}\": {why}", spec.name))
+                    })?
                 }
                 None => match spec.default {
                     Default::Required => {
-                        return Err(Error::new(format!(
-                            "Missing required field \"{}\"",
-                            spec.name
-                        )))
+                        return Err(Error::of_option(
+                            spec.name,
+                            format!("Missing required field \"{}\"", spec.name),
+                        ))
                     }
                     Default::None => continue,
+                    Default::Text(text) if spec.kind == Kind::Any => {
+                        Setting::Json(Json::String(text.to_owned()))
+                    }
                     Default::Text(text) => Setting::Text(text.to_owned()),
                     Default::Bool(yes) => Setting::Bool(yes),
                     Default::Int(n) => Setting::Int(n),
@@ -337,10 +341,11 @@ fn check_bounds(spec: &OptionSpec, setting: &Setting) -> Result<(), Error> {
         _ => &number,
     };
     let invalid = |bound: &str, at: f64| {
-        Err(Error::new(format!(
+        let text = format!(
             "Value of {shown} in field \"{}\" is invalid; {bound} is {at}",
             spec.name
-        )))
+        );
+        Err(Error::of_option(spec.name, text))
     };
     match (spec.min, spec.max) {
         (_, Some(max)) if number > max => invalid("maximum", max),

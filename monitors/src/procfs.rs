@@ -26,6 +26,8 @@ pub enum Until {
     OneRead,
     /// The kernel hands it out page by page; what follows this text is not needed.
     Seen(&'static [u8]),
+    /// The kernel hands it out page by page.
+    End,
 }
 
 impl ProcFile {
@@ -83,6 +85,7 @@ impl ProcFile {
             length += n;
             let through = match self.until {
                 Until::OneRead => length < buffer.len(),
+                Until::End => false,
                 // The line that begins with it has to be whole.
                 Until::Seen(text) => buffer[..length]
                     .windows(text.len())
@@ -140,7 +143,7 @@ mod tests {
         let text = "0123456789\n".repeat(5000);
         std::fs::write(&path, &text).unwrap();
         let mut buffer = Vec::new();
-        for until in [Until::OneRead, Until::Seen(b"never there")] {
+        for until in [Until::OneRead, Until::Seen(b"never there"), Until::End] {
             let mut file = ProcFile::new(&path, until);
             assert_eq!(file.read(&mut buffer).unwrap(), text.as_bytes());
         }
@@ -158,7 +161,7 @@ mod tests {
                     .collect()
             };
             let until = match path {
-                "/proc/vmstat" => Until::Seen(b"no such key"),
+                "/proc/vmstat" => Until::End,
                 _ => Until::OneRead,
             };
             let mut buffer = Vec::new();

@@ -6,32 +6,34 @@ use std::fmt;
 const PREFIX: &str = "scalyr_agent.builtin_monitors.";
 
 /// The monitors of this build, sorted by name.
-pub const ALL: &[&Description] = &[&crate::linux_system_metrics::DESCRIPTION];
+pub const ALL: &[&Description] = &[
+    &crate::garbage_monitor::DESCRIPTION,
+    &crate::linux_process_metrics::DESCRIPTION,
+    &crate::linux_system_metrics::DESCRIPTION,
+    &crate::shell_monitor::DESCRIPTION,
+    &crate::symlink_file_monitor::DESCRIPTION,
+    &crate::test_monitor::DESCRIPTION,
+    &crate::url_monitor::DESCRIPTION,
+];
 
 /// Monitors that the Python agent brings along and this build does not have yet. A configuration
 /// that names them stays valid.
 const NOT_YET: &[&str] = &[
     "apache_monitor",
     "docker_monitor",
-    "garbage_monitor",
     "graphite_monitor",
     "journald_monitor",
     "kubernetes_events_monitor",
     "kubernetes_monitor",
     "kubernetes_openmetrics_monitor",
-    "linux_process_metrics",
     "mysql_monitor",
     "nginx_monitor",
     "openmetrics_monitor",
     "postgres_monitor",
     "redis_monitor",
-    "shell_monitor",
     "snmp_monitor",
-    "symlink_file_monitor",
     "syslog_monitor",
-    "test_monitor",
     "tomcat_monitor",
-    "url_monitor",
 ];
 
 /// Why there is no monitor of that name.

@@ -7,8 +7,9 @@
 use crate::emitter::Emitter;
 use crate::monitor::{Cadence, Description, Log, Monitor, MonitorLog, Place, Setup};
 use crate::options::Options;
+use crate::plugin;
 use crate::rates::Rates;
-use crate::registry::{self, NotFound};
+use crate::registry::NotFound;
 use crate::sink::{LogFiles, Nowhere, Sink};
 use crate::status::MonitorStatus;
 use crate::Error;
@@ -108,7 +109,7 @@ impl Plan {
         entry: &[(String, Json)],
         host: &Host,
     ) -> Result<Plan, PlanError> {
-        let description = registry::find(module).map_err(PlanError::NotFound)?;
+        let description = plugin::or_built_in(module, id, &host.place.plugin_dirs)?;
         Plan::of(description, (module, id), entry, host).map_err(|error| PlanError::Invalid {
             entry: format!("{module}({id})"),
             error,
@@ -174,7 +175,10 @@ impl Plan {
             // It becomes part of every line, and of the thread's name.
             id: id.replace(char::is_control, "_"),
             options,
-            place: host.place.clone(),
+            place: Place {
+                sample_interval: interval(seconds).as_secs_f64(),
+                ..host.place.clone()
+            },
             jitter: host.jitter && description.cadence == Cadence::Sampled,
             rate_metrics: Arc::clone(&host.rate_metrics),
             rate_cleanup: host.rate_cleanup,

@@ -15,6 +15,7 @@ pub struct MonitorStatus {
     pub(crate) dropped: AtomicU64,
     pub(crate) lost: AtomicU64,
     pub(crate) restarts: AtomicU64,
+    samples: AtomicU64,
     pub(crate) alive: AtomicBool,
     last_sample_ms: AtomicU64,
     busy_since_ms: AtomicU64,
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub lost: u64,
     /// How often it was made anew after a panic.
     pub restarts: u64,
+    /// Samples taken, well or not.
+    pub samples: u64,
     /// Whether it is running: started, not stopped, not waiting for its restart.
     pub alive: bool,
     /// When the last sample ended well, in milliseconds since the epoch.
@@ -64,6 +67,7 @@ impl MonitorStatus {
             dropped: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
             alive: AtomicBool::new(true),
             last_sample_ms: AtomicU64::new(0),
             busy_since_ms: AtomicU64::new(0),
@@ -83,6 +87,7 @@ impl MonitorStatus {
 
     pub(crate) fn sample_ends(&self, well: bool) {
         self.busy_since_ms.store(0, Relaxed);
+        self.samples.fetch_add(1, Relaxed);
         if well {
             self.sample_was_good();
         }
@@ -123,6 +128,7 @@ impl MonitorStatus {
             dropped: self.dropped.load(Relaxed),
             lost: self.lost.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
+            samples: self.samples.load(Relaxed),
             alive: self.alive.load(Relaxed),
             last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
             busy_ms: since(self.busy_since_ms.load(Relaxed))

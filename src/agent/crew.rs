@@ -31,7 +31,6 @@ impl Crew {
     /// the time that they have for it.
     pub fn dismiss(&mut self, plans: &[Plan], in_memory: bool, within: Duration) {
         let same_way = in_memory == self.in_memory;
-        self.in_memory = in_memory;
         let (stay, go) = self.members.drain(..).partition(|member| {
             let runner = &member.runner;
             same_way && !runner.is_done() && plans.iter().any(|p| runner.plan().same_as(p))
@@ -49,7 +48,8 @@ impl Crew {
     }
 
     /// Starts those of `plans` that do not run.
-    pub fn hire(&mut self, plans: Vec<Plan>) {
+    pub fn hire(&mut self, plans: Vec<Plan>, in_memory: bool) {
+        self.in_memory = in_memory;
         let running = |plan: &Plan| {
             let mut members = self.members.iter();
             members.any(|member| member.runner.plan().same_as(plan))

@@ -13,6 +13,7 @@ mod statistics;
 
 use crate::config::{self, Config, Source};
 use crate::logging::{self, LogSettings, Severity};
+use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
 use crate::tail;
@@ -86,6 +87,7 @@ pub fn run(start: Start) -> i32 {
         }
     };
     (start.ready)(Ok(()));
+    agent.notifier.ready();
     let code = agent.main_loop(start.signals);
     agent.stop();
     code
@@ -109,6 +111,7 @@ struct Agent {
     restarts: u32,
     /// A signal to stop came during a reload.
     stop_asked: bool,
+    notifier: Notifier,
 }
 
 /// What status says of the configuration.
@@ -163,6 +166,7 @@ impl Agent {
             damaged_checkpoints: Vec::new(),
             restarts: 0,
             stop_asked: false,
+            notifier: Notifier::from_env(),
             config,
             source,
             foreground,
@@ -181,7 +185,7 @@ impl Agent {
         }
         self.monitor_logs.fixed = plans.iter().flat_map(|p| p.logs().cloned()).collect();
         self.start_sessions(agent_log_start)?;
-        self.crew.hire(plans);
+        self.crew.hire(plans, self.config.options.metrics_in_memory);
         for session in &self.sessions {
             // Their logs exist now
             session.scan();
@@ -223,8 +227,17 @@ impl Agent {
     fn main_loop(&mut self, mut signals: Signals) -> i32 {
         let mut next_supervision = Instant::now() + SUPERVISE;
         let mut next_check = Instant::now() + self.check_interval();
+        let ping = self.notifier.watchdog_interval();
+        let mut next_ping = Instant::now();
         loop {
-            let next = next_supervision.min(next_check);
+            let mut next = next_supervision.min(next_check);
+            if let Some(ping) = ping {
+                if Instant::now() >= next_ping {
+                    self.notifier.alive();
+                    next_ping = Instant::now() + ping;
+                }
+                next = next.min(next_ping);
+            }
             let signal = signals.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
             match signal {
@@ -244,6 +257,10 @@ impl Agent {
             }
             if now >= next_supervision {
                 next_supervision = now + SUPERVISE;
+                if self.notifier.is_heard() {
+                    let line = self.one_line_status();
+                    self.notifier.status(line);
+                }
                 if let Some(why) = self.supervise() {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;
@@ -255,6 +272,25 @@ impl Agent {
                 self.periodic_lines(now, false);
             }
         }
+    }
+
+    /// What `systemctl status` shows.
+    fn one_line_status(&self) -> String {
+        let stats: Vec<_> = self.sessions.iter().map(|s| s.stats.snapshot()).collect();
+        let failing = stats.iter().map(|s| s.consecutive_failures).max();
+        let monitors = self.crew.snapshots().filter(|(m, _)| m.alive).count();
+        let delivery = match failing {
+            Some(n) if n > 0 => format!("the last {n} requests failed"),
+            _ => "requests succeed".to_owned(),
+        };
+        let config = match self.config_state.error {
+            Some(_) => "; the configuration is broken, the last good one is in force",
+            None => "",
+        };
+        format!(
+            "Copying to {}: {delivery}; {monitors} monitors run{config}",
+            self.config.server
+        )
     }
 
     fn check_interval(&self) -> Duration {
@@ -332,6 +368,7 @@ impl Agent {
 
     fn reload(&mut self, config: Config, signals: &mut Signals) {
         log::info!("New configuration file seen.");
+        self.notifier.reloading();
         log::info!("Stopping copying and metrics threads.");
         // The others go on: what they write meanwhile waits in their logs
         let plans = self.monitor_plans(&config).unwrap_or_default();
@@ -379,6 +416,7 @@ impl Agent {
         if let Err(why) = self.start_threads(None) {
             log::error!("[error=\"failedAgentMain\"] {why}");
         }
+        self.notifier.ready();
     }
 
     /// Ends all sessions, waiting for requests under way until `within` is over, or, with
@@ -426,6 +464,7 @@ impl Agent {
     }
 
     fn stop(&mut self) {
+        self.notifier.stopping();
         let until = Instant::now() + STOP_WITHIN;
         self.periodic_lines(Instant::now(), true);
         self.crew.stop(MONITORS_WITHIN);

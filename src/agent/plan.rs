@@ -1,7 +1,7 @@
 //! From the configuration to what threads are made of.
 
 use super::session::{Dynamic, EntryOf, Memory, Plan};
-use crate::config::{AttrValue, Config, Json, LogEntry, MonitorEntry, Rename, Worker};
+use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
 use crate::tail::{self, Saved, Tailer};
 use crate::upload::UploadSettings;
@@ -342,12 +342,16 @@ pub fn monitors(
         let options: Vec<(String, serde_json::Value)> = entry
             .options
             .iter()
-            .map(|(key, value)| (key.clone(), json(value)))
+            .map(|(key, value)| (key.clone(), value.into()))
             .collect();
         match monitors::Plan::new(&entry.module, &entry.id, &options, &host) {
             Ok(plan) => plans.push(plan),
             Err(monitors::PlanError::NotFound(missing)) => not_found(entry, &missing)?,
-            Err(error) => return Err(error.to_string()),
+            Err(monitors::PlanError::Invalid { error, .. }) => {
+                let option = error.option().unwrap_or("module");
+                let why = entry.error(option, "invalidMonitorConfig", &error.to_string());
+                return Err(why.to_string());
+            }
         }
     }
     Ok(plans)
@@ -402,25 +406,6 @@ fn not_found(entry: &MonitorEntry, missing: &monitors::registry::NotFound) -> Re
         monitors::registry::NotFound::Unknown(_) => return Err(missing.to_string()),
     }
     Ok(())
-}
-
-fn json(value: &Json) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Int(n) => Value::from(*n),
-        Json::BigInt(digits) => Value::String(digits.clone()),
-        Json::Float(x) => Value::from(*x),
-        Json::Text(text) => Value::String(text.clone()),
-        Json::Array(items) => Value::Array(items.iter().map(|n| json(&n.value)).collect()),
-        Json::Object(members) => Value::Object(
-            members
-                .iter()
-                .map(|m| (m.key.clone(), json(&m.value.value)))
-                .collect(),
-        ),
-    }
 }
 
 /// A path for messages.

@@ -14,32 +14,6 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(super) const HELP: &str = "\
-usage: scalyr-agent-2 [-c FILE] dry-run [--from-checkpoint] FILE...
-
-Prints the events that would be sent for the named files, one JSON object a
-line, after all rules of the entry of `logs` that each file belongs to. Sends
-nothing, writes nothing, and touches no checkpoint; an agent may be running.
-
-  path             the file
-  logfile          the name that is reported for it
-  ts               nanoseconds since the epoch, as text; null: time of sending
-  attrs            the attributes of the log and of the event
-  message          the text; U+FFFD stands for bytes that are not UTF-8
-  sample_rate      if a sampling rule with a rate below 1 let the event through
-  sequence_number  as in the request
-  worker           if it is not \"default\"
-
-A summary of each file goes to stderr.
-
-options:
-  -c, --config-file FILE  The main configuration file.
-  --from-checkpoint       Only what checkpoints say is not sent yet; without
-                          it each file is read from its first byte.
-
-exit code: 0; 1 if no entry copies a file, or one can't be read.
-";
-
 /// Runs the command.
 pub(super) fn dry_run(setup: &Setup) -> i32 {
     let mut insight = match insight(setup) {
@@ -66,8 +40,8 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
     let mut summary = String::new();
     let mut sum = Totals::default();
     let mut summed = 0;
-    for file in &setup.options.files {
-        let path = absolute(file);
+    for file in &setup.options.operands {
+        let path = absolute(Path::new(file));
         let mut lines = Lines::new(&path, &mut out);
         let result = insight.rehearse(&path, from_checkpoint, &mut |worker, head, event| {
             lines.put(worker, head, event)

@@ -12,21 +12,6 @@ use crate::util::time::human;
 use std::fmt::{self, Write};
 use std::path::Path;
 
-pub(super) const HELP: &str = "\
-usage: scalyr-agent-2 [-c FILE] explain PATH
-
-Says what the agent makes of a file and why: what is at the path; which entry
-of `logs` copies it, and why each other one does not; what it is sent as and
-by which rules; what checkpoints know of it, whether it still is that content,
-and what is pending; what would happen when it is rotated. The path need not
-exist. Sends nothing and writes nothing; an agent may be running.
-
-options:
-  -c, --config-file FILE  The main configuration file.
-
-exit code: 0 if the file is copied, 1 if not.
-";
-
 /// Runs the command.
 pub(super) fn explain(setup: &Setup) -> i32 {
     let mut insight = match insight(setup) {
@@ -40,10 +25,10 @@ pub(super) fn explain(setup: &Setup) -> i32 {
             unread.why
         ));
     }
-    let Some(path) = setup.options.files.first() else {
+    let Some(path) = setup.options.operands.first() else {
         return exit::USAGE;
     };
-    let (text, is_copied) = report(&mut insight, &absolute(path));
+    let (text, is_copied) = report(&mut insight, &absolute(Path::new(path)));
     out(text.trim_end());
     if is_copied {
         exit::OK

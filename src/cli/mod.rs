@@ -1,18 +1,29 @@
-//! The command line: one file per command. What they share is in [`setup`]; exit codes are those
-//! of cli.md §3, with the mended ones of its §20.
+//! The command line: one file per command. Commands and options are declared in [`commands`], and
+//! those of `config` in [`config`]; a new command is a row there and a function. What commands
+//! share is in [`setup`]; exit codes are those of cli.md §3, with the mended ones of its §20.
 
-pub mod args;
+mod args;
+mod commands;
+mod config;
+mod decl;
 mod dry_run;
 mod explain;
+mod generate;
+mod help;
+mod reference;
 mod restart;
 mod setup;
 mod start;
 mod status;
+mod status_debug;
 mod stop;
 
-use args::{Command, Parsed, PROGRAM};
+pub use reference::reference;
+
+use args::{Options, Parsed};
+use decl::{Run, CONFIG_PROGRAM};
 use setup::Setup;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
@@ -42,12 +53,14 @@ pub fn main() -> i32 {
     run(&invoked_as, arguments)
 }
 
-fn run(invoked_as: &OsString, arguments: impl Iterator<Item = OsString>) -> i32 {
-    let name = Path::new(invoked_as).file_name().unwrap_or_default();
-    if name == "scalyr-agent-2-config" {
-        return no_config_tool();
-    }
-    let (command, options) = match args::parse(arguments) {
+fn run(invoked_as: &OsStr, arguments: impl Iterator<Item = OsString>) -> i32 {
+    // One program under two names, as BusyBox does it.
+    let parsed = if Path::new(invoked_as).file_name() == Some(OsStr::new(CONFIG_PROGRAM)) {
+        args::parse_config(arguments)
+    } else {
+        args::parse(arguments)
+    };
+    let (command, options) = match parsed {
         Parsed::Run(command, options) => (command, options),
         Parsed::Help(text) => {
             let _ = std::io::stdout().write_all(text.as_bytes());
@@ -58,39 +71,22 @@ fn run(invoked_as: &OsString, arguments: impl Iterator<Item = OsString>) -> i32 
             return exit::USAGE;
         }
     };
-    match command {
-        Command::Version => {
-            out(format_args!("The Scalyr Agent 2 version is {VERSION}"));
-            return exit::OK;
-        }
-        Command::Config => return no_config_tool(),
-        _ => {}
-    }
-    let setup = match Setup::new(options) {
-        Ok(setup) => setup,
-        Err(error) => {
-            err(error);
-            return exit::FAILED;
-        }
-    };
-    match command {
-        Command::Start => start::start(setup),
-        Command::Stop => stop::stop(&setup),
-        Command::Status => status::status(&setup),
-        Command::Restart => restart::restart(setup, restart::Missing::Start),
-        Command::Condrestart => restart::restart(setup, restart::Missing::LeaveIt),
-        Command::DryRun => dry_run::dry_run(&setup),
-        Command::Explain => explain::explain(&setup),
-        Command::Version | Command::Config => exit::OK,
+    match command.run {
+        Run::Alone(run) => run(options),
+        Run::Configured(run) => match Setup::new(options) {
+            Ok(setup) => run(setup),
+            Err(error) => {
+                err(error);
+                exit::FAILED
+            }
+        },
     }
 }
 
-fn no_config_tool() -> i32 {
-    err(format_args!(
-        "{PROGRAM}: error: the command \"config\" is not in this version yet. Edit the \
-         configuration file instead; a running agent takes up the change by itself."
-    ));
-    exit::USAGE
+/// `version`: answers before any file is read.
+fn version(_: Options) -> i32 {
+    out(format_args!("The Scalyr Agent 2 version is {VERSION}"));
+    exit::OK
 }
 
 /// A line on stdout. A reader that went away is no reason to fail.

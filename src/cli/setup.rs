@@ -163,6 +163,11 @@ const PID_FILE: &str = "agent.pid";
 const LOG_FILE: &str = "agent.log";
 
 impl Place {
+    /// As the configuration says, if it can be read; nothing is said if it can't.
+    pub(super) fn of_setup(setup: &Setup) -> Option<Place> {
+        Config::load(&setup.source).ok().as_ref().map(Place::of)
+    }
+
     /// As the configuration says.
     pub(super) fn of(config: &Config) -> Place {
         let options = &config.options;

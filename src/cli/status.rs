@@ -1,6 +1,7 @@
 //! `status`, `status -v` and `status -H` (cli.md §3, §10, §13).
 
 use super::setup::{Place, Setup};
+use super::status_debug::Watch;
 use super::{err, exit, out};
 use crate::status::health;
 use crate::status::protocol::{request, Format, NoReport};
@@ -39,6 +40,10 @@ pub(super) fn status(setup: &Setup) -> i32 {
         out(place.not_running_line());
         return exit::FAILED;
     };
+    let watch = options.debug.then(|| {
+        let interval = options.stats_capture_interval.unwrap_or(Watch::INTERVAL);
+        Watch::start(pid, &place.data_dir, interval)
+    });
     match request(&place.data_dir, pid, format, place.status_timeout) {
         Ok(report) if options.health_check => tell_health(&report),
         Ok(report) => {
@@ -48,7 +53,14 @@ pub(super) fn status(setup: &Setup) -> i32 {
                 _ => exit::OK,
             }
         }
-        Err(reason) => complain(&place, reason),
+        Err(reason) => {
+            let late = matches!(reason, NoReport::TimedOut);
+            let code = complain(&place, reason);
+            if let Some(seen) = watch.filter(|_| late).map(Watch::end) {
+                err(format_args!("Debug stats: {seen}"));
+            }
+            code
+        }
     }
 }
 

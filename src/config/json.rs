@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 pub use super::value::{Json, Member, Node, Pos};
 
@@ -131,13 +132,7 @@ impl fmt::Display for JsonError {
 /// Reads one document. A byte order mark before it is skipped and not counted.
 pub fn parse(text: &str) -> Result<Node, JsonError> {
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let mut parser = Parser {
-        text,
-        bytes: text.as_bytes(),
-        at: 0,
-        cursor: 0,
-        place: Pos { line: 1, column: 1 },
-    };
+    let mut parser = Parser::new(text);
     parser.blanks()?;
     if parser.peek().is_none() {
         return Err(parser.before(Kind::EmptyInput));
@@ -150,6 +145,20 @@ pub fn parse(text: &str) -> Result<Node, JsonError> {
     }
 }
 
+/// The bytes of `text` that the value at `at` is made of, for changing it in place. `at` is where
+/// [`parse`] has found it; `None` where no value starts.
+pub fn span(text: &str, at: Pos) -> Option<Range<usize>> {
+    let body = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let mut parser = Parser::new(body);
+    let (start, _) = body.char_indices().find(|(offset, _)| {
+        parser.at = *offset;
+        parser.locate() == at
+    })?;
+    parser.value(0).ok()?;
+    let mark = text.len() - body.len();
+    Some(mark + start..mark + parser.at)
+}
+
 struct Parser<'a> {
     text: &'a str,
     bytes: &'a [u8],
@@ -160,7 +169,17 @@ struct Parser<'a> {
     place: Pos,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Parser {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            cursor: 0,
+            place: Pos { line: 1, column: 1 },
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }

@@ -306,3 +306,12 @@ pub(crate) fn host_name() -> String {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default()
 }
+
+/// A text in the dialect of configuration files.
+///
+/// # Errors
+/// What is wrong, and where.
+pub fn json_value(text: &str) -> Result<serde_json::Value, String> {
+    let node = json::parse(text).map_err(|error| error.to_string())?;
+    Ok((&node.value).into())
+}

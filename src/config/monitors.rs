@@ -125,7 +125,11 @@ pub(crate) fn complete(
     options: &Options,
     warnings: &mut Warnings,
 ) -> Vec<MonitorEntry> {
-    if options.implicit_metric_monitor {
+    // Two of them would only tell the same twice (monitors-core.md §1.14)
+    let has_own = monitors
+        .iter()
+        .any(|m| m.short_name() == "linux_system_metrics");
+    if options.implicit_metric_monitor && !has_own {
         monitors.push(MonitorEntry::implicit("linux_system_metrics", "", &[]));
     }
     if options.implicit_agent_process_metrics_monitor {

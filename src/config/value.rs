@@ -104,3 +104,25 @@ impl Json {
         }
     }
 }
+
+/// What other crates understand. Integers of more than 64 bits become text.
+impl From<&Json> for serde_json::Value {
+    fn from(value: &Json) -> Self {
+        use serde_json::Value;
+        match value {
+            Json::Null => Value::Null,
+            Json::Bool(b) => Value::Bool(*b),
+            Json::Int(n) => Value::from(*n),
+            Json::BigInt(digits) => Value::String(digits.clone()),
+            Json::Float(x) => Value::from(*x),
+            Json::Text(text) => Value::String(text.clone()),
+            Json::Array(items) => items.iter().map(|n| Value::from(&n.value)).collect(),
+            Json::Object(members) => Value::Object(
+                members
+                    .iter()
+                    .map(|m| (m.key.clone(), Value::from(&m.value.value)))
+                    .collect(),
+            ),
+        }
+    }
+}

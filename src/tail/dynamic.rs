@@ -39,7 +39,10 @@ impl Tailer {
                 if let Some(log) = self.logs.get_mut(&number) {
                     match covered {
                         Some(entry) => log.relabel(entry),
-                        None => log.left = true,
+                        None => {
+                            log.left = true;
+                            self.leaving = true;
+                        }
                     }
                 }
             }
@@ -90,6 +93,7 @@ impl Tailer {
             .filter(|log| log.left && log.pending() == 0)
             .map(|log| log.number)
             .collect();
+        self.leaving = self.logs.values().filter(|log| log.left).count() > done.len();
         for number in done {
             let Some(log) = self.logs.get(&number) else {
                 continue;

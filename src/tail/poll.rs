@@ -451,7 +451,6 @@ impl Tailer {
 
     /// Stops following paths that are gone and done.
     pub(super) fn retire_logs(&mut self, _now: Instant) {
-        self.retire_left();
         let scan = self.scans;
         let gone: Vec<u64> = self
             .logs

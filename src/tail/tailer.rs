@@ -59,6 +59,8 @@ pub struct Tailer {
     pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
     /// How many of `entries`, from the front, came while we run.
     pub(super) dynamic: usize,
+    /// Some log is finished and then forgotten.
+    pub(super) leaving: bool,
     /// Logs that are in no file, by the path that they would have.
     pub(super) memory_logs: HashMap<PathBuf, u64>,
     pub(super) unreadable: HashMap<PathBuf, String>,
@@ -132,6 +134,7 @@ impl Tailer {
             retired: Counters::default(),
             orphans: Vec::new(),
             dynamic: 0,
+            leaving: false,
             memory_logs: HashMap::new(),
             unreadable: HashMap::new(),
             throttle: Throttle::default(),
@@ -261,6 +264,9 @@ impl Tailer {
             if self.logs.get(&number).is_some_and(|log| log.due == due) {
                 self.look(number, now);
             }
+        }
+        if self.leaving {
+            self.retire_left();
         }
         super::siblings::forget_listings();
     }

@@ -863,6 +863,8 @@ fn rolled_back_is_read_again_with_the_same_numbers() {
     assert_eq!(numbers(desk.batch.complete(1)), numbers(&first));
 }
 
+#[path = "dynamic_tests.rs"]
+mod dynamic;
 #[path = "review_tests.rs"]
 mod review;
 #[path = "shape_tests.rs"]

@@ -13,6 +13,14 @@ pub struct Mistake {
     pub reason: String,
 }
 
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} at character {}", self.reason, self.position + 1)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
 /// Deepest nesting of groups: the tree is walked recursively.
 const DEPTH: usize = 100;
 

@@ -10,7 +10,7 @@ mod supervisor;
 
 use super::turn::Turn;
 use crate::line::{Field, Value};
-use crate::options::Options;
+use crate::monitor::Setup;
 use crate::{Emitter, Error};
 use crossbeam_channel::Receiver;
 use std::convert::Infallible;
@@ -96,7 +96,8 @@ impl Collectors {
     ///
     /// # Errors
     /// The directory does not exist.
-    pub fn of(options: &Options) -> Result<Option<Self>, Error> {
+    pub fn of(setup: &Setup) -> Result<Option<Self>, Error> {
+        let options = setup.options;
         let directory = options.text("collectors_directory");
         if directory.is_empty() {
             return Ok(None);
@@ -110,7 +111,7 @@ impl Collectors {
         }
         Ok(Some(Collectors {
             directory,
-            environment: environment(options)?,
+            environment: environment(setup)?,
             mailbox: Arc::default(),
             running: None,
             complaints: 0,
@@ -139,8 +140,7 @@ impl Collectors {
 
     fn tell(&mut self, event: Event, out: &mut Emitter) {
         let refused = |out: &mut Emitter| {
-            out.counter("collector_lines_refused")
-                .fetch_add(1, Relaxed);
+            out.counter("collector_lines_refused").fetch_add(1, Relaxed);
         };
         match event {
             Event::Line {
@@ -217,13 +217,14 @@ fn start(
 }
 
 /// What collectors learn of the monitor's options.
-fn environment(options: &Options) -> Result<Vec<(&'static str, String)>, Error> {
+fn environment(setup: &Setup) -> Result<Vec<(&'static str, String)>, Error> {
+    let options = setup.options;
     let prefixes = super::ifstat::prefixes(options.json("network_interface_prefixes"))?;
     let local = options.bool("local_disks_only");
     Ok(vec![
         (
             "TCOLLECTOR_SAMPLE_INTERVAL",
-            format!("{:?}", options.float("sample_interval").unwrap_or(30.0)),
+            format!("{:?}", setup.place.sample_interval),
         ),
         ("TCOLLECTOR_INTERFACE_PREFIX", prefixes.join(",")),
         (
@@ -260,5 +261,4 @@ fn parse(line: &str) -> Option<(&str, &str, Vec<Field<'_>>)> {
 }
 
 #[cfg(test)]
-#[path = "collectors_tests.rs"]
 mod tests;

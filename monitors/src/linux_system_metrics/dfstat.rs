@@ -86,7 +86,11 @@ impl DfStat {
         };
         for (mount, space) in found().filter(|(mount, _)| mount.blocks) {
             emit("df.1kblocks.total", space.kib(space.blocks), mount);
-            emit("df.1kblocks.used", space.kib(space.blocks.saturating_sub(space.unused)), mount);
+            emit(
+                "df.1kblocks.used",
+                space.kib(space.blocks.saturating_sub(space.unused)),
+                mount,
+            );
             emit("df.1kblocks.free", space.kib(space.available), mount);
         }
         for (mount, space) in found().filter(|(_, space)| space.files >= 0) {

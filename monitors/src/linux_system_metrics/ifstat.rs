@@ -1,11 +1,10 @@
 //! Network interfaces (monitors-core.md §2.1.4, "ifstat").
 
-use super::shell_pattern;
 use super::turn::Turn;
 use crate::line::Value;
 use crate::options::Options;
 use crate::procfs::{is_number, lines, ProcFile, Until};
-use crate::{Emitter, Error};
+use crate::{wildcard, Emitter, Error};
 use common::regex::Pattern;
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,8 @@ impl Selection {
             // A name matches as a whole.
             Pattern::new(&format!(r"\A(?:{prefix}{suffix})\Z")).map_err(|mistake| {
                 Error::new(format!(
-                    "The regular expression \"{prefix}{suffix}\" of \"network_interface_prefixes\" and \"network_interface_suffix\" is invalid: {mistake}"
+                    "The regular expression \"{prefix}{suffix}\" of \"network_interface_prefixes\" and \"network_interface_suffix\" is invalid: {}",
+                    mistake.reason
                 ))
             })
         });
@@ -54,7 +54,7 @@ impl Selection {
 
     /// `folder` is `/sys/class/net/<name>`.
     fn has(&mut self, name: &str, folder: impl FnOnce() -> PathBuf) -> bool {
-        let listed = |patterns: &[String]| patterns.iter().any(|p| shell_pattern::matches(p, name));
+        let listed = |patterns: &[String]| patterns.iter().any(|p| wildcard::matches(p, name));
         !listed(&self.exclude)
             && (self.names.iter_mut().any(|pattern| pattern.is_match(name))
                 || listed(&self.include)

@@ -22,7 +22,12 @@ const NAMES: [&str; 11] = [
     "msec_weighted_total",
 ];
 /// Of partitions on kernels before 2.6.25.
-const OLD_NAMES: [&str; 4] = ["read_issued", "read_sectors", "write_issued", "write_sectors"];
+const OLD_NAMES: [&str; 4] = [
+    "read_issued",
+    "read_sectors",
+    "write_issued",
+    "write_sectors",
+];
 
 pub(super) struct IoStat {
     diskstats: ProcFile,

@@ -1,7 +1,7 @@
 //! Which mounted filesystems are reported, as `df` and the monitor's own filters have it
 //! (monitors-core.md §2.1.6). Works on the text of `/proc/self/mountinfo` alone.
 
-use super::shell_pattern;
+use crate::wildcard;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
@@ -103,10 +103,7 @@ impl Entry {
 
 /// Selects from the text of `/proc/self/mountinfo`, in its order.
 pub(super) fn select(mountinfo: &[u8], rules: &Rules) -> Vec<Mount> {
-    let entries: Vec<Entry> = mountinfo
-        .split(|&b| b == b'\n')
-        .filter_map(parse)
-        .collect();
+    let entries: Vec<Entry> = mountinfo.split(|&b| b == b'\n').filter_map(parse).collect();
     // Of several on one mount point the last hides the others.
     let top: HashMap<&[u8], usize> = entries
         .iter()
@@ -158,7 +155,7 @@ pub(super) fn select(mountinfo: &[u8], rules: &Rules) -> Vec<Mount> {
     });
     let ignored = |mount: &Mount| {
         let patterns = &mut rules.ignore.iter();
-        patterns.any(|pattern| shell_pattern::matches(pattern, &mount.field))
+        patterns.any(|pattern| wildcard::matches(pattern, &mount.field))
     };
     mounts.filter(|mount| !ignored(mount)).collect()
 }
@@ -193,7 +190,11 @@ fn unescape(word: &[u8]) -> Vec<u8> {
             _ => None,
         };
         text.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { &behind[3..] } else { behind };
+        rest = if octal.is_some() {
+            &behind[3..]
+        } else {
+            behind
+        };
     }
     text
 }
@@ -220,7 +221,9 @@ mod tests {
             text += &format!("1 2 {device} {root} {path} rw,relatime shared:5 master:3 - {kind} {source} rw,x=y\n");
         }
         let mounts = select(text.as_bytes(), rules).into_iter();
-        mounts.map(|mount| format!("{} {}", mount.field, mount.fstype)).collect()
+        mounts
+            .map(|mount| format!("{} {}", mount.field, mount.fstype))
+            .collect()
     }
 
     #[test]
@@ -297,7 +300,10 @@ mod tests {
 
     #[test]
     fn a_mount_point_may_be_called_anything() {
-        let lines = [r"8:1 / /my\040disk\011\134x\043: ext4 /dev/sda1", r"8:2 / /a\08 ext4 s"];
+        let lines = [
+            r"8:1 / /my\040disk\011\134x\043: ext4 /dev/sda1",
+            r"8:2 / /a\08 ext4 s",
+        ];
         assert_eq!(
             selected(&lines, &rules()),
             ["/my disk\t\\x#: ext4", "/a\\08 ext4"]
@@ -306,7 +312,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_passed_over() {
-        for text in ["", "\n\n", "1 2 3", "1 2 8:1 / /x rw ext4 /dev/sda", "- - - - - -", "1 2 8:1 / x rw - ext4 s"] {
+        for text in [
+            "",
+            "\n\n",
+            "1 2 3",
+            "1 2 8:1 / /x rw ext4 /dev/sda",
+            "- - - - - -",
+            "1 2 8:1 / x rw - ext4 s",
+        ] {
             assert_eq!(select(text.as_bytes(), &rules()), []);
         }
         let text = b"1 2 8:1 / /\xff rw - ext4";

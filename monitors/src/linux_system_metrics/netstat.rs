@@ -70,7 +70,6 @@ pub(super) struct NetStat {
     netstat: ProcFile,
     /// In bytes: the kernel counts buffers in pages.
     page_size: u64,
-    /// By row of [`TCP`]: in which column of the kernel's table it stands.
     columns: Columns,
 }
 
@@ -96,7 +95,7 @@ impl NetStat {
 
 /// What the file does not have is left out: old kernels lack UDP's memory, new ones UDPLITE.
 fn sockstat(text: &[u8], page_size: u64, out: &mut Emitter) {
-    let number = |line: &str, key: &str| {
+    fn number<'t>(text: &'t [u8], line: &str, key: &str) -> Option<&'t str> {
         let line = lines(text).find_map(|text| text.strip_prefix(line))?;
         let mut words = line.split_ascii_whitespace();
         // Names and numbers take turns.
@@ -106,42 +105,38 @@ fn sockstat(text: &[u8], page_size: u64, out: &mut Emitter) {
             }
         }
         None
-    };
-    let mut raw = |metric: &str, kind: &str, number: Option<&str>| {
+    }
+    let mut emit = |metric: &str, kind: &str, number: Option<Value>| {
         if let Some(number) = number {
             let field = [("type", Value::Text(kind))];
             let fields = if kind.is_empty() { &[] } else { &field[..] };
-            out.emit_in_order(metric, Value::Raw(number), fields);
+            out.emit_in_order(metric, number, fields);
         }
     };
-    raw("net.sockstat.num_sockets", "tcp", number("TCP:", "alloc"));
-    raw("net.sockstat.num_timewait", "", number("TCP:", "tw"));
+    let raw = |line, key| number(text, line, key).map(Value::Raw);
+    let bytes = |line, key| {
+        let pages: u64 = number(text, line, key)?.parse().ok()?;
+        pages.checked_mul(page_size).map(Value::UInt)
+    };
+    emit("net.sockstat.num_sockets", "tcp", raw("TCP:", "alloc"));
+    emit("net.sockstat.num_timewait", "", raw("TCP:", "tw"));
     for (line, kind) in PROTOCOLS {
-        raw("net.sockstat.sockets_inuse", kind, number(line, "inuse"));
+        emit("net.sockstat.sockets_inuse", kind, raw(line, "inuse"));
     }
-    raw("net.sockstat.num_orphans", "", number("TCP:", "orphan"));
+    emit("net.sockstat.num_orphans", "", raw("TCP:", "orphan"));
     for (line, kind) in &PROTOCOLS[..2] {
-        let pages = number(line, "mem").and_then(|pages| pages.parse::<u64>().ok());
-        if let Some(bytes) = pages.and_then(|pages| pages.checked_mul(page_size)) {
-            let fields = [("type", Value::Text(kind))];
-            out.emit_in_order("net.sockstat.memory", bytes, &fields);
-        }
+        emit("net.sockstat.memory", kind, bytes(line, "mem"));
     }
-    let mut raw = |metric: &str, fields: &[_], number: Option<&str>| {
-        if let Some(number) = number {
-            out.emit_in_order(metric, Value::Raw(number), fields);
-        }
-    };
-    let memory = number("FRAG:", "memory");
-    raw("net.sockstat.memory", &[("type", "ipfrag".into())], memory);
-    raw("net.sockstat.ipfragqueues", &[], number("FRAG:", "inuse"));
+    emit("net.sockstat.memory", "ipfrag", raw("FRAG:", "memory"));
+    emit("net.sockstat.ipfragqueues", "", raw("FRAG:", "inuse"));
 }
 
-/// Where in the kernel's table the counters stand: worked out when its header changes, that is once.
+/// What the columns of the kernel's table are: worked out when its header changes, that is once.
 #[derive(Default)]
 struct Columns {
     header: Vec<u8>,
-    of: [Option<usize>; TCP.len()],
+    /// By column, which row of [`TCP`] it is.
+    rows: Vec<Option<usize>>,
 }
 
 impl Columns {
@@ -156,21 +151,17 @@ impl Columns {
     }
 
     fn table(&mut self, header: &[u8], numbers: &[u8], out: &mut Emitter) {
-        let (Ok(names), Ok(numbers)) = (std::str::from_utf8(header), std::str::from_utf8(numbers))
-        else {
-            return;
-        };
         if self.header != header {
-            self.header.clear();
-            self.header.extend_from_slice(header);
-            for (of, (name, ..)) in self.of.iter_mut().zip(TCP) {
-                *of = names.split_ascii_whitespace().position(|word| word == name);
-            }
+            self.header = header.to_vec();
+            let names = header.split(|&b| b == b' ');
+            let row = |word: &[u8]| TCP.iter().position(|(name, ..)| name.as_bytes() == word);
+            self.rows = names.map(row).collect();
         }
         let mut found = [None; TCP.len()];
-        for (column, number) in numbers.split_ascii_whitespace().enumerate() {
-            if let Some(row) = self.of.iter().position(|&of| of == Some(column)) {
-                found[row] = Some(number).filter(|number| is_number(number));
+        let numbers = lines(numbers).flat_map(|line| line.split(' '));
+        for (row, number) in self.rows.iter().zip(numbers) {
+            if let Some(row) = row {
+                found[*row] = Some(number).filter(|number| is_number(number));
             }
         }
         let overflows = TCP.iter().position(|(name, ..)| *name == OVERFLOWS);

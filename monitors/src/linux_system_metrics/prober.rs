@@ -189,11 +189,7 @@ impl Prober {
 
     /// What each of the mounts has answered; nothing for those that were not asked or did not
     /// answer in time.
-    pub fn finish(
-        &mut self,
-        mounts: &Arc<[Mount]>,
-        stop: &Stop,
-    ) -> Vec<Option<io::Result<Space>>> {
+    pub fn finish(&mut self, mounts: &Arc<[Mount]>, stop: &Stop) -> Vec<Option<io::Result<Space>>> {
         let mut seen = 0;
         while let (Some(job), Some(helper)) = (&self.job, &self.helper) {
             let through = select! {
@@ -209,7 +205,8 @@ impl Prober {
             }
             for (place, answer) in progress.answers.drain(..) {
                 if answer.is_ok() {
-                    self.trouble.retain(|trouble| trouble.mount != mounts[place]);
+                    self.trouble
+                        .retain(|trouble| trouble.mount != mounts[place]);
                 }
                 self.answers[place] = Some(answer);
             }
@@ -221,7 +218,9 @@ impl Prober {
             progress.left_behind = true;
             drop(progress);
             let asked = job.places.clone();
-            let Some(helper) = self.helper.take() else { break };
+            let Some(helper) = self.helper.take() else {
+                break;
+            };
             self.job = None;
             if through == Some(false) {
                 // The agent stops, or the helper has died.
@@ -234,7 +233,8 @@ impl Prober {
             self.is_stuck(&mounts[stuck], helper.done);
             seen = 0;
             if let Err(error) = self.hand_over(mounts, left) {
-                self.news.push(format!("filesystems cannot be asked: {error}"));
+                self.news
+                    .push(format!("filesystems cannot be asked: {error}"));
             }
         }
         std::mem::take(&mut self.answers)
@@ -297,5 +297,141 @@ impl Helper {
                 }
             })?;
         Ok(Helper { jobs, done })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::unbounded;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    fn mounts(paths: &[&str]) -> Arc<[Mount]> {
+        let mounts = paths.iter().map(|path| Mount {
+            path: PathBuf::from(path),
+            field: (*path).to_owned(),
+            fstype: "nfs".to_owned(),
+            blocks: true,
+        });
+        mounts.collect()
+    }
+
+    const SPACE: Space = Space {
+        block: 1024,
+        blocks: 3,
+        unused: 2,
+        available: 1,
+        files: 0,
+        files_unused: 0,
+    };
+
+    /// A prober of filesystems of which those under `/hung` answer only when a message comes, how
+    /// many were asked, and where to send the messages.
+    fn prober() -> (Prober, Arc<AtomicUsize>, Sender<()>) {
+        let (free, wait) = unbounded::<()>();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let mut prober = Prober::new(Arc::new(move |path| {
+            count.fetch_add(1, SeqCst);
+            if path.starts_with("/hung") {
+                let _ = wait.recv();
+            }
+            Ok(SPACE)
+        }));
+        prober.patience = Duration::from_millis(50);
+        (prober, asked, free)
+    }
+
+    fn ask(prober: &mut Prober, mounts: &Arc<[Mount]>) -> Vec<bool> {
+        let (_stopper, stop) = common::stop::pair();
+        prober.begin(mounts).unwrap();
+        let answers = prober.finish(mounts, &stop).into_iter();
+        answers
+            .map(|answer| answer.is_some_and(|answer| answer.unwrap() == SPACE))
+            .collect()
+    }
+
+    #[test]
+    fn a_hung_filesystem_costs_one_delay_and_no_other_its_answer() {
+        let (mut prober, asked, free) = prober();
+        let mounts = mounts(&["/a", "/hung/1", "/b", "/hung/2", "/c"]);
+        let answered = [true, false, true, false, true];
+        assert_eq!(ask(&mut prober, &mounts), answered);
+        assert_eq!(prober.news().len(), 2);
+        assert_eq!(asked.load(SeqCst), 5);
+        // It is let alone from now on.
+        let began = Instant::now();
+        prober.patience = Duration::from_secs(60);
+        assert_eq!(ask(&mut prober, &mounts), answered);
+        assert!(began.elapsed() < Duration::from_secs(30));
+        assert_eq!(prober.news().len(), 0);
+        assert_eq!(asked.load(SeqCst), 8);
+        drop(free);
+    }
+
+    #[test]
+    fn a_filesystem_that_answers_again_is_reported_again() {
+        let (mut prober, _, free) = prober();
+        let mounts = mounts(&["/hung", "/a"]);
+        assert_eq!(ask(&mut prober, &mounts), [false, true]);
+        for trouble in &mut prober.trouble {
+            trouble.again = Instant::now();
+        }
+        // Its time has come, but the thread that asked it is still stuck.
+        assert_eq!(ask(&mut prober, &mounts), [false, true]);
+        let stuck = prober.trouble[0].stuck.clone().unwrap();
+        drop(free);
+        let _ = stuck.recv_timeout(Duration::from_secs(60));
+        assert_eq!(ask(&mut prober, &mounts), [true, true]);
+        assert!(prober.trouble.is_empty());
+    }
+
+    #[test]
+    fn the_pauses_of_one_that_stays_hung_grow() {
+        let (mut prober, _, free) = prober();
+        let mounts = mounts(&["/hung"]);
+        for expected in [60, 120, 240] {
+            assert_eq!(ask(&mut prober, &mounts), [false]);
+            let trouble = &mut prober.trouble[0];
+            assert_eq!(trouble.pause.as_secs(), expected);
+            trouble.again = Instant::now();
+            let stuck = trouble.stuck.clone().unwrap();
+            free.send(()).unwrap();
+            let _ = stuck.recv_timeout(Duration::from_secs(60));
+        }
+    }
+
+    #[test]
+    fn only_so_many_threads_are_given_to_hung_filesystems() {
+        let (mut prober, asked, free) = prober();
+        let many: Vec<String> = (0..20).map(|n| format!("/hung/{n}")).collect();
+        let mounts = mounts(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        prober.patience = Duration::from_millis(5);
+        assert_eq!(ask(&mut prober, &mounts), [false; 20]);
+        assert_eq!(asked.load(SeqCst), MOST_STUCK);
+        assert!(prober.begin(&mounts).is_err());
+        drop(free);
+    }
+
+    #[test]
+    fn a_hung_filesystem_does_not_hold_up_the_end_of_the_agent() {
+        let (mut prober, _, free) = prober();
+        prober.patience = Duration::from_secs(60);
+        let mounts = mounts(&["/hung"]);
+        let (stopper, stop) = common::stop::pair();
+        prober.begin(&mounts).unwrap();
+        drop(stopper);
+        let began = Instant::now();
+        assert!(prober.finish(&mounts, &stop)[0].is_none());
+        assert!(began.elapsed() < Duration::from_secs(30));
+        drop(free);
+    }
+
+    #[test]
+    fn the_kernel_is_asked() {
+        let space = statvfs(Path::new("/")).unwrap();
+        assert!(space.block > 0 && space.blocks >= space.unused);
+        assert!(statvfs(Path::new("/no/such/directory")).is_err());
     }
 }

@@ -285,10 +285,7 @@ pub fn ending(status: ExitStatus) -> String {
 /// Hands both streams on until they end, nobody listens any more, or the other side of `wait` is
 /// closed.
 fn read(out: Option<OwnedFd>, err: Option<OwnedFd>, wait: &OwnedFd, tx: &Sender<Event>) {
-    let mut streams = [
-        out.map(std::fs::File::from),
-        err.map(std::fs::File::from),
-    ];
+    let mut streams = [out.map(std::fs::File::from), err.map(std::fs::File::from)];
     let mut buffer = [0; CHUNK];
     let mut second = (Instant::now(), 0);
     while streams.iter().any(Option::is_some) {
@@ -393,7 +390,10 @@ mod tests {
     #[test]
     fn a_greeting_larger_than_the_pipe_is_told_in_pieces() {
         let mut running = shell("head -c 300000 | wc -c");
-        assert_eq!(String::from_utf8_lossy(&output(&mut running)).trim(), "300000");
+        assert_eq!(
+            String::from_utf8_lossy(&output(&mut running)).trim(),
+            "300000"
+        );
     }
 
     #[test]

@@ -136,7 +136,10 @@ fn absent(error: &std::io::Error) -> bool {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(format!("cannot read the plug-in {}: {error}", path.display()))
+    Error::new(format!(
+        "cannot read the plug-in {}: {error}",
+        path.display()
+    ))
 }
 
 /// Whether an executable Python file is nevertheless a monitor of the Python agent.
@@ -192,11 +195,11 @@ mod tests {
             at("b/three", Kind::Executable)
         );
         assert_eq!(kinds(&scratch, "four"), at("b/four.py", Kind::Executable));
+        assert_eq!(kinds(&scratch, "x.five"), at("b/five.py", python(false)));
         assert_eq!(
-            kinds(&scratch, "x.five"),
-            at("b/five.py", python(false))
+            kinds(&scratch, "six"),
+            at("b/six/__init__.py", python(true))
         );
-        assert_eq!(kinds(&scratch, "six"), at("b/six/__init__.py", python(true)));
         assert_eq!(kinds(&scratch, "seven"), None);
     }
 
@@ -205,7 +208,15 @@ mod tests {
         let scratch = Scratch::new("lookup-out");
         put(&scratch, "evil", 0o755, "");
         fs::create_dir_all(scratch.path("a/x")).unwrap();
-        for module in ["../evil", "..evil", "x/../../evil", "", ".", "a..b", "evil\0"] {
+        for module in [
+            "../evil",
+            "..evil",
+            "x/../../evil",
+            "",
+            ".",
+            "a..b",
+            "evil\0",
+        ] {
             assert_eq!(kinds(&scratch, module), None, "{module:?}");
         }
         assert_eq!(kinds(&scratch, &"a.".repeat(50_000)), None);

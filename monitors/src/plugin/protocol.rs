@@ -368,13 +368,31 @@ mod tests {
             ("{\"metric\":1,\"value\":1}", "\"metric\" is no string"),
             ("{\"metric\":\"m\",\"value\":[1]}", "a list"),
             ("{\"metric\":\"m\",\"value\":{\"a\":1}}", "an object"),
-            ("{\"metric\":\"m\",\"value\":{\"number\":\"1 x\"}}", "an object"),
-            ("{\"metric\":\"m\",\"value\":{\"number\":\"01\"}}", "an object"),
-            ("{\"metric\":\"m\",\"value\":{\"number\":\"\"}}", "an object"),
+            (
+                "{\"metric\":\"m\",\"value\":{\"number\":\"1 x\"}}",
+                "an object",
+            ),
+            (
+                "{\"metric\":\"m\",\"value\":{\"number\":\"01\"}}",
+                "an object",
+            ),
+            (
+                "{\"metric\":\"m\",\"value\":{\"number\":\"\"}}",
+                "an object",
+            ),
             ("{\"metric\":\"m\",\"value\":1,\"fields\":[]}", "no object"),
-            ("{\"metric\":\"m\",\"value\":1,\"fields\":{\"f\":[]}}", "\"f\""),
-            ("{\"metric\":\"m\",\"value\":1,\"timestamp\":-1}", "timestamp"),
-            ("{\"metric\":\"m\",\"value\":1,\"timestamp\":1e300}", "timestamp"),
+            (
+                "{\"metric\":\"m\",\"value\":1,\"fields\":{\"f\":[]}}",
+                "\"f\"",
+            ),
+            (
+                "{\"metric\":\"m\",\"value\":1,\"timestamp\":-1}",
+                "timestamp",
+            ),
+            (
+                "{\"metric\":\"m\",\"value\":1,\"timestamp\":1e300}",
+                "timestamp",
+            ),
             ("{\"metric\":\"m\",\"value\":1,\"feilds\":{}}", "feilds"),
             ("{\"log\":\"loud\",\"text\":\"\"}", "one of"),
             ("{\"log\":\"info\"}", "\"text\" is missing"),
@@ -383,7 +401,9 @@ mod tests {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        assert!(read(b"{\"message\":\"\xff\"}").unwrap_err().contains("UTF-8"));
+        assert!(read(b"{\"message\":\"\xff\"}")
+            .unwrap_err()
+            .contains("UTF-8"));
         let deep = "[".repeat(100_000);
         assert!(read(deep.as_bytes()).is_err());
     }
@@ -400,7 +420,14 @@ mod tests {
         let ok = |text: &str| Ok(text.to_owned());
         assert_eq!(
             seen,
-            [ok("abc"), ok("d"), ok(""), Err(TooLong), ok("ok"), ok("12345")]
+            [
+                ok("abc"),
+                ok("d"),
+                ok(""),
+                Err(TooLong),
+                ok("ok"),
+                ok("12345")
+            ]
         );
         assert_eq!(lines.finish(), Some(b"x".to_vec()));
         assert_eq!(lines.finish(), None);

@@ -19,7 +19,12 @@ const ANYONE_WRITES: u32 = 0o002;
 /// Which of them is not well kept, and what to do.
 pub fn check(path: &Path, dir: &Path) -> Result<(), Error> {
     chain(path, dir)?;
-    let fail = |error| Error::new(format!("cannot read the plug-in {}: {error}", path.display()));
+    let fail = |error| {
+        Error::new(format!(
+            "cannot read the plug-in {}: {error}",
+            path.display()
+        ))
+    };
     let target = fs::canonicalize(path).map_err(fail)?;
     if target == path {
         return Ok(());

@@ -44,7 +44,8 @@ impl Process {
         let with_python = || {
             let mut command = Command::new("python3");
             command.arg(path);
-            spawn(command).map_err(|error| io::Error::new(error.kind(), format!("python3: {error}")))
+            spawn(command)
+                .map_err(|error| io::Error::new(error.kind(), format!("python3: {error}")))
         };
         let mut child = if runs {
             match spawn(Command::new(path)) {
@@ -111,9 +112,9 @@ impl Pipe {
         }
     }
 
-    /// Reads what is there, up to so many bytes and the end of the piece they are in. False when
-    /// nothing will come any more.
-    pub fn read(&mut self, most: usize, mut take: impl FnMut(Line)) -> bool {
+    /// Reads what is there, up to so many bytes and the end of the piece they are in: how many bytes
+    /// it was, and whether there may be more to come.
+    pub fn read(&mut self, most: usize, mut take: impl FnMut(Line)) -> (usize, bool) {
         let mut piece = [0; 4096];
         let mut done = 0;
         while done < most {
@@ -122,17 +123,17 @@ impl Pipe {
                     if !self.line.is_empty() && !self.skipping {
                         take(Line::Text(&self.line));
                     }
-                    return false;
+                    return (done, false);
                 }
                 Ok(n) => {
                     done += n;
                     self.split(&piece[..n], &mut take);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+                Err(error) => return (done, error.kind() == ErrorKind::WouldBlock),
             }
         }
-        true
+        (done, true)
     }
 
     fn split(&mut self, piece: &[u8], take: &mut impl FnMut(Line)) {

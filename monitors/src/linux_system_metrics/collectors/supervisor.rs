@@ -140,8 +140,9 @@ impl Supervisor {
             }
         }
         for found in found {
-            let known = self.collectors.iter_mut();
-            match known.into_iter().find(|known| known.path == found.path) {
+            let count = self.collectors.len();
+            let mut known = self.collectors.iter_mut();
+            match known.find(|known| known.path == found.path) {
                 Some(known) if known.modified != found.modified => {
                     known.modified = found.modified;
                     if known.process.is_none() {
@@ -151,7 +152,7 @@ impl Supervisor {
                     }
                 }
                 Some(_) => {}
-                None if self.collectors.len() < MOST_COLLECTORS => self.collectors.push(found),
+                None if count < MOST_COLLECTORS => self.collectors.push(found),
                 None if self.passed_over => {}
                 None => {
                     self.passed_over = true;
@@ -366,21 +367,28 @@ impl Collector {
         let name = &self.name;
         let said = &mut self.said;
         let mut take = |pipe: &mut Option<Pipe>, event: &dyn Fn(String) -> Event, whole: bool| {
-            let open = pipe.as_mut().is_some_and(|pipe| {
-                pipe.read(most, |line| {
-                    let (bytes, cut) = match line {
-                        Line::Text(bytes) => (bytes, false),
-                        Line::TooLong(bytes) => (&bytes[..LONGEST_LINE.min(bytes.len())], true),
-                    };
-                    *said += bytes.len() + EVENT;
-                    let text = String::from_utf8_lossy(bytes);
-                    mailbox.put(match cut && whole {
-                        true => Event::TooLong(Arc::clone(name)),
-                        false => event(text.trim_end_matches('\r').to_owned()),
-                    });
-                })
+            let Some(open) = pipe.as_mut() else {
+                return;
+            };
+            let mut events = 0;
+            let (bytes, more) = open.read(most, |line| {
+                let (text, cut) = match line {
+                    Line::Text(text) => (text, false),
+                    Line::TooLong(text) => (&text[..LONGEST_LINE.min(text.len())], true),
+                };
+                let text = String::from_utf8_lossy(text);
+                let text = text.trim();
+                if text.is_empty() {
+                    return;
+                }
+                events += 1;
+                mailbox.put(match cut && whole {
+                    true => Event::TooLong(Arc::clone(name)),
+                    false => event(text.to_owned()),
+                });
             });
-            if !open {
+            *said += bytes + events * EVENT;
+            if !more {
                 *pipe = None;
             }
         };

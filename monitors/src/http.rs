@@ -1,0 +1,411 @@
+//! HTTP requests of monitors: no redirects, one deadline for all of it, bounded answers
+//! (monitors-core.md §2.4, FIX 18).
+
+use crate::bounded::Bounded;
+use common::stop::Stop;
+use crossbeam_channel::{bounded, select};
+use nix::errno::Errno;
+use std::io::{self, Read as _};
+use std::time::{Duration, Instant};
+use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use ureq::{Agent, Body, Proxy};
+
+/// How long a request may take and how much may come back.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From the question for the server's address to the last byte of the answer.
+    pub timeout: Duration,
+    /// So many bytes of the body are kept; what follows is read, counted and dropped.
+    pub keep: usize,
+    /// With more bytes than these the connection is closed.
+    pub most: u64,
+}
+
+/// What is asked for. [`Request::new`] sets the headers that all monitors send.
+#[derive(Debug, Clone)]
+pub struct Request {
+    method: Method,
+    url: String,
+    headers: HeaderMap,
+    body: Option<Vec<u8>>,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Response {
+    /// 200 and so on; anything the server says is an answer, 404 and 302 too.
+    pub status: u16,
+    /// The headers; application monitors look at `Content-Type`.
+    #[allow(dead_code)]
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bounded,
+    /// The body was longer than [`Limits::most`].
+    pub broken_off: bool,
+}
+
+/// Why nothing came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What kind of reason it is.
+    pub class: Class,
+    /// The reason in the words that the Python agent has for it, as far as there are some.
+    pub text: String,
+}
+
+/// Kinds of [`Failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// No connection: address, name, proxy, TLS, time-out.
+    Url,
+    /// The connection ended in the middle of the body.
+    IncompleteRead,
+    /// The server speaks no HTTP, or the request is none.
+    Unknown,
+    /// The monitor is to stop.
+    Stopped,
+}
+
+impl Failure {
+    fn url(reason: impl std::fmt::Display) -> Self {
+        Failure {
+            class: Class::Url,
+            text: format!("<urlopen error {reason}>"),
+        }
+    }
+
+    fn unknown(text: impl Into<String>) -> Self {
+        Failure {
+            class: Class::Unknown,
+            text: text.into(),
+        }
+    }
+
+    fn timed_out() -> Self {
+        Failure::url("timed out")
+    }
+}
+
+impl Request {
+    /// A request with `User-Agent: scalyr-agent-<version>;monitor=<monitor>`, and nothing else that
+    /// could be left out.
+    ///
+    /// # Errors
+    /// The method is no HTTP token.
+    pub fn new(
+        method: &str,
+        url: &str,
+        (version, monitor): (&str, &str),
+        body: Option<Vec<u8>>,
+    ) -> Result<Request, String> {
+        let method = Method::from_bytes(method.as_bytes())
+            .map_err(|_| format!("\"{method}\" is no HTTP method"))?;
+        let mut request = Request {
+            method,
+            url: url.to_owned(),
+            headers: HeaderMap::new(),
+            body,
+        };
+        let agent = format!("scalyr-agent-{version};monitor={monitor}");
+        request.set("User-Agent", &agent)?;
+        request.set("Accept-Encoding", "identity")?;
+        request.set("Connection", "close")?;
+        if request.body.is_some() {
+            request.set("Content-Type", "application/x-www-form-urlencoded")?;
+        }
+        Ok(request)
+    }
+
+    /// Adds a header, in the place of one of the same name.
+    ///
+    /// # Errors
+    /// The name or the value is not allowed in HTTP. The message does not show the value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let header = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| format!("\"{name}\" is no name of an HTTP header"))?;
+        let value = HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| format!("the value of HTTP header \"{name}\" is not allowed"))?;
+        // The length follows from the body.
+        if header != http::header::CONTENT_LENGTH {
+            self.headers.insert(header, value);
+        }
+        Ok(())
+    }
+}
+
+/// Whether requests to `url` need TLS.
+pub fn is_https(url: &str) -> bool {
+    url.get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("https://"))
+}
+
+/// An error for addresses that this build can do nothing with, to be told at start.
+///
+/// # Errors
+/// `url` wants TLS, which this build does not have.
+pub fn check_scheme(url: &str) -> Result<(), String> {
+    if is_https(url) && !cfg!(feature = "tls") {
+        return Err("https is not part of this build (feature \"tls\")".to_owned());
+    }
+    Ok(())
+}
+
+/// Makes requests to one address. Making one reads nothing; the root certificates and the proxy
+/// variables are read at the first request.
+#[derive(Debug)]
+pub struct Client {
+    limits: Limits,
+    agent: Option<Agent>,
+}
+
+impl Client {
+    /// With these limits.
+    pub fn new(limits: Limits) -> Self {
+        Client {
+            limits,
+            agent: None,
+        }
+    }
+
+    /// Makes a request and waits for the whole answer, on a thread of its own: a name server that
+    /// hangs cannot be interrupted otherwise.
+    ///
+    /// # Errors
+    /// [`Failure`]. Within [`Limits::timeout`] and a little.
+    pub fn fetch(&mut self, request: &Request, stop: &Stop) -> Result<Response, Failure> {
+        let uri = parse(&request.url)?;
+        let agent = match &self.agent {
+            Some(agent) => agent.clone(),
+            None => {
+                let agent = agent(&uri, &self.limits)?;
+                self.agent.insert(agent).clone()
+            }
+        };
+        let deadline = Instant::now() + self.limits.timeout;
+        let (limits, request) = (self.limits, request.clone());
+        let (tx, answer) = bounded(1);
+        std::thread::Builder::new()
+            .name("http".to_owned())
+            .spawn(move || {
+                // Nobody waits any more after a request to stop.
+                let _ = tx.send(exchange(&agent, uri, request, &limits, deadline));
+            })
+            .map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))?;
+        // The request keeps its deadline itself; this is for a resolver that does not.
+        let late = self.limits.timeout + Duration::from_secs(2);
+        select! {
+            recv(answer) -> answer => answer.unwrap_or_else(|_| {
+                Err(Failure::unknown("the HTTP client failed"))
+            }),
+            recv(stop.channel()) -> _ => Err(Failure {
+                class: Class::Stopped,
+                text: "stopped".to_owned(),
+            }),
+            default(late) => Err(Failure::timed_out()),
+        }
+    }
+}
+
+fn parse(url: &str) -> Result<Uri, Failure> {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(Failure::unknown(format!("unknown url type: '{url}'")));
+    };
+    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+        return Err(Failure::url(format!("unknown url type: {scheme}")));
+    }
+    if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
+        return Err(Failure::url("no host given"));
+    }
+    url.parse()
+        .map_err(|e| Failure::unknown(format!("invalid URL: {e}")))
+}
+
+fn agent(uri: &Uri, limits: &Limits) -> Result<Agent, Failure> {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(limits.timeout))
+        .max_idle_connections(0)
+        // An empty one is not sent.
+        .accept("")
+        .proxy(proxy(uri, |name| std::env::var(name).ok())?);
+    #[cfg(feature = "tls")]
+    let config = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
+        let tls = ureq::tls::TlsConfig::builder()
+            .root_certs(roots().map_err(|why| Failure::url(format!("[SSL] {why}")))?);
+        config.tls_config(tls.build())
+    } else {
+        config
+    };
+    #[cfg(not(feature = "tls"))]
+    check_scheme(&uri.to_string()).map_err(Failure::url)?;
+    Ok(config.build().new_agent())
+}
+
+/// The system's root certificates, read once for all monitors.
+#[cfg(feature = "tls")]
+fn roots() -> Result<ureq::tls::RootCerts, String> {
+    static ROOTS: std::sync::OnceLock<ureq::tls::RootCerts> = std::sync::OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(roots.clone());
+    }
+    let roots = common::roots::system()?;
+    Ok(ROOTS.get_or_init(|| roots).clone())
+}
+
+/// `http_proxy` or `https_proxy`, whichever fits, unless `no_proxy` names the host; lower case
+/// first. An error does not show the proxy: it may hold a password.
+fn proxy(uri: &Uri, env: impl Fn(&str) -> Option<String>) -> Result<Option<Proxy>, Failure> {
+    let either = |name: &str| env(name).or_else(|| env(&name.to_ascii_uppercase()));
+    let name = format!("{}_proxy", uri.scheme_str().unwrap_or("http"));
+    let Some(address) = either(&name).filter(|address| !address.is_empty()) else {
+        return Ok(None);
+    };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    if either("no_proxy").is_some_and(|list| is_listed(host, &list)) {
+        return Ok(None);
+    }
+    let address = if address.contains("://") {
+        address
+    } else {
+        format!("http://{address}")
+    };
+    Proxy::new(&address)
+        .map(Some)
+        .map_err(|_| Failure::url(format!("{name} of the environment is no proxy address")))
+}
+
+/// Whether `no_proxy` names the host, a domain around it, or all.
+fn is_listed(host: &str, list: &str) -> bool {
+    list.split(',').any(|entry| {
+        let entry = entry.trim();
+        let entry = entry.strip_prefix('*').unwrap_or(entry);
+        let name = entry.trim_start_matches('.').to_ascii_lowercase();
+        let host = host.to_ascii_lowercase();
+        if name.is_empty() {
+            return entry.is_empty() && list.contains('*');
+        }
+        host.strip_suffix(name.as_str())
+            .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    })
+}
+
+fn exchange(
+    agent: &Agent,
+    uri: Uri,
+    request: Request,
+    limits: &Limits,
+    deadline: Instant,
+) -> Result<Response, Failure> {
+    let mut message = http::Request::new(());
+    *message.method_mut() = request.method;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = request.headers;
+    let (parts, ()) = message.into_parts();
+    let answer = match request.body {
+        Some(body) => agent.run(http::Request::from_parts(parts, body)),
+        None => agent.run(http::Request::from_parts(parts, ())),
+    };
+    let (parts, body) = answer.map_err(|e| failure(&e))?.into_parts();
+    let (body, broken_off) = read(body, limits, deadline)?;
+    Ok(Response {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body,
+        broken_off,
+    })
+}
+
+fn read(body: Body, limits: &Limits, deadline: Instant) -> Result<(Bounded, bool), Failure> {
+    let length = body.content_length();
+    let mut reader = body.into_reader();
+    let mut got = Bounded::default();
+    let mut buffer = vec![0u8; 16 * 1024];
+    loop {
+        if Instant::now() >= deadline {
+            return Err(Failure::timed_out());
+        }
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok((got, false)),
+            Ok(n) => got.push(&buffer[..n], limits.keep),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                return Err(match ureq::Error::from(e) {
+                    ureq::Error::Timeout(_) => Failure::timed_out(),
+                    _ => incomplete(got.bytes, length),
+                })
+            }
+        }
+        if got.bytes > limits.most {
+            return Ok((got, true));
+        }
+    }
+}
+
+fn incomplete(bytes: u64, length: Option<u64>) -> Failure {
+    let text = match length {
+        Some(length) => format!(
+            "IncompleteRead({bytes} bytes read, {} more expected)",
+            length.saturating_sub(bytes)
+        ),
+        None => format!("IncompleteRead({bytes} bytes read)"),
+    };
+    Failure {
+        class: Class::IncompleteRead,
+        text,
+    }
+}
+
+/// Sorts what the client says into the classes.
+fn failure(error: &ureq::Error) -> Failure {
+    use ureq::Error as E;
+    match error {
+        E::Timeout(_) => Failure::timed_out(),
+        E::HostNotFound => Failure::url("[Errno -2] Name or service not known"),
+        E::Io(e) => io_failure(e),
+        E::ConnectionFailed | E::ConnectProxyFailed(_) | E::InvalidProxyUrl => Failure::url(error),
+        E::Tls(_) | E::TlsRequired => Failure::url(format!("[SSL] {error}")),
+        #[cfg(feature = "tls")]
+        E::Rustls(e) => tls_failure(&e.to_string()),
+        #[cfg(feature = "tls")]
+        E::Pem(e) => Failure::url(format!("[SSL] {e}")),
+        _ => Failure::unknown(error.to_string()),
+    }
+}
+
+fn io_failure(error: &io::Error) -> Failure {
+    if let Some(number) = error.raw_os_error() {
+        let text = Errno::from_raw(number).desc();
+        return Failure::url(format!("[Errno {number}] {text}"));
+    }
+    match error.kind() {
+        io::ErrorKind::TimedOut => Failure::timed_out(),
+        // The TLS library's errors come wrapped.
+        io::ErrorKind::InvalidData => tls_failure(&error.to_string()),
+        io::ErrorKind::UnexpectedEof if error.to_string().contains("tls") => {
+            tls_failure(&error.to_string())
+        }
+        io::ErrorKind::UnexpectedEof => {
+            Failure::unknown("Remote end closed connection without response")
+        }
+        // What the resolver says; it has no numbers here.
+        _ if error.to_string().contains("lookup address") => {
+            Failure::url("[Errno -2] Name or service not known")
+        }
+        _ => Failure::url(error),
+    }
+}
+
+fn tls_failure(text: &str) -> Failure {
+    if text.contains("certificate") {
+        Failure::url(format!("[SSL: CERTIFICATE_VERIFY_FAILED] {text}"))
+    } else {
+        Failure::url(format!("[SSL] {text}"))
+    }
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! The `journalctl` whose output is read: started, read from without waiting, ended.
+
+use crate::Error;
+use nix::fcntl::{fcntl, FcntlArg, OFlag};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What of its complaints is kept: the beginning says why it ended.
+const MOST_SAID: usize = 4096;
+/// Room for what it writes while we sleep, in bytes. More than the usual 64 KiB, so that it can
+/// work on while a backlog is being read.
+const PIPE: i32 = 256 * 1024;
+
+/// A running one. Dropping it ends it.
+#[derive(Debug)]
+pub struct Journalctl {
+    child: Child,
+    output: ChildStdout,
+    complaints: ChildStderr,
+    said: Vec<u8>,
+}
+
+/// What reading gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many bytes.
+    Data(usize),
+    /// Nothing at present.
+    Nothing,
+    /// It has closed its output.
+    End,
+}
+
+impl Journalctl {
+    /// Starts `program`.
+    ///
+    /// # Errors
+    /// There is no such program, or it cannot be run.
+    pub fn start(program: &str, args: &[String]) -> Result<Self, Error> {
+        let mut child = Command::new(program)
+            .args(args)
+            .env("LC_ALL", "C")
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| {
+                let advice = if error.kind() == io::ErrorKind::NotFound {
+                    " It is part of systemd; if it is not in the PATH, set journalctl_path."
+                } else {
+                    ""
+                };
+                Error::new(format!(
+                    "Cannot read the journal: {program} cannot be started: {error}.{advice}"
+                ))
+            })?;
+        let (Some(output), Some(complaints)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::new("journalctl was started without pipes"));
+        };
+        let journalctl = Journalctl {
+            child,
+            output,
+            complaints,
+            said: Vec::new(),
+        };
+        // Without privileges the kernel may refuse; then it is as large as it is.
+        let _ = fcntl(&journalctl.output, FcntlArg::F_SETPIPE_SZ(PIPE));
+        do_not_wait(&journalctl.output)?;
+        do_not_wait(&journalctl.complaints)?;
+        Ok(journalctl)
+    }
+
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Progress> {
+        self.listen();
+        match self.output.read(buffer) {
+            Ok(0) => Ok(Progress::End),
+            Ok(n) => Ok(Progress::Data(n)),
+            Err(error) if is_nothing(&error) => Ok(Progress::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes its complaints, so that it never waits for us with them.
+    fn listen(&mut self) {
+        let mut buffer = [0; 1024];
+        while let Ok(n @ 1..) = self.complaints.read(&mut buffer) {
+            let room = MOST_SAID.saturating_sub(self.said.len());
+            self.said.extend_from_slice(&buffer[..n.min(room)]);
+        }
+    }
+
+    /// Its complaints so far, in one line, and forgets them.
+    pub fn said(&mut self) -> String {
+        self.listen();
+        let text = String::from_utf8_lossy(&self.said);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = lines.collect::<Vec<_>>().join("; ");
+        self.said.clear();
+        line.replace(char::is_control, " ")
+    }
+
+    /// Waits for its end, which its closed output has announced, and tells how it ended.
+    pub fn end(mut self) -> (String, String) {
+        // It has nothing more to do; if it lingers all the same, it is not waited for long.
+        let patience = Instant::now() + Duration::from_secs(1);
+        let status = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break status.to_string(),
+                Ok(None) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(None) => break "it closed its output and went on".to_owned(),
+                Err(error) => break error.to_string(),
+            }
+        };
+        (status, self.said())
+    }
+}
+
+impl Drop for Journalctl {
+    fn drop(&mut self) {
+        // It only reads, so nothing is lost by ending it in the middle.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+fn do_not_wait(pipe: impl AsFd) -> io::Result<()> {
+    let flags = fcntl(&pipe, FcntlArg::F_GETFL)?;
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
+    fcntl(&pipe, FcntlArg::F_SETFL(flags))?;
+    Ok(())
+}

@@ -1,0 +1,1 @@
+"""Empty: a monitor that imports another one finds it among the plug-ins."""

@@ -1,0 +1,254 @@
+"""Loggers whose lines go into agent.log and whose values go into the monitor's log."""
+
+import logging
+import math
+import threading
+import time
+
+DEBUG_LEVEL_0 = logging.INFO
+DEBUG_LEVEL_1 = logging.DEBUG
+DEBUG_LEVEL_2 = 7
+DEBUG_LEVEL_3 = 6
+DEBUG_LEVEL_4 = 5
+DEBUG_LEVEL_5 = 4
+
+# How many different limited messages are remembered.
+_MOST_LIMITS = 1000
+
+_send = None
+
+
+class BadMetricOrFieldName(Exception):
+    def __init__(self, metric_or_field_name):
+        Exception.__init__(
+            self, "%r is no name of a metric or a field" % (metric_or_field_name,)
+        )
+
+
+class UnsupportedValueType(Exception):
+    """A name that is no text, or a value that is no text, number or truth value."""
+
+    def __init__(
+        self, metric_name=None, metric_value=None, field_name=None, field_value=None
+    ):
+        self.metric_name = metric_name
+        self.metric_value = metric_value
+        self.field_name = field_name
+        self.field_value = field_value
+        if field_name is None and metric_value is None:
+            text = "Unsupported metric name type %s, name %r" % (
+                type(metric_name).__name__,
+                metric_name,
+            )
+        elif field_name is None:
+            text = "Unsupported metric value type %s of metric %r" % (
+                type(metric_value).__name__,
+                metric_name,
+            )
+        else:
+            text = "Unsupported field value type %s of field %r of metric %r" % (
+                type(field_value).__name__,
+                field_name,
+                metric_name,
+            )
+        Exception.__init__(self, text)
+
+
+def _scalar(value):
+    """As the protocol wants it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not -(2**63) <= value < 2**64:
+            return {"number": str(int(value))}
+        return int(value)
+    return value
+
+
+class AgentLogger(logging.Logger):
+    """logging.Logger with values, error codes and messages that are limited by time."""
+
+    def __init__(self, name, level=logging.NOTSET):
+        logging.Logger.__init__(self, name, level)
+        self.component = "core"
+        self._said = {}
+        self._said_lock = threading.Lock()
+        self._monitor = None
+
+    def emit_value(
+        self,
+        metric_name,
+        metric_value,
+        extra_fields=None,
+        monitor=None,
+        monitor_id_override=None,
+        timestamp=None,
+    ):
+        if not isinstance(metric_name, str):
+            raise UnsupportedValueType(metric_name=metric_name)
+        if not isinstance(metric_value, (str, bool, int, float)):
+            raise UnsupportedValueType(metric_name, _named(metric_value))
+        line = {"metric": metric_name, "value": _scalar(metric_value)}
+        if extra_fields:
+            fields = {}
+            for name, value in extra_fields.items():
+                if not isinstance(name, str):
+                    raise BadMetricOrFieldName(name)
+                if not isinstance(value, (str, bool, int, float)):
+                    raise UnsupportedValueType(metric_name, metric_value, name, value)
+                fields[name] = _scalar(value)
+            line["fields"] = fields
+        if timestamp is not None:
+            line["timestamp"] = int(timestamp)
+        if monitor_id_override is not None:
+            self.warning(
+                "monitor_id_override is not offered by the plug-in host: values are written under the monitor's own id.",
+                limit_once_per_x_secs=86400,
+                limit_key="monitor_id_override",
+            )
+        _send(line)
+        monitor = monitor or self._monitor
+        if monitor is not None:
+            monitor.increment_counter(reported_lines=1)
+
+    def emit_values(self, values, monitor=None):
+        """One line of free text with all of them; emit_value has taken its place."""
+        parts = []
+        for name in values:
+            value = values[name]
+            if isinstance(value, bool):
+                text = "true" if value else "false"
+            elif isinstance(value, (int, float)):
+                text = str(value)
+            elif isinstance(value, str):
+                text = '"%s"' % value.replace("\\", "\\\\").replace('"', '\\"')
+            else:
+                raise UnsupportedValueType(name, _named(value))
+            parts.append("%s=%s" % (name, text))
+        _send({"message": " ".join(parts)})
+
+    report_values = emit_values
+
+    def openMetricLogForMonitor(self, path, monitor, **_):
+        self._monitor = monitor
+
+    def closeMetricLog(self):
+        self._monitor = None
+
+    # logging.Logger has lost it in some versions.
+    def warn(self, msg, *args, **kwargs):
+        self.warning(msg, *args, **kwargs)
+
+    def _log(
+        self,
+        level,
+        msg,
+        args,
+        exc_info=None,
+        extra=None,
+        stack_info=False,
+        stacklevel=1,
+        error_code=None,
+        metric_log_for_monitor=None,
+        error_for_monitor=None,
+        limit_once_per_x_secs=None,
+        limit_key=None,
+        current_time=None,
+        emit_to_metric_log=False,
+        monitor_id_override=None,
+        force_stdout=False,
+        force_stderr=False,
+        timestamp=None,
+    ):
+        if limit_once_per_x_secs is not None:
+            if limit_key is None:
+                raise Exception("limit_once_per_x_secs needs a limit_key")
+            if not self._may_say(limit_key, limit_once_per_x_secs, current_time):
+                return
+        extra = dict(extra or {})
+        extra["agent_error_code"] = error_code
+        extra["agent_metric_log"] = emit_to_metric_log or (
+            metric_log_for_monitor is not None
+        )
+        logging.Logger._log(
+            self, level, msg, args, exc_info=exc_info, extra=extra, stack_info=stack_info
+        )
+
+    def _may_say(self, key, seconds, now):
+        now = time.time() if now is None else now
+        with self._said_lock:
+            last = self._said.get(key)
+            # A clock that was set back must not silence it.
+            if last is not None and 0 <= now - last < seconds:
+                return False
+            if len(self._said) >= _MOST_LIMITS:
+                self._said.clear()
+            self._said[key] = now
+            return True
+
+
+def _named(value):
+    """None is the mark of "not given" in UnsupportedValueType."""
+    return type(value) if value is None else value
+
+
+class _Handler(logging.Handler):
+    def emit(self, record):
+        try:
+            text = record.getMessage()
+            if record.exc_info:
+                trace = logging.Formatter().formatException(record.exc_info)
+                text += " :stack_trace:\n" + trace
+        except Exception as error:
+            text = "%s (cannot be formatted: %s)" % (record.msg, error)
+        code = getattr(record, "agent_error_code", None)
+        if code:
+            text = '[error="%s"] %s' % (code, text)
+        if getattr(record, "agent_metric_log", False):
+            _send({"message": text})
+        elif record.levelno >= logging.ERROR:
+            _send({"log": "error", "text": text})
+        elif record.levelno >= logging.WARNING:
+            _send({"log": "warn", "text": text})
+        elif record.levelno >= logging.INFO:
+            _send({"log": "info", "text": text})
+        else:
+            _send({"log": "debug", "text": text})
+
+
+def connect(send, name):
+    """`send` takes the lines of all loggers from now on."""
+    global _send
+    _send = send
+    root = logging.getLogger()
+    root.handlers[:] = [_Handler()]
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+_loggers = {}
+_loggers_lock = threading.Lock()
+
+
+def getLogger(name):
+    """The AgentLogger of that name; it is not among those of `logging`, so that its kind does not
+    depend on who asked for it first."""
+    with _loggers_lock:
+        logger = _loggers.get(name)
+        if logger is None:
+            logger = _loggers[name] = AgentLogger(name)
+            logger.parent = logging.getLogger()
+            logger.manager = logging.Logger.manager
+        return logger
+
+
+class BaseFormatter(logging.Formatter):
+    """UTC with milliseconds, as the agent's logs have it."""
+
+    def __init__(self, fmt, format_name):
+        logging.Formatter.__init__(self, fmt=fmt)
+        self.format_name = format_name
+
+    def formatTime(self, record, datefmt=None):
+        seconds = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(record.created))
+        return "%s.%03dZ" % (seconds, record.msecs)

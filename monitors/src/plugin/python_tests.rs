@@ -1,0 +1,314 @@
+//! Python plug-ins. Those of the Python agent's own package are run unmodified from where it is
+//! installed; none of them is part of this project.
+
+use super::*;
+
+fn python(scratch: &Scratch, text: &str, more: &Json) -> Trial {
+    put(scratch, "p.py", 0o644, text);
+    let mut entry = more.clone();
+    entry["module"] = json!("p");
+    Trial::start(&scratch.path(""), &entry)
+}
+
+const EVERYTHING: &str = r#"
+import os, subprocess, sys
+from scalyr_agent import ScalyrMonitor, define_config_option, define_metric, define_log_field
+from scalyr_agent import BadMonitorConfiguration, UnsupportedSystem, StoppableThread
+from scalyr_agent.json_lib import JsonObject, ArrayOfStrings
+import scalyr_agent.scalyr_logging as scalyr_logging
+import scalyr_agent.util as scalyr_util
+import six
+import six.moves.urllib.parse
+from six.moves import range
+
+__monitor__ = __name__
+define_config_option(__monitor__, "count", "How many", convert_to=int, default=3, min_value=1, max_value=9)
+define_config_option(__monitor__, "names", "Names", convert_to=ArrayOfStrings)
+define_config_option(__monitor__, "must", "Required", required_option=True, convert_to=six.text_type)
+define_metric(__monitor__, "m", "A metric", extra_fields={"f": ""})
+define_log_field(__monitor__, "metric", "A field")
+log = scalyr_logging.getLogger(__name__)
+
+class Mine(ScalyrMonitor):
+    """Mine."""
+    def _initialize(self):
+        self.count = self._config.get("count")
+        self.log_config["parser"] = "agent-metrics"
+        self.samples = 0
+
+    def gather_sample(self):
+        self.samples += 1
+        print("a print that must not hurt")
+        subprocess.call(["sh", "-c", "echo nor this; cat"])
+        if self.samples == 2:
+            raise ValueError("a bad day")
+        if self.samples > 3:
+            return
+        self._logger.emit_value("count", self.count, {"must": self._config.get("must")})
+        self._logger.emit_value("names", ",".join(self._config.get("names")))
+        self._logger.emit_value("big", 2 ** 70, timestamp=1650021068016)
+        self._logger.emit_value("nan", float("nan"))
+        self._logger.emit_value("interval", self._sample_interval_secs)
+        self._logger.emit_value("nested", self._config.get("object").get_int("a"))
+        self._logger.emit_value("quoted", six.moves.urllib.parse.quote("a b"))
+        self._logger.info("into the log", emit_to_metric_log=True)
+        self._logger.warn("once", limit_once_per_x_secs=60, limit_key="k")
+        for _ in range(2):
+            self._logger.error("bad %s", "thing", error_code="mine", limit_once_per_x_secs=60, limit_key="e")
+        try:
+            self._logger.emit_value("none", None)
+        except scalyr_logging.UnsupportedValueType as error:
+            self._logger.emit_value("refused", True)
+"#;
+
+#[test]
+#[ignore = "needs python3"]
+fn what_a_python_plugin_may_use_works() {
+    let scratch = Scratch::new("python-api");
+    let entry = json!({"must": 7, "names": "a, b", "object": {"a": 5}});
+    let mut trial = python(&scratch, EVERYTHING, &entry);
+    trial.until("a second good sample", |trial| {
+        trial.seen.matches("refused").count() == 2
+    });
+    let took = trial.stop();
+    assert!(took < child::GRACE, "{took:?}");
+    let first = trial.seen.split_inclusive('\n').take(9).collect::<String>();
+    assert_eq!(
+        first.replace(HEAD, "> "),
+        "> count 3 must=\"7\"\n\
+         > names \"a,b\"\n\
+         2022-04-15 11:11:08.016Z [p()] big 1180591620717411303424\n\
+         > nan null\n\
+         > interval 0.1\n\
+         > nested 5\n\
+         > quoted \"a%20b\"\n\
+         > into the log\n\
+         > refused true\n"
+    );
+    // The failed sample, and the message once.
+    assert_eq!(trial.status.snapshot().errors, 2);
+    assert_eq!(trial.counter("plugin_bad_lines"), 0);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_wrong_python_plugin_says_what_is_wrong() {
+    let scratch = Scratch::new("python-wrong");
+    let base = "from scalyr_agent import *\nfrom scalyr_agent import define_config_option\n";
+    let option = "define_config_option(__name__, 'n', '', required_option=True, convert_to=int, max_value=5)\n";
+    let class = "class A(ScalyrMonitor):\n    def gather_sample(self):\n        pass\n";
+    for (text, entry, reason) in [
+        ("print 'python 2'".to_owned(), json!({}), "SyntaxError"),
+        ("import nowhere_to_be_found".to_owned(), json!({}), "No module named"),
+        (
+            "import scalyr_agent.copying_manager".to_owned(),
+            json!({}),
+            "not among the modules that the plug-in host offers",
+        ),
+        (base.to_owned(), json!({}), "no class that is derived from ScalyrMonitor"),
+        (format!("{base}{option}{class}"), json!({}), "Missing required field \"n\""),
+        (
+            format!("{base}{option}{class}"),
+            json!({"n": "6"}),
+            "Value of 6 in field \"n\" is invalid; maximum is 5",
+        ),
+        (format!("{base}{option}{class}"), json!({"n": true}), "Prohibited conversion"),
+        (
+            format!("{base}class A(ScalyrMonitor):\n    def run(self):\n        raise KeyError('x')\n"),
+            json!({}),
+            "Monitor died: KeyError: 'x'",
+        ),
+        (
+            format!("{base}class A(ScalyrMonitor):\n    def run(self):\n        pass\n"),
+            json!({}),
+            "returned although it was not stopped",
+        ),
+        (
+            format!("{base}class A(ScalyrMonitor):\n    def _initialize(self):\n        raise UnsupportedSystem('a', 'no such system')\n"),
+            json!({}),
+            "no such system",
+        ),
+    ] {
+        let mut trial = python(&scratch, &text, &entry);
+        let error = trial.result().unwrap_err().to_string();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_python_plugin_in_a_package_can_import_its_neighbours() {
+    let scratch = Scratch::new("python-package");
+    fs::create_dir_all(scratch.path("my/pkg")).unwrap();
+    put(&scratch, "my/pkg/__init__.py", 0o644, "");
+    put(&scratch, "my/pkg/near.py", 0o644, "VALUE = 5\n");
+    put(&scratch, "top.py", 0o644, "VALUE = 6\n");
+    put(
+        &scratch,
+        "my/pkg/mon.py",
+        0o644,
+        "from scalyr_agent import ScalyrMonitor\nfrom .near import VALUE\nimport top\nclass A(ScalyrMonitor):\n    def gather_sample(self):\n        self._logger.emit_value('v', VALUE + top.VALUE)\n",
+    );
+    let mut trial = Trial::start(&scratch.path(""), &json!({"module": "my.pkg.mon"}));
+    trial.until_seen("[mon()] v 11\n");
+    trial.stop();
+}
+
+/// Copies a monitor of the Python agent's package into the scratch directory.
+fn theirs(scratch: &Scratch, name: &str) -> Option<String> {
+    let python = std::env::var("SCALYR_TEST_PYTHON").ok()?;
+    let find = "import os,scalyr_agent;print(os.path.dirname(scalyr_agent.__file__))";
+    let found = std::process::Command::new(&python)
+        .args(["-c", find])
+        .output()
+        .unwrap();
+    let package = String::from_utf8(found.stdout).unwrap();
+    let source = Path::new(package.trim())
+        .join("builtin_monitors")
+        .join(name);
+    let text = fs::read_to_string(source).unwrap();
+    put(scratch, name, 0o644, &text);
+    // The package itself is not in the way of the host's own.
+    Some(python)
+}
+
+fn run_theirs(name: &str, entry: Json, enough: impl FnMut(&Trial) -> bool) -> Option<Trial> {
+    let scratch = Scratch::new(&format!("theirs-{name}"));
+    let python = theirs(&scratch, &format!("{name}.py"))?;
+    let mut entry = entry;
+    // As an entry for the Python agent has it.
+    entry["module"] = json!(format!("custom.{name}"));
+    entry["plugin_python"] = json!(python);
+    let mut trial = Trial::start(&scratch.path(""), &entry);
+    trial.until(name, enough);
+    trial.stop();
+    assert_eq!(trial.counter("plugin_bad_lines"), 0, "{}", trial.seen);
+    assert_eq!(trial.status.snapshot().errors, 0, "{:?}", trial.status);
+    Some(trial)
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_shell_monitor_runs_unmodified() {
+    let entry = json!({"command": "echo out; echo err >&2; exit 0", "extract": "(?s)(\\w+)$"});
+    let trial = run_theirs("shell_monitor", entry, |t| t.seen.contains('\n')).unwrap();
+    let line = trial.seen.lines().next().unwrap();
+    let head = "2022-04-15 11:11:08.015Z [shell_monitor()] output ";
+    assert!(line.starts_with(head), "{line}");
+    assert!(
+        line.contains("command=\"echo out; echo err >&2; exit 0\""),
+        "{line}"
+    );
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_url_monitor_runs_unmodified() {
+    let url = serve("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    let entry = json!({"url": url, "request_headers": [{"header": "X-A", "value": "b"}]});
+    let trial = run_theirs("url_monitor", entry, |t| t.seen.contains('\n')).unwrap();
+    let line = trial.seen.lines().next().unwrap();
+    assert!(
+        line.contains("[url_monitor()] response \"hello\""),
+        "{line}"
+    );
+    assert!(line.contains("status=200"), "{line}");
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_test_monitor_runs_unmodified() {
+    let trial = run_theirs("test_monitor", json!({}), |t| t.seen.contains("gauss")).unwrap();
+    assert!(
+        trial.seen.contains("[test_monitor()] uniform 0."),
+        "{}",
+        trial.seen
+    );
+    assert!(trial.seen.contains(" count=1"), "{}", trial.seen);
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_process_monitor_runs_unmodified() {
+    let entry = json!({"id": "me", "pid": std::process::id().to_string()});
+    let trial = run_theirs("linux_process_metrics", entry, |t| {
+        t.seen.contains("app.mem.bytes")
+    })
+    .unwrap();
+    assert!(trial.seen.contains("app.threads"), "{}", trial.seen);
+    assert!(trial.seen.contains("app=\"me\""), "{}", trial.seen);
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_nginx_monitor_runs_unmodified() {
+    let status = "Active connections: 3 \nserver accepts handled requests\n 10 10 30 \nReading: 1 Writing: 2 Waiting: 0 \n";
+    let url = serve(&format!(
+        "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{status}",
+        status.len()
+    ));
+    let trial = run_theirs("nginx_monitor", json!({"status_url": url}), |t| {
+        t.seen.contains("nginx.connections.waiting")
+    })
+    .unwrap();
+    assert!(
+        trial.seen.contains("nginx.connections.active 3"),
+        "{}",
+        trial.seen
+    );
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_apache_monitor_runs_unmodified() {
+    let status = "Total Accesses: 12\nTotal kBytes: 4\nUptime: 99\nReqPerSec: .5\nBytesPerSec: 1\nBytesPerReq: 2\nBusyWorkers: 1\nIdleWorkers: 5\nScoreboard: _W_\n";
+    let url = serve(&format!(
+        "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{status}",
+        status.len()
+    ));
+    let trial = run_theirs("apache_monitor", json!({"status_url": url}), |t| {
+        t.seen.contains("apache.workers.idle")
+    })
+    .unwrap();
+    assert!(
+        trial.seen.contains("apache.workers.active 1"),
+        "{}",
+        trial.seen
+    );
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_garbage_and_symlink_monitors_run_unmodified() {
+    run_theirs("garbage_monitor", json!({}), |t| {
+        t.status.snapshot().last_sample_ms.is_some()
+    })
+    .unwrap();
+    let scratch = Scratch::new("symlinks");
+    put(&scratch, "a.log", 0o644, "");
+    let entry = json!({
+        "glob": scratch.path("*.log").to_str().unwrap(),
+        "symlink": scratch.path("link").to_str().unwrap(),
+    });
+    run_theirs("symlink_file_monitor", entry, |_| {
+        fs::symlink_metadata(scratch.path("link")).is_ok()
+    })
+    .unwrap();
+}
+
+/// The address of a server that gives this answer to every request, until the test program ends.
+fn serve(answer: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let answer = answer.to_owned();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}/status")
+}

@@ -1,0 +1,453 @@
+//! One instance of a plug-in: when its process is started and ended, and what becomes of its output.
+
+use super::child::{self, Event, Next, Running};
+use super::lookup::{self, Found, Kind};
+use super::protocol::{self, Hello, Line, Lines, TooLong};
+use super::{environment, python, OPTIONS};
+use crate::monitor::{short_name, Monitor, Setup};
+use crate::{Emitter, Error};
+use common::limit::{Admission, WriteLimit};
+use log::Level;
+use nix::sys::signal::Signal;
+use nix::unistd::User;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longer lines of a plug-in are skipped.
+const LONGEST_LINE: usize = 64 * 1024;
+/// Of a line of stderr so much goes into agent.log.
+const LONGEST_COMPLAINT: usize = 1024;
+/// Of a text for agent.log.
+const LONGEST_TEXT: usize = 8 * 1024;
+/// Of a line that is not understood.
+const SHOWN: usize = 200;
+/// What a plug-in may say in agent.log: bytes per second, and at once.
+const VOICE: (i64, i64) = (200, 20_000);
+/// The same mistake is spoken of once in this time.
+const SAME: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Auto,
+    Sample,
+    Serve,
+}
+
+/// A plug-in as a monitor.
+#[derive(Debug)]
+pub struct Plugin {
+    module: String,
+    name: String,
+    dirs: Vec<PathBuf>,
+    mode: Mode,
+    interval: Duration,
+    timeout: Option<Duration>,
+    /// User and group.
+    user: Option<(u32, u32)>,
+    allowed: Vec<String>,
+    python: String,
+    hello: Vec<u8>,
+    voice: WriteLimit,
+    /// The first start, from which ticks are counted.
+    began: Option<Instant>,
+    /// No start before this.
+    next: Option<Instant>,
+}
+
+impl Plugin {
+    /// Without starting anything.
+    ///
+    /// # Errors
+    /// An option is wrong.
+    pub fn new(setup: &Setup) -> Result<Self, Error> {
+        let options = setup.options;
+        let mode = match options.text("plugin_mode") {
+            "auto" => Mode::Auto,
+            "sample" => Mode::Sample,
+            "serve" => Mode::Serve,
+            other => {
+                return Err(Error::new(format!(
+                    "Field \"plugin_mode\": \"{other}\" is none of auto, sample, serve"
+                )))
+            }
+        };
+        let seconds = setup.place.sample_interval;
+        let timeout = match options.float("plugin_timeout") {
+            Some(seconds) if seconds > 0.0 => Some(seconds),
+            None if mode == Mode::Sample => Some(seconds.max(1.0)),
+            _ => None,
+        };
+        let name = format!("{}({})", short_name(setup.module), setup.id);
+        let hello = Hello {
+            name: &name,
+            module: setup.module,
+            id: setup.id,
+            sample_interval: seconds,
+            entry: options.entry(),
+            version: setup.place.agent_version,
+            data_dir: &setup.place.data_dir,
+            log_dir: &setup.place.log_dir,
+        };
+        Ok(Plugin {
+            hello: hello.line(OPTIONS),
+            module: setup.module.to_owned(),
+            dirs: setup.place.plugin_dirs.clone(),
+            mode,
+            interval: Duration::from_secs_f64(seconds.clamp(0.1, 1e9)),
+            timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.min(1e9))),
+            user: user(options.text("plugin_user"))?,
+            allowed: options.strings("plugin_env").to_vec(),
+            python: options.text("plugin_python").to_owned(),
+            voice: WriteLimit::new(VOICE.0, VOICE.1),
+            name,
+            began: None,
+            next: None,
+        })
+    }
+
+    /// The program of the moment: it may have been replaced since the last start.
+    fn start(&self) -> Result<Running, Error> {
+        let found = lookup::find(&self.module, &self.dirs)?
+            .ok_or_else(|| Error::new(format!("the plug-in {} is no longer there", self.module)))?;
+        let environment = environment::for_plugin(std::env::vars_os(), &self.allowed);
+        let (mut command, hello) = self.command(&found, &environment)?;
+        if let Some((user, group)) = self.user {
+            // Supplementary groups are given up as well.
+            command.uid(user).gid(group);
+        }
+        child::start(command, environment, hello, &self.name).map_err(|error| {
+            let hint = match error.raw_os_error() {
+                Some(libc::ENOEXEC) => "; does it begin with #! and its interpreter?",
+                Some(libc::ENOENT) => "; is the interpreter of its first line there?",
+                Some(libc::EPERM) => "; only root may set plugin_user",
+                _ => "",
+            };
+            Error::new(format!(
+                "the plug-in {} cannot be started: {error}{hint}",
+                found.path.display()
+            ))
+        })
+    }
+
+    /// How it is run, and all that it is told.
+    fn command(
+        &self,
+        found: &Found,
+        environment: &[(OsString, OsString)],
+    ) -> Result<(Command, Vec<u8>), Error> {
+        match found.kind {
+            Kind::Executable => Ok((Command::new(&found.path), self.hello.clone())),
+            Kind::Python { dotted } => {
+                let path = environment.iter().find(|(name, _)| name == "PATH");
+                let path = path.map(|(_, value)| value.as_os_str());
+                let command = python::command(&self.python, path, &self.name)?;
+                let mut hello = python::bundle(found, dotted, &self.dirs);
+                hello.extend_from_slice(&self.hello);
+                Ok((command, hello))
+            }
+        }
+    }
+
+    /// From the start of its process to its end. None if the end was asked for.
+    fn run(&mut self, out: &mut Emitter) -> Result<Option<ExitStatus>, Error> {
+        let mut running = self.start()?;
+        let stop = out.stop().clone();
+        out.counter("plugin_starts").fetch_add(1, Relaxed);
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut ear = Ear::new(out);
+        let why = loop {
+            match running.next(deadline, Some(&stop)) {
+                Next::Event(event) => self.hear(&mut ear, event, out),
+                other => break other,
+            }
+        };
+        let status = match why {
+            Next::Exited => running.reap(),
+            _ => self.end(running, &mut ear, out),
+        };
+        ear.finish(self, out);
+        out.flush();
+        match (why, status) {
+            (Next::Stop, _) => Ok(None),
+            (Next::Deadline, _) => {
+                out.counter("plugin_timeouts").fetch_add(1, Relaxed);
+                let seconds = self.timeout.unwrap_or_default().as_secs_f64();
+                Err(Error::new(format!(
+                    "the plug-in did not end within {seconds} s (plugin_timeout) and was stopped"
+                )))
+            }
+            (Next::Mute, _) => Err(Error::new(
+                "the plug-in closed its stdout and stderr and went on; it was stopped",
+            )),
+            (_, None) => Err(Error::new("the plug-in's process cannot be ended")),
+            (_, Some(status)) => match ear.fatal {
+                Some(text) => Err(Error::new(text)),
+                None => Ok(Some(status)),
+            },
+        }
+    }
+
+    /// Asks it to end ever more firmly, listening on.
+    fn end(
+        &mut self,
+        mut running: Running,
+        ear: &mut Ear,
+        out: &mut Emitter,
+    ) -> Option<ExitStatus> {
+        running.close_stdin();
+        if !self.drain(&mut running, ear, out) {
+            running.kill(Signal::SIGTERM);
+            if !self.drain(&mut running, ear, out) {
+                out.counter("plugin_kills").fetch_add(1, Relaxed);
+                let pid = running.pid();
+                if out.once_in(SAME, "killed") {
+                    out.warn(format_args!(
+                        "The plug-in (process {pid}) ended neither at the end of its stdin nor at SIGTERM; it was killed."
+                    ));
+                }
+            }
+        }
+        let status = running.reap();
+        if status.is_none() && out.once_in(SAME, "undead") {
+            out.warn(format_args!(
+                "The plug-in's process {} does not end even though it was killed: it hangs in the kernel.",
+                running.pid()
+            ));
+        }
+        status
+    }
+
+    /// Listens for [`child::GRACE`]. True if it has ended.
+    fn drain(&mut self, running: &mut Running, ear: &mut Ear, out: &mut Emitter) -> bool {
+        let deadline = Instant::now() + child::GRACE;
+        loop {
+            match running.next(Some(deadline), None) {
+                Next::Event(event) => self.hear(ear, event, out),
+                Next::Exited => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    fn hear(&mut self, ear: &mut Ear, event: Event, out: &mut Emitter) {
+        match event {
+            Event::Out(chunk) => {
+                let mut lines = std::mem::replace(&mut ear.out, Lines::new(0));
+                lines.feed(&chunk, |line| self.line(ear, line, out));
+                ear.out = lines;
+                // It may be minutes until the next one.
+                out.flush();
+            }
+            Event::Err(chunk) => {
+                let mut lines = std::mem::replace(&mut ear.err, Lines::new(0));
+                lines.feed(&chunk, |line| self.complaint(ear, line, out));
+                ear.err = lines;
+            }
+        }
+    }
+
+    fn line(&mut self, ear: &mut Ear, line: Result<&[u8], TooLong>, out: &mut Emitter) {
+        let bad = |reason: &str, shown: &[u8], out: &mut Emitter| {
+            ear.bad_lines.fetch_add(1, Relaxed);
+            if out.once_in(SAME, "bad line") {
+                let shown = String::from_utf8_lossy(cut(shown, SHOWN));
+                out.warn(format_args!(
+                    "The plug-in wrote a line that is not understood: {reason}: {shown:?}. Further ones are counted in the status report."
+                ));
+            }
+        };
+        let line = match line {
+            Ok(line) => line,
+            Err(TooLong) => {
+                return bad(&format!("it has more than {LONGEST_LINE} bytes"), b"", out);
+            }
+        };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return;
+        }
+        match protocol::read(line) {
+            Err(reason) => bad(&reason, line, out),
+            Ok(Line::Metric {
+                name,
+                value,
+                fields,
+                timestamp,
+            }) => {
+                let fields: Vec<_> = fields
+                    .iter()
+                    .map(|(field, value)| (field.as_str(), value.value()))
+                    .collect();
+                match timestamp {
+                    Some(ms) => out.emit_at(ms, &name, value.value(), &fields),
+                    None => out.emit(&name, value.value(), &fields),
+                }
+                out.alive();
+            }
+            Ok(Line::Message(text)) => {
+                out.message(&text.replace(char::is_control, " "));
+                out.alive();
+            }
+            Ok(Line::Log(level, text)) => self.speak(level, &text, out),
+            Ok(Line::Sample(None)) => out.alive(),
+            Ok(Line::Sample(Some(text))) => {
+                let text = cut_text(&text, LONGEST_TEXT);
+                out.error_once_in(SAME, format_args!("Failed to gather sample: {text}"));
+            }
+            Ok(Line::Fatal(text)) => ear.fatal = Some(cut_text(&text, LONGEST_TEXT).to_owned()),
+        }
+    }
+
+    fn complaint(&mut self, ear: &Ear, line: Result<&[u8], TooLong>, out: &mut Emitter) {
+        ear.err_lines.fetch_add(1, Relaxed);
+        match line {
+            Ok(line) if line.iter().all(u8::is_ascii_whitespace) => {}
+            Ok(line) => {
+                let text = String::from_utf8_lossy(cut(line, LONGEST_COMPLAINT));
+                self.speak(Level::Warn, &format!("stderr: {text}"), out);
+            }
+            Err(TooLong) => {
+                let text = format!("stderr: a line of more than {LONGEST_LINE} bytes was left out");
+                self.speak(Level::Warn, &text, out);
+            }
+        }
+    }
+
+    /// Into agent.log, as far as the plug-in's share of it goes.
+    fn speak(&mut self, level: Level, text: &str, out: &mut Emitter) {
+        if level > log::max_level() {
+            return;
+        }
+        let text = cut_text(text, LONGEST_TEXT);
+        match self.voice.admit(text.len(), Instant::now()) {
+            Admission::Drop => {
+                out.counter("plugin_log_lines_left_out").fetch_add(1, Relaxed);
+                if level == Level::Error {
+                    // It counts, whether it is seen or not.
+                    out.error_once_in(SAME, format_args!("errors too many to be shown"));
+                }
+                return;
+            }
+            Admission::PassAfter(skipped) => out.warn(format_args!(
+                "{skipped} lines of the plug-in were left out here: it may write {} bytes per second into agent.log.",
+                VOICE.0
+            )),
+            Admission::Pass => {}
+        }
+        match level {
+            Level::Error => out.error(format_args!("{text}")),
+            _ => out.log(level, format_args!("{text}")),
+        }
+    }
+
+    /// The first tick that is not past.
+    fn tick(&self) -> Option<Instant> {
+        let began = self.began?;
+        let steps = began.elapsed().as_nanos() / self.interval.as_nanos().max(1) + 1;
+        let steps = u32::try_from(steps).ok()?;
+        began.checked_add(self.interval.checked_mul(steps)?)
+    }
+}
+
+impl Monitor for Plugin {
+    fn gather(&mut self, out: &mut Emitter) -> Result<(), Error> {
+        loop {
+            if let Some(next) = self.next.take() {
+                if out.stop().sleep_until(next) {
+                    return Ok(());
+                }
+            }
+            if out.stop().is_set() {
+                return Ok(());
+            }
+            self.began.get_or_insert_with(Instant::now);
+            let result = self.run(out);
+            if self.mode == Mode::Sample {
+                self.next = self.tick();
+            }
+            let failed = |text: String, out: &mut Emitter| {
+                out.counter("plugin_failures").fetch_add(1, Relaxed);
+                Err(Error::new(text))
+            };
+            match result {
+                Ok(None) => return Ok(()),
+                Ok(Some(status)) if status.success() && self.mode != Mode::Serve => {
+                    out.alive();
+                    self.next = self.tick();
+                }
+                Ok(Some(status)) if status.success() => {
+                    let text = "the plug-in ended by itself, although plugin_mode is serve";
+                    return failed(text.to_owned(), out);
+                }
+                Ok(Some(status)) => {
+                    return failed(format!("the plug-in ended {}", child::ending(status)), out);
+                }
+                Err(error) => return failed(error.to_string(), out),
+            }
+        }
+    }
+}
+
+/// What was heard of a process.
+struct Ear {
+    out: Lines,
+    err: Lines,
+    bad_lines: Arc<AtomicU64>,
+    err_lines: Arc<AtomicU64>,
+    /// Why it says that it must end.
+    fatal: Option<String>,
+}
+
+impl Ear {
+    fn new(out: &Emitter) -> Self {
+        Ear {
+            out: Lines::new(LONGEST_LINE),
+            err: Lines::new(LONGEST_LINE),
+            bad_lines: out.counter("plugin_bad_lines"),
+            err_lines: out.counter("plugin_stderr_lines"),
+            fatal: None,
+        }
+    }
+
+    /// Last lines may lack their end.
+    fn finish(&mut self, plugin: &mut Plugin, out: &mut Emitter) {
+        if let Some(line) = self.out.finish() {
+            plugin.line(self, Ok(&line), out);
+        }
+        if let Some(line) = self.err.finish() {
+            plugin.complaint(self, Ok(&line), out);
+        }
+    }
+}
+
+fn user(name: &str) -> Result<Option<(u32, u32)>, Error> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    match User::from_name(name) {
+        Ok(Some(user)) => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
+        Ok(None) => Err(Error::new(format!(
+            "Field \"plugin_user\": there is no user \"{name}\""
+        ))),
+        Err(error) => Err(Error::new(format!(
+            "Field \"plugin_user\": user \"{name}\" cannot be looked up: {error}"
+        ))),
+    }
+}
+
+fn cut(bytes: &[u8], most: usize) -> &[u8] {
+    &bytes[..bytes.len().min(most)]
+}
+
+/// At most so many bytes, not within a character.
+fn cut_text(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

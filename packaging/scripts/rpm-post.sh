@@ -1,0 +1,2 @@
+configure_files
+make_user

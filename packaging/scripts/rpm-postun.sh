@@ -1,0 +1,1 @@
+if [ "$1" = 0 ] && systemd_runs; then systemctl daemon-reload || true; fi

@@ -1,0 +1,424 @@
+//! The table of commands and of the agent's options (cli.md §2). A new command is a row here and a
+//! function.
+
+use super::decl::Action::{Flag, Help, Value};
+use super::decl::Verdict::{Better, New, Same};
+use super::decl::{Command, Complete, Operands, Opt, Run};
+use super::{config, dry_run, explain, generate, restart, start, status, stop, version};
+
+/// Every command, in the order of the help. The first seven are the Python agent's.
+pub(super) static COMMANDS: [&Command; 10] = [
+    &START,
+    &STOP,
+    &STATUS,
+    &RESTART,
+    &CONDRESTART,
+    &VERSION,
+    &CONFIG,
+    &DRY_RUN,
+    &EXPLAIN,
+    &GENERATE,
+];
+
+/// The command of this name.
+pub(super) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.into_iter().find(|command| command.name == name)
+}
+
+static START: Command = Command {
+    name: "start",
+    summary: "Start the agent.",
+    about: "\
+Starts the agent as the owner of its configuration file: in the background,
+unless told otherwise. Returns once it works, or tells why it does not.",
+    operands: Operands::NONE,
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &QUIET,
+        &NO_FORK,
+        &NO_CHECK_REMOTE_SERVER,
+        &NO_CHANGE_USER,
+    ],
+    classic: true,
+    exits: &[
+        (0, "started; in the foreground: ended as it was told to"),
+        (1, "not started, or ended by an error"),
+        (4, "an agent runs already"),
+    ],
+    verdict: Better(
+        "exit 4 if an agent runs already, 1 if the daemon fails after the fork or while it works \
+         (0 there); \"server connection verified\" only if it was; needs no `sudo`",
+    ),
+    run: Run::Configured(start::start),
+};
+
+static STOP: Command = Command {
+    name: "stop",
+    summary: "Stop the running agent.",
+    about: "\
+Ends the running agent: by SIGTERM, and after 5 seconds by SIGKILL.",
+    operands: Operands::NONE,
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &QUIET,
+        &PID_FILE,
+        &NO_CHANGE_USER,
+    ],
+    classic: true,
+    exits: &[
+        (0, "it has stopped, or none was running"),
+        (1, "it could not be stopped"),
+    ],
+    verdict: Better("needs no `sudo`; garbage in the pid file means that nothing runs"),
+    run: Run::Configured(|setup| stop::stop(&setup)),
+};
+
+static STATUS: Command = Command {
+    name: "status",
+    summary: "Tell whether it runs; -v: all about it; -H: its health.",
+    about: "\
+Tells whether the agent runs. -v asks it for its whole report, -H for its
+health, in one line made for monitoring.",
+    operands: Operands::NONE,
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &VERBOSE,
+        &HEALTH_CHECK,
+        &FORMAT,
+        &DEBUG,
+        &STATS_CAPTURE_INTERVAL,
+        &PID_FILE,
+        &NO_CHANGE_USER,
+    ],
+    classic: true,
+    exits: &[
+        (0, "it runs; with -v and -H: and is healthy"),
+        (1, "with -v and -H: it does not run or does not answer"),
+        (
+            2,
+            "with -v and -H: it is not healthy, or is somebody else's",
+        ),
+        (3, "with -H: it can't say yet"),
+        (4, "without -v and -H: it does not run"),
+    ],
+    verdict: Better(
+        "works with a configuration that can't be read; nothing but the report on stdout; the \
+         health looks at scanning and at every session",
+    ),
+    run: Run::Configured(|setup| status::status(&setup)),
+};
+
+static RESTART: Command = Command {
+    name: "restart",
+    summary: "Stop it, if it runs, and start it.",
+    about: "\
+Stops the agent, if it runs, and starts it. The configuration is read first: if
+it is broken, the running agent stays.",
+    operands: Operands::NONE,
+    options: START.options,
+    classic: true,
+    exits: &[(0, "started"), (1, "not stopped or not started")],
+    verdict: Better("as `start`"),
+    run: Run::Configured(|setup| restart::restart(setup, restart::Missing::Start)),
+};
+
+static CONDRESTART: Command = Command {
+    name: "condrestart",
+    summary: "Restart it, but only if it runs.",
+    about: "\
+Stops and starts the agent if it runs; else does nothing.",
+    operands: Operands::NONE,
+    options: START.options,
+    classic: true,
+    exits: &[
+        (0, "started, or none was running"),
+        (1, "not stopped or not started"),
+    ],
+    verdict: Better("as `start`"),
+    run: Run::Configured(|setup| restart::restart(setup, restart::Missing::LeaveIt)),
+};
+
+static VERSION: Command = Command {
+    name: "version",
+    summary: "Print the version.",
+    about: "Prints the version. Reads no file.",
+    operands: Operands::NONE,
+    options: &[&HELP],
+    classic: true,
+    exits: &[],
+    verdict: Same,
+    run: Run::Alone(version),
+};
+
+/// The configuration tool; also what [`super::decl::CONFIG_PROGRAM`] runs.
+pub(super) static CONFIG: Command = Command {
+    name: "config",
+    summary: "Edit the configuration (also scalyr-agent-2-config).",
+    about: "\
+Edits the configuration in place: comments, layout, owner and mode of a file
+stay. A running agent takes changes up by itself. Options work in this order:",
+    operands: Operands::NONE,
+    options: config::OPTIONS,
+    classic: false,
+    exits: &[],
+    verdict: Better("options may stand before the word `config`"),
+    run: Run::Alone(config::config),
+};
+
+static DRY_RUN: Command = Command {
+    name: "dry-run",
+    summary: "Print the events that would be sent for files.",
+    about: "\
+Prints the events that would be sent for the named files, one JSON object a
+line, by the entry of `logs` that each belongs to; a summary goes to stderr.
+Sends and writes nothing and touches no checkpoint; an agent may be running.
+
+  path, logfile    the file, and the name that is reported for it
+  ts               nanoseconds since the epoch, as text; null: time of sending
+  attrs, message   of the event; U+FFFD stands for bytes that are not UTF-8
+  sample_rate      if a sampling rule with a rate below 1 let the event through
+  sequence_number  as in the request
+  worker           if it is not \"default\"",
+    operands: Operands {
+        usage: "FILE...",
+        least: 1,
+        most: usize::MAX,
+        what: "a file",
+        complete: Complete::File,
+    },
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &FROM_CHECKPOINT,
+        &NO_CHANGE_USER,
+    ],
+    classic: false,
+    exits: &[
+        (0, "all was printed"),
+        (1, "no entry copies a file, or it can't be read"),
+    ],
+    verdict: New,
+    run: Run::Configured(|setup| dry_run::dry_run(&setup)),
+};
+
+static EXPLAIN: Command = Command {
+    name: "explain",
+    summary: "Say what becomes of a file and why.",
+    about: "\
+Says what the agent makes of a file and why: what is at the path; which entry
+of `logs` copies it, and why each other one does not; what it is sent as and
+by which rules; what checkpoints know of it, whether it still is that content,
+and what is pending; what would happen when it is rotated. The path need not
+exist. Sends nothing and writes nothing; an agent may be running.",
+    operands: Operands {
+        usage: "PATH",
+        least: 1,
+        most: 1,
+        what: "a file",
+        complete: Complete::File,
+    },
+    options: &[&HELP, &CONFIG_FILE, &EXTRA_CONFIG_DIR, &NO_CHANGE_USER],
+    classic: false,
+    exits: &[(0, "the file is copied"), (1, "it is not")],
+    verdict: New,
+    run: Run::Configured(|setup| explain::explain(&setup)),
+};
+
+static GENERATE: Command = Command {
+    name: "generate",
+    summary: "Print a man page or completions for a shell.",
+    about: "\
+Prints a man page (PAGE is scalyr-agent-2 or scalyr-agent-2-config) or what
+makes a shell complete this program's commands and options, for packages.",
+    operands: Operands {
+        usage: "bash|fish|zsh|man [PAGE]",
+        least: 1,
+        most: 2,
+        what: "what to print",
+        complete: Complete::Words(&["bash", "fish", "zsh", "man"]),
+    },
+    options: &[&HELP],
+    classic: false,
+    exits: &[],
+    verdict: New,
+    run: Run::Alone(generate::generate),
+};
+
+/// The Python agent's options: its seven commands, all but `config`, take any of them.
+pub(super) static CLASSIC: [&Opt; 13] = [
+    &HELP,
+    &CONFIG_FILE,
+    &EXTRA_CONFIG_DIR,
+    &QUIET,
+    &VERBOSE,
+    &HEALTH_CHECK,
+    &DEBUG,
+    &STATS_CAPTURE_INTERVAL,
+    &FORMAT,
+    &NO_FORK,
+    &NO_CHECK_REMOTE_SERVER,
+    &PID_FILE,
+    &NO_CHANGE_USER,
+];
+
+pub(super) static HELP: Opt = Opt {
+    short: Some(b'h'),
+    long: "help",
+    action: Help,
+    text: "Show this text.",
+    more: "",
+    verdict: Better("each command has a help of its own that fits a screen"),
+};
+
+pub(super) static CONFIG_FILE: Opt = Opt {
+    short: Some(b'c'),
+    long: "config-file",
+    action: Value("FILE", Complete::File, |o, v| {
+        o.config_file = Some(v.into());
+        Ok(())
+    }),
+    text: "The main configuration file.",
+    more: "A relative path counts from the working directory.",
+    verdict: Same,
+};
+
+pub(super) static EXTRA_CONFIG_DIR: Opt = Opt {
+    short: None,
+    long: "extra-config-dir",
+    action: Value("PATH", Complete::Dir, |o, v| {
+        o.extra_config_dir = Some(v.into());
+        Ok(())
+    }),
+    text: "A second folder of *.json fragments.",
+    more: "A relative path counts from the folder of the main file. Instead of it the variable \
+           SCALYR_EXTRA_CONFIG_DIR can be set.",
+    verdict: Same,
+};
+
+static QUIET: Opt = Opt {
+    short: Some(b'q'),
+    long: "quiet",
+    action: Flag(|o| o.quiet = true),
+    text: "No progress lines; errors stay.",
+    more: "",
+    verdict: Better("warnings go to stderr, so that stdout is really silent"),
+};
+
+static VERBOSE: Opt = Opt {
+    short: Some(b'v'),
+    long: "verbose",
+    action: Flag(|o| o.verbose = true),
+    text: "The whole report, file by file.",
+    more: "",
+    verdict: Better("the report has more; see the list of differences"),
+};
+
+static HEALTH_CHECK: Opt = Opt {
+    short: Some(b'H'),
+    long: "health_check",
+    action: Flag(|o| o.health_check = true),
+    text: "One line about the health.",
+    more: "",
+    verdict: Better("looks at scanning and at every session, not at one of them"),
+};
+
+static FORMAT: Opt = Opt {
+    short: None,
+    long: "format",
+    // The command itself refuses others: on stdout and with exit code 1, as the original does.
+    action: Value("FORMAT", Complete::Words(&["text", "json"]), |o, v| {
+        o.format = Some(v.to_string_lossy().into_owned());
+        Ok(())
+    }),
+    text: "With -v: \"text\" (default) or \"json\".",
+    more: "",
+    verdict: Better("nothing but the JSON on stdout"),
+};
+
+static DEBUG: Opt = Opt {
+    short: None,
+    long: "debug",
+    action: Flag(|o| o.debug = true),
+    text: "Facts, if no answer comes.",
+    more: "While it waits for the answer it looks at the machine and at the agent's process. If \
+           no answer comes, what it saw is added to the message as JSON.",
+    verdict: Better("needs no further library; no command lines of other processes"),
+};
+
+static STATS_CAPTURE_INTERVAL: Opt = Opt {
+    short: None,
+    long: "stats-capture-interval",
+    action: Value("SECONDS", Complete::Nothing, |o, v| {
+        let text = v.to_string_lossy();
+        match text.trim().parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() && seconds > 0.0 => {
+                o.stats_capture_interval = Some(std::time::Duration::from_secs_f64(
+                    seconds.clamp(0.01, 86_400.0),
+                ));
+                Ok(())
+            }
+            _ => Err(format!("invalid float value: '{text}'")),
+        }
+    }),
+    text: "With --debug: how often (1).",
+    more: "",
+    verdict: Same,
+};
+
+static NO_FORK: Opt = Opt {
+    short: None,
+    long: "no-fork",
+    action: Flag(|o| o.no_fork = true),
+    text: "Stay in the foreground.",
+    more: "For supervisors and containers. What is logged also goes to stdout, from the severity \
+           of stdout_severity on.",
+    verdict: Better("exit code 1 after a fatal error"),
+};
+
+static NO_CHECK_REMOTE_SERVER: Opt = Opt {
+    short: None,
+    long: "no-check-remote-server",
+    action: Flag(|o| o.no_check_remote_server = true),
+    text: "Do not try the server first.",
+    more: "Without it, and with a terminal or check_remote_if_no_tty, one request is made before \
+           the start. Only a refused API key keeps the agent from starting.",
+    verdict: Better("counts also without a terminal"),
+};
+
+static PID_FILE: Opt = Opt {
+    short: Some(b'p'),
+    long: "pid-file",
+    action: Value("FILE", Complete::File, |o, v| {
+        o.pid_file = Some(v.into());
+        Ok(())
+    }),
+    text: "If the configuration is unreadable.",
+    more: "The pid file to look at then; else it is agent.pid in agent_log_path.",
+    verdict: Same,
+};
+
+static NO_CHANGE_USER: Opt = Opt {
+    short: None,
+    long: "no-change-user",
+    action: Flag(|o| o.no_change_user = true),
+    text: "Stay the user that calls.",
+    more: "Root becomes the owner of the configuration file otherwise.",
+    verdict: Same,
+};
+
+static FROM_CHECKPOINT: Opt = Opt {
+    short: None,
+    long: "from-checkpoint",
+    action: Flag(|o| o.from_checkpoint = true),
+    text: "Only what is not sent yet.",
+    more: "Only what checkpoints say is not sent yet; without it each file is read from its first \
+           byte.",
+    verdict: New,
+};

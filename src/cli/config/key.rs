@@ -1,0 +1,107 @@
+//! `--set-key` (cli.md §19.3).
+
+use super::files::{self, Rights};
+use super::{edit, unreadable, Tool};
+use crate::config::json::{self, Json};
+use crate::config::{Config, Place, Secret};
+use std::fs;
+
+/// Replaces the API key in the main file. The present one must stand there exactly once, wherever:
+/// a file that was laid out otherwise is left to a person.
+///
+/// # Errors
+/// Lines for stderr; the file is unchanged then.
+pub(super) fn set(tool: &Tool, new: &Secret) -> Result<(), String> {
+    let new = new.expose().trim();
+    check(new)?;
+    let file = &tool.source.main_file;
+    let shown = file.display();
+    let (current, origin) = match Config::load(&tool.source) {
+        Ok(config) => (
+            config.api_key.expose().to_owned(),
+            config.origin("api_key").cloned(),
+        ),
+        // Nothing else is wrong with it, and this is what mends it.
+        Err(error) if error.code() == "emptyApiKey" => (String::new(), None),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let text =
+        fs::read_to_string(file).map_err(|error| format!("Can't read \"{shown}\": {error}"))?;
+    if !current.is_empty() {
+        let lines = lines_with(&text, &current);
+        if lines.len() > 1 {
+            return Err(format!(
+                "The present API key stands more than once in \"{shown}\" (lines {}), so it is \
+                 not clear what to replace.\nNothing was changed. Edit the file by hand.",
+                lines.join(", ")
+            ));
+        }
+    }
+    let in_file = json::parse(&text).ok().is_some_and(|root| {
+        edit::find(&root, &["api_key"]).map(|node| &node.value)
+            == Some(&Json::Text(current.clone()))
+    });
+    if !in_file {
+        return Err(not_here(&shown.to_string(), origin.as_ref(), &current));
+    }
+    let Some(edited) = edit::set(&text, &["api_key"], new) else {
+        return Err(not_here(&shown.to_string(), None, &current));
+    };
+    // The file exists: its own rights stay.
+    let rights = Rights::of(file).map_err(|error| files::failed(file, &error))?;
+    files::replace(file, edited.as_bytes(), rights)
+}
+
+/// The lines in which the key's text begins, each as often as it does.
+fn lines_with(text: &str, key: &str) -> Vec<String> {
+    text.match_indices(key)
+        .map(|(at, _)| (1 + text[..at].matches('\n').count()).to_string())
+        .collect()
+}
+
+fn check(key: &str) -> Result<(), String> {
+    if key.is_empty() {
+        return Err("The new API key is empty. Nothing was changed.".to_owned());
+    }
+    // It goes into a header and a request as it is.
+    if let Some(at) = key.find(|c: char| !c.is_ascii_graphic()) {
+        return Err(format!(
+            "The new API key has a character at place {} that no key has (a blank, or one that \
+             is not ASCII). Nothing was changed.",
+            1 + key[..at].chars().count()
+        ));
+    }
+    Ok(())
+}
+
+fn not_here(file: &str, origin: Option<&Place>, current: &str) -> String {
+    let place = match origin {
+        _ if current.is_empty() => "no file sets it: put a line api_key: \"\" in".to_owned(),
+        Some(Place::At(other, _)) if other.display().to_string() == file => {
+            "it comes from a variable named there".to_owned()
+        }
+        Some(other) => format!("it is set in {other}"),
+        None => "it is not written there as one string".to_owned(),
+    };
+    format!("The API key could not be found in \"{file}\": {place}. Nothing was changed.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_can_t_be_right_are_refused_without_showing_them() {
+        for bad in ["", "with blank", "tab\tin", "umläut", "line\nbreak"] {
+            let error = check(bad).unwrap_err();
+            assert!(bad.is_empty() || !error.contains(bad), "{error}");
+        }
+        assert_eq!(check("0aB-_/+=="), Ok(()));
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        assert_eq!(lines_with("a\nxKx KK\nK", "K"), ["2", "2", "2", "3"]);
+        assert!(lines_with("none", "K").is_empty());
+    }
+}

@@ -1,0 +1,153 @@
+//! `monitors`: what monitors there are and what they can do. `monitor run`: one of them alone, its
+//! lines on standard output (monitors-core.md §1.17).
+
+use super::{err, exit, out};
+use crate::config::{json_value, Install};
+use crate::logging;
+use crate::process::signals::{Signal, Signals};
+use monitors::sink::{Lost, Sink};
+use monitors::{reference, registry, Host, Place, Plan, Runner};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long a monitor has to end after a signal.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Prints the list of monitors, or all about one.
+pub(super) fn list(name: Option<&str>) -> i32 {
+    let text = match name.map(registry::find) {
+        None => reference::list(registry::ALL),
+        Some(Ok(monitor)) => reference::terminal(monitor),
+        Some(Err(unknown)) => {
+            err(unknown);
+            return exit::FAILED;
+        }
+    };
+    let _ = io::stdout().write_all(text.as_bytes());
+    exit::OK
+}
+
+/// What `monitor run` was asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Run {
+    /// The module, in full or by its last part.
+    pub(super) module: String,
+    /// Its options, as an object in the configuration's own dialect; may hold `id`.
+    pub(super) options: Option<String>,
+    /// Seconds between samples where the options do not say.
+    pub(super) interval: Option<f64>,
+    /// Further directories with plug-ins.
+    pub(super) plugin_dirs: Vec<PathBuf>,
+    /// Where a monitor that writes files of its own does so; the present directory by default.
+    pub(super) dir: Option<PathBuf>,
+    /// End after so many samples.
+    pub(super) samples: Option<u64>,
+}
+
+/// Runs one monitor until a signal comes or it has taken its samples.
+pub(super) fn run(run: &Run) -> i32 {
+    let members = match members(run.options.as_deref().unwrap_or("{}")) {
+        Ok(members) => members,
+        Err(why) => {
+            err(format_args!("The monitor's options can't be read: {why}"));
+            return exit::FAILED;
+        }
+    };
+    let id = members.iter().find(|(key, _)| key == "id");
+    let id = match id.map(|(_, id)| id) {
+        None | Some(serde_json::Value::Null) => String::new(),
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let plan = match Plan::new(&run.module, &id, &members, &host(run)) {
+        Ok(plan) => plan,
+        Err(error) => {
+            err(format_args!("Invalid monitor configuration: {error}"));
+            return exit::FAILED;
+        }
+    };
+    for warning in plan.warnings() {
+        err(format_args!("WARNING: {warning}"));
+    }
+    if plan.metric_log().is_none() {
+        for log in plan.logs() {
+            err(format_args!("It writes into {}", log.path.display()));
+        }
+    }
+    let mut signals = match Signals::install(true) {
+        Ok(signals) => signals,
+        Err(error) => {
+            err(format_args!("Signals can't be awaited: {error}"));
+            return exit::FAILED;
+        }
+    };
+    let runner = match Runner::start_into(plan, Box::new(Stdout)) {
+        Ok(runner) => runner,
+        Err(error) => {
+            err(format_args!("The monitor's thread can't be started: {error}"));
+            return exit::FAILED;
+        }
+    };
+    let mut failed = false;
+    while !runner.is_done() {
+        let status = runner.status().snapshot();
+        failed = status.last_error.is_some() && status.last_sample_ms.is_none();
+        if run.samples.is_some_and(|most| status.samples >= most) {
+            break;
+        }
+        if signals.wait(Duration::from_millis(50)) == Some(Signal::Stop) {
+            err("Signal received, stopping monitor...");
+            break;
+        }
+    }
+    let mut runners = [runner];
+    let late = monitors::stop_all(&mut runners, STOP_WITHIN);
+    if !late.is_empty() {
+        err("The monitor does not end; it is left to the system.");
+    }
+    match failed || !late.is_empty() {
+        true => exit::FAILED,
+        false => exit::OK,
+    }
+}
+
+fn members(text: &str) -> Result<Vec<(String, serde_json::Value)>, String> {
+    match json_value(text)? {
+        serde_json::Value::Object(map) => Ok(map.into_iter().collect()),
+        _ => Err("it is no JSON object".to_owned()),
+    }
+}
+
+fn host(run: &Run) -> Host {
+    let dir = run.dir.clone().unwrap_or_else(|| PathBuf::from("."));
+    let mut place = Place::new("/", dir);
+    let install = Install::detect().root;
+    place.plugin_dirs = ["monitors/local", "monitors/contrib"]
+        .map(|dir| install.join(dir))
+        .into_iter()
+        .chain(run.plugin_dirs.iter().cloned())
+        .collect();
+    Host {
+        place,
+        sample_interval: run.interval.unwrap_or(5.0),
+        jitter: false,
+        rate_metrics: Arc::default(),
+        rate_cleanup: 1800.0,
+    }
+}
+
+/// Where the lines go.
+struct Stdout;
+
+impl Sink for Stdout {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
+        let mut stdout = io::stdout().lock();
+        let result = stdout.write_all(lines).and_then(|()| stdout.flush());
+        result.map_err(|error| Lost {
+            lines: memchr::memchr_iter(b'\n', lines).count() as u64,
+            error,
+        })
+    }
+}

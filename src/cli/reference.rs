@@ -1,0 +1,117 @@
+//! The page `docs/cli.md`: what each command and option is beside that of the Python agent.
+
+use super::commands::{self, CLASSIC, COMMANDS};
+use super::decl::{Command, Opt, Verdict, CONFIG_PROGRAM};
+use std::fmt::Write;
+
+/// The page, made of the declarations.
+pub fn reference() -> String {
+    let mut page = format!(
+        "<!-- Generated: UPDATE_DOCS=1 cargo test --test cli_docs -->\n\n\
+         # The command line\n\n\
+         Each command has a `--help` that fits a screen; `scalyr-agent-2 generate man` prints the \
+         manual page, and `generate bash`, `zsh` or `fish` completions for a shell. What is in \
+         these tables and what is in those texts comes from the same declarations in the code.\n\n\
+         *same*: works as in the Python agent. *better*: does what it does there, and this besides. \
+         *refused*: known by name and answered with exit code 2 and this reason. *new*: not in the \
+         Python agent.\n\n\
+         ## Commands\n\n| command | | beside the Python agent |\n|---|---|---|\n"
+    );
+    for command in COMMANDS {
+        let operands = match command.operands.usage {
+            "" => String::new(),
+            usage => format!(" {usage}"),
+        };
+        let _ = writeln!(
+            page,
+            "| `{}{}` | {} | {} |",
+            command.name,
+            operands.replace('|', "\\|"),
+            command.summary,
+            verdict(command.verdict)
+        );
+    }
+    page.push_str(
+        "\n## Options of the agent\n\nThe commands that are not new take all of these that are not \
+         new, as there; the column says which ones use them. They may stand before and after the \
+         command, and unambiguous beginnings of long ones do.\n\n\
+         | option | used by | | beside the Python agent |\n|---|---|---|---|\n",
+    );
+    let mut all: Vec<&Opt> = CLASSIC.to_vec();
+    for command in COMMANDS.iter().filter(|c| **c != &commands::CONFIG) {
+        for opt in command.options {
+            if !all.iter().any(|known| std::ptr::eq(*known, *opt)) {
+                all.push(opt);
+            }
+        }
+    }
+    for opt in all {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} |",
+            names(opt),
+            users(opt),
+            full(opt),
+            verdict(opt.verdict)
+        );
+    }
+    let _ = write!(
+        page,
+        "\n## Options of `config`\n\n`{CONFIG_PROGRAM}` is the same program under another name and \
+         the same as `scalyr-agent-2 config`. Options are worked off in the order of the table. \
+         After an error nothing further is done; the step that failed has changed nothing.\n\n\
+         | option | | beside the Python agent |\n|---|---|---|\n"
+    );
+    for opt in commands::CONFIG.options {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} |",
+            names(opt),
+            full(opt),
+            verdict(opt.verdict)
+        );
+    }
+    page.push_str("\n## Exit codes\n\n| command | code | |\n|---|---|---|\n");
+    for command in COMMANDS {
+        for (code, meaning) in command.exits {
+            let _ = writeln!(page, "| `{}` | {code} | {meaning} |", command.name);
+        }
+    }
+    page.push_str("| others | 0 | done |\n| others | 1 | failed |\n| any | 2 | usage error |\n");
+    page
+}
+
+fn names(opt: &Opt) -> String {
+    let value = opt
+        .value()
+        .map_or_else(String::new, |(name, _)| format!(" {name}"));
+    match opt.short_text() {
+        Some(short) => format!("`{short}`, `--{}{value}`", opt.long),
+        None => format!("`--{}{value}`", opt.long),
+    }
+}
+
+fn users(opt: &Opt) -> String {
+    let uses = |command: &&Command| {
+        **command != commands::CONFIG && command.options.iter().any(|own| std::ptr::eq(*own, opt))
+    };
+    let names: Vec<&str> = COMMANDS.into_iter().filter(uses).map(|c| c.name).collect();
+    if names.len() + 1 == COMMANDS.len() {
+        "all".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+fn full(opt: &Opt) -> String {
+    format!("{} {}", opt.text, opt.more).trim().to_owned()
+}
+
+fn verdict(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Same => "*same*".to_owned(),
+        Verdict::Better(how) => format!("*better*: {how}"),
+        Verdict::Refused(why) => format!("*refused*, because {why}"),
+        Verdict::New => "*new*".to_owned(),
+    }
+}

@@ -1,0 +1,295 @@
+//! Completions and man pages: complete, and understood by the programs that they are for.
+
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_scalyr-agent-2");
+const COMMANDS: &str =
+    "start stop status restart condrestart version config dry-run explain generate";
+
+fn generate(what: &str) -> String {
+    let output = Command::new(BINARY)
+        .arg("generate")
+        .args(what.split(' '))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{what}: {output:?}");
+    assert!(output.stderr.is_empty());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The words that the helps of all commands offer.
+fn long_options(command: &str) -> Vec<String> {
+    let output = Command::new(BINARY)
+        .args([command, "--help"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter(|line| line.starts_with("  -") || line.starts_with("      --"))
+        .filter_map(|line| line.split([' ', ',']).find(|word| word.starts_with("--")))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn feed(mut command: Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// That a program takes a text and has nothing to say about it; what it made of it.
+fn accepts(program: &str, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let output = feed(command, input);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program}: {errors}");
+    assert_eq!(errors, "", "{program}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_command_and_option_is_in_every_output() {
+    for what in ["bash", "fish", "zsh", "man"] {
+        let text = generate(what).replace("\\-", "-");
+        for command in COMMANDS.split(' ') {
+            assert!(text.contains(command), "{what}: {command}");
+            let options = long_options(command);
+            assert!(!options.is_empty(), "{command}");
+            // The tool has a page of its own; everything has --help.
+            if what == "man" && command == "config" {
+                continue;
+            }
+            for option in options.iter().filter(|o| what != "man" || *o != "--help") {
+                let word = match what {
+                    "fish" => format!("-l {}", &option[2..]),
+                    _ => option.clone(),
+                };
+                assert!(text.contains(&word), "{what}: {command} {option}");
+            }
+        }
+        assert!(!text.contains("upgrade-windows"), "{what}");
+    }
+    let page = generate("man scalyr-agent-2-config").replace("\\-", "-");
+    for option in long_options("config") {
+        assert!(page.contains(&option), "{option}");
+    }
+}
+
+#[test]
+fn what_can_t_be_generated_is_refused() {
+    for what in [
+        &["generate", "tcsh"][..],
+        &["generate", "man", "x"],
+        &["generate", "zsh", "y"],
+    ] {
+        let output = Command::new(BINARY).args(what).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{what:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn pages_are_the_same_each_time_where_the_date_is_given() {
+    let page = || {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["generate", "man"])
+            .env("SOURCE_DATE_EPOCH", "951782400");
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert!(page().contains(" 8 2000-02-29 "), "{}", page());
+    assert_eq!(page(), page());
+}
+
+#[test]
+#[ignore = "needs bash"]
+fn bash_completes() {
+    let script = generate("bash");
+    accepts("bash", &["-n"], &script);
+    let folder = Folder::new("bash");
+    fs::write(folder.0.join("a file.json"), "").unwrap();
+    fs::create_dir(folder.0.join("a folder")).unwrap();
+    let ask = |line: &str| -> Vec<String> {
+        // As bash does it, which makes a word of each `=`. A blank at the end begins a new word.
+        let spaced = line.replace('=', " = ");
+        let mut words: Vec<&str> = spaced.split_ascii_whitespace().collect();
+        if spaced.ends_with(' ') {
+            words.push("");
+        }
+        if line.ends_with('=') {
+            words.pop();
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let input = format!(
+            "{script}\ncd '{}'\nCOMP_WORDS=({})\nCOMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _scalyr_agent_2\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+            folder.0.display(),
+            quoted.join(" ")
+        );
+        let mut lines: Vec<String> = accepts("bash", &["--norc"], &input)
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(ask("scalyr-agent-2 st"), ["start", "status", "stop"]);
+    assert_eq!(ask("scalyr-agent-2 ").len(), COMMANDS.split(' ').count());
+    assert_eq!(ask("scalyr-agent-2 status --f"), ["--format"]);
+    for line in [
+        "scalyr-agent-2 status --format ",
+        "scalyr-agent-2 status --format=",
+        "scalyr-agent-2 -v --format ",
+    ] {
+        assert_eq!(ask(line), ["json", "text"], "{line}");
+    }
+    assert_eq!(ask("scalyr-agent-2 status --format=j"), ["json"]);
+    // Neither the file nor the option is the command
+    assert_eq!(ask("scalyr-agent-2 -c start -v sto"), ["stop"]);
+    assert_eq!(ask("scalyr-agent-2 --config-file=start sto"), ["stop"]);
+    assert_eq!(
+        ask("scalyr-agent-2 start -c a"),
+        ["a file.json", "a folder"]
+    );
+    assert_eq!(ask("scalyr-agent-2 --extra-config-dir a"), ["a folder"]);
+    assert_eq!(ask("scalyr-agent-2 explain a"), ["a file.json", "a folder"]);
+    assert_eq!(ask("scalyr-agent-2 stop a"), [""; 0]);
+    assert_eq!(ask("scalyr-agent-2 generate f"), ["fish"]);
+    assert_eq!(ask("scalyr-agent-2 config --set-user roo"), ["root"]);
+    assert_eq!(
+        ask("/usr/sbin/scalyr-agent-2-config --set-s"),
+        ["--set-scalyr-server", "--set-server-host"]
+    );
+    assert_eq!(ask("scalyr-agent-2-config --set-key a"), [""; 0]);
+}
+
+#[test]
+#[ignore = "needs shellcheck"]
+fn the_script_for_bash_is_clean() {
+    accepts("shellcheck", &["-s", "bash", "-"], &generate("bash"));
+}
+
+#[test]
+#[ignore = "needs fish"]
+fn fish_completes() {
+    let script = generate("fish");
+    let folder = Folder::new("fish");
+    let file = folder.0.join("scalyr-agent-2.fish");
+    fs::write(&file, &script).unwrap();
+    let ask = |line: &str| -> Vec<String> {
+        let input = format!("source '{}'\ncomplete -C '{line}'\n", file.display());
+        let mut command = Command::new("fish");
+        command.arg("--no-config").env("HOME", &folder.0);
+        let output = feed(command, &input);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{output:?}"
+        );
+        let mut words: Vec<String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| line.split('\t').next())
+            .map(str::to_owned)
+            .collect();
+        words.sort();
+        words
+    };
+    assert_eq!(ask("scalyr-agent-2 st"), ["start", "status", "stop"]);
+    assert_eq!(ask("scalyr-agent-2 status --fo"), ["--format"]);
+    assert_eq!(ask("scalyr-agent-2 status --format "), ["json", "text"]);
+    assert_eq!(ask("scalyr-agent-2 generate z"), ["zsh"]);
+    assert_eq!(ask("scalyr-agent-2-config --set-u"), ["--set-user"]);
+    assert_eq!(ask("scalyr-agent-2 config --set-user roo"), ["root"]);
+}
+
+#[test]
+#[ignore = "needs zsh"]
+fn zsh_completes() {
+    let script = generate("zsh");
+    accepts("zsh", &["-n"], &script);
+    let folder = Folder::new("zsh");
+    let file = folder.0.join("_scalyr-agent-2");
+    fs::write(&file, &script).unwrap();
+    // An interactive shell behind a pseudo terminal; what is completed is seen by running it.
+    let ask = |line: &str| -> String {
+        let input = format!(
+            "zmodload zsh/zpty\n\
+             zpty z 'zsh -f -i'\n\
+             zpty -w z 'PS1= RPS1=; unset zle_bracketed_paste; fpath=({folder} $fpath); autoload -Uz compinit; \
+             compinit -u -D; scalyr-agent-2() {{ print -r -- \"<$*>\" }}; \
+             scalyr-agent-2-config() {{ print -r -- \"<$*>\" }}; print rea''dy'\n\
+             zpty -r z seen '*ready*'\n\
+             zpty -w -n z '{line}'$'\\t'$'\\n'\n\
+             zpty -r z seen '*<*>*'\n\
+             print -r -- ${{${{seen##*<}}%%>*}}\n\
+             zpty -d z\n",
+            folder = folder.0.display()
+        );
+        let mut command = Command::new("timeout");
+        command.args(["20", "zsh", "-f"]).env("TERM", "dumb");
+        let output = feed(command, &input);
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(ask("scalyr-agent-2 condr"), "condrestart");
+    assert_eq!(ask("scalyr-agent-2 status --verb"), "status --verbose");
+    assert_eq!(
+        ask("scalyr-agent-2 -v status --format j"),
+        "-v status --format json"
+    );
+    assert_eq!(ask("scalyr-agent-2 generate ba"), "generate bash");
+    assert_eq!(ask("scalyr-agent-2-config --set-us"), "--set-user");
+    assert_eq!(ask("scalyr-agent-2 config --set-us"), "config --set-user");
+}
+
+#[test]
+#[ignore = "needs groff"]
+fn groff_has_no_complaint() {
+    for page in ["man", "man scalyr-agent-2-config"] {
+        let text = accepts("groff", &["-man", "-ww", "-Tutf8"], &generate(page));
+        assert!(
+            text.contains("--config-file") || text.contains("config"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs mandoc"]
+fn mandoc_has_no_complaint() {
+    for page in ["man", "man scalyr-agent-2-config"] {
+        let text = accepts("mandoc", &["-Tlint", "-Wwarning"], &generate(page));
+        assert_eq!(text, "");
+    }
+}
+
+/// A temporary folder.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("cli-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
