@@ -2,7 +2,7 @@
 //! that files keep everything they were not asked to lose.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{chown, symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -713,6 +713,47 @@ fn who_may_not_write_is_told_what_has_to_be_writable() {
     let error = site.refused(&["--set-key", "n"]);
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     assert!(error.contains("must be writable"), "{error}");
+}
+
+#[test]
+#[ignore = "needs script"]
+fn a_terminal_shows_nothing_of_a_key_and_is_as_before_afterwards() {
+    let site = Site::new();
+    let line = format!(
+        "{BINARY} config -c {} --set-key-from-stdin; echo \"code $?\"; stty -a",
+        site.path("conf/agent.json").display()
+    );
+    for (typed, code) in [
+        (&b"key-of-tty\n"[..], "code 0"),
+        (b"half-a-key\x03", "code 1"),
+    ] {
+        let mut command = bare("timeout");
+        command.args(["20", "script", "-qec", &line, "/dev/null"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        let mut seen = String::new();
+        let mut byte = [0];
+        while !seen.ends_with("key: ") {
+            assert_eq!(out.read(&mut byte).unwrap(), 1, "{seen}");
+            seen.push(char::from(byte[0]));
+        }
+        let mut keyboard = child.stdin.take().unwrap();
+        keyboard.write_all(typed).unwrap();
+        drop(keyboard);
+        out.read_to_string(&mut seen).unwrap();
+        child.wait().unwrap();
+        assert!(seen.contains(code), "{seen}");
+        assert!(
+            !seen.contains("key-of-tty") && !seen.contains("half"),
+            "{seen}"
+        );
+        assert!(
+            seen.contains(" echo ") && seen.contains(" -echonl "),
+            "{seen}"
+        );
+    }
+    assert!(site.read("conf/agent.json").contains("\"key-of-tty\""));
 }
 
 #[test]

@@ -158,7 +158,7 @@ mod tests {
     fn the_first_line_with_something_in_it_is_trimmed_and_cut() {
         for (text, want, length) in [
             ("", "", 0),
-            ("\r\n\n  a b \u{1f}\r\nc", "a b", 14),
+            ("\r\n\n  a b \u{1f}\r\nc", "a b", 13),
             // blanks are something, too
             ("  \nx", "", 4),
             ("é☃", "é☃", 2),

@@ -165,7 +165,7 @@ struct Began {
 enum Ended {
     /// The agent wants it.
     Asked,
-    /// With these complaints it can be started anew at once, otherwise.
+    /// It would not have it so; started in another way it may do better.
     Again,
 }
 
@@ -174,8 +174,7 @@ impl JournaldMonitor {
         let options = setup.options;
         let wrong = |option: &str, why: String| Error::new(format!("Field \"{option}\": {why}"));
         let map = options.json("journal_fields").as_object();
-        let mut fields =
-            Fields::new(map, setup.id).map_err(|why| wrong("journal_fields", why))?;
+        let mut fields = Fields::new(map, setup.id).map_err(|why| wrong("journal_fields", why))?;
         let matches = options.strings("journal_matches").to_vec();
         for text in &matches {
             let name = text.split_once('=').map_or("", |(name, _)| name);
@@ -203,8 +202,11 @@ impl JournaldMonitor {
             program: options.text("journalctl_path").to_owned(),
             path: options.text("journal_path").to_owned(),
             path_is_set: options.entry().iter().any(|(key, _)| key == "journal_path"),
-            // `max` makes the smallest of what is no number.
-            poll: Duration::from_secs_f64(seconds.max(0.1).min(3600.0)),
+            poll: Duration::from_secs_f64(if seconds >= 0.1 {
+                seconds.min(3600.0)
+            } else {
+                0.1
+            }),
             matches,
             staleness: number("staleness_threshold_secs").unwrap_or(0),
             previous_boots: options.bool("previous_boots"),
@@ -280,7 +282,10 @@ impl JournaldMonitor {
             }
         }
         if !self.no_output_fields {
-            args.push(format!("--output-fields={}", self.fields.wanted().join(",")));
+            // Those with two underscores come in any case.
+            let names = self.fields.wanted().iter().map(String::as_str);
+            let names: Vec<&str> = names.filter(|name| !name.starts_with("__")).collect();
+            args.push(format!("--output-fields={}", names.join(",")));
         }
         if !self.previous_boots && !began.boot.is_empty() {
             args.push(format!("_BOOT_ID={}", began.boot));
@@ -331,10 +336,9 @@ impl JournaldMonitor {
                 return Ok(Ended::Again);
             }
         }
-        let said = if said.is_empty() {
-            "without a word"
-        } else {
-            &said
+        let said = match said.trim_end_matches('.') {
+            "" => "without a word",
+            said => said,
         };
         Err(Error::new(format!(
             "{} ended ({status}): {said}. It is started again where it stopped.",
@@ -411,7 +415,10 @@ impl JournaldMonitor {
                     }
                 }
                 Progress::Nothing if waited => break,
-                Progress::Nothing => waited = out.stop().sleep(BREATH) || !waited,
+                Progress::Nothing => {
+                    out.stop().sleep(BREATH);
+                    waited = true;
+                }
                 Progress::End => return Ok(false),
             }
         }
@@ -497,7 +504,11 @@ impl Began {
     /// it is new if it came since we looked: the wall clock may have been set meanwhile, so within
     /// this boot the other one decides.
     fn is_new(&self, entry: &Entry) -> bool {
-        let text = |number| entry.get(number).and_then(|raw| std::str::from_utf8(raw).ok());
+        let text = |number| {
+            entry
+                .get(number)
+                .and_then(|raw| std::str::from_utf8(raw).ok())
+        };
         let number = |field| text(field).and_then(|text| text.parse::<u64>().ok());
         match &self.position {
             Position::After(last) => {

@@ -30,7 +30,10 @@ impl fmt::Display for Mistake {
         match self {
             Mistake::Short => f.write_str("it ends too early"),
             Mistake::Forbidden(code) => {
-                write!(f, "opcode 0x{code:02x} is not allowed: only lists, tuples, text and numbers are")
+                write!(
+                    f,
+                    "opcode 0x{code:02x} is not allowed: only lists, tuples, text and numbers are"
+                )
             }
             Mistake::Malformed(what) => f.write_str(what),
             Mistake::TooManyValues => write!(f, "it has more than {MOST_VALUES} values"),
@@ -294,7 +297,11 @@ impl<'b> Machine<'b> {
 
     /// Takes a value from above the last mark.
     fn pop(&mut self) -> Result<u32, Mistake> {
-        if self.marks.last().is_some_and(|&mark| mark >= self.stack.len()) {
+        if self
+            .marks
+            .last()
+            .is_some_and(|&mark| mark >= self.stack.len())
+        {
             return Err(EMPTY);
         }
         self.stack.pop().ok_or(EMPTY)

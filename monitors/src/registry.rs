@@ -8,6 +8,8 @@ const PREFIX: &str = "scalyr_agent.builtin_monitors.";
 /// The monitors of this build, sorted by name.
 pub const ALL: &[&Description] = &[
     &crate::garbage_monitor::DESCRIPTION,
+    &crate::graphite_monitor::DESCRIPTION,
+    &crate::journald_monitor::DESCRIPTION,
     &crate::linux_process_metrics::DESCRIPTION,
     &crate::linux_system_metrics::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,
@@ -21,8 +23,6 @@ pub const ALL: &[&Description] = &[
 const NOT_YET: &[&str] = &[
     "apache_monitor",
     "docker_monitor",
-    "graphite_monitor",
-    "journald_monitor",
     "kubernetes_events_monitor",
     "kubernetes_monitor",
     "kubernetes_openmetrics_monitor",
@@ -108,13 +108,13 @@ mod tests {
         assert!(error
             .to_string()
             .contains("scalyr_agent.builtin_monitors.linux_system_metrics"));
-        let module = "scalyr_agent.builtin_monitors.shell_monitor";
+        let module = "scalyr_agent.builtin_monitors.snmp_monitor";
         assert_eq!(
             find(module).unwrap_err(),
             NotFound::NotYet(module.to_owned())
         );
         assert!(matches!(
-            find("my.own.shell_monitor"),
+            find("my.own.snmp_monitor"),
             Err(NotFound::Unknown(_))
         ));
     }

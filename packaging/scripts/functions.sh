@@ -56,14 +56,14 @@ remember() {
     elif rc_links K && ! rc_links S; then
         note disabled
     fi
-    # The Python agent: packages of both of its names have this file until they are unpacked over
-    # or taken out. In the latter case only its data is left.
+    # The Python agent: packages of both of its names have this file, until they are taken out. Then
+    # only its data is left.
     if [ -e "$share/py/scalyr_agent/agent_main.py" ]; then
         note takeover
     elif noted first && [ -e "$etc/agent.json" ]; then
         note takeover
-        if stopped_for_us; then note running; fi
     fi
+    if noted first && noted takeover && stopped_for_us; then note running; fi
     # rpm gives a configuration file that nobody changed to root again
     if [ -e "$etc/agent.json" ]; then
         mkdir -p "$notes"

@@ -19,6 +19,15 @@ pub use crate::tail::insight::{
 };
 pub use crate::tail::rehearse::{Event, Head, Totals, Trouble};
 
+/// Compiles every rule and plans every monitor.
+///
+/// # Errors
+/// Why the agent would not start with it.
+pub fn plan(config: &Config) -> Result<Vec<monitors::Plan>, String> {
+    plan::shapes(config)?;
+    plan::monitors(config, &Arc::default())
+}
+
 /// A configuration, made ready to be asked about files.
 pub struct Insight {
     config: Config,

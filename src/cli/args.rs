@@ -42,6 +42,8 @@ pub(super) struct Options {
     pub(super) from_checkpoint: bool,
     /// What `config` is to do.
     pub(super) config: Request,
+    /// How `monitor` runs one.
+    pub(super) monitor: super::monitor::Asked,
     /// The words that are no options, without the command's name.
     pub(super) operands: Vec<OsString>,
 }
@@ -50,7 +52,7 @@ pub(super) struct Options {
 #[derive(Debug, PartialEq)]
 pub(super) enum Parsed {
     /// Run this.
-    Run(&'static Command, Options),
+    Run(&'static Command, Box<Options>),
     /// Print this to stdout and exit 0.
     Help(String),
     /// Print this to stderr and exit 2.
@@ -89,7 +91,7 @@ impl Parser {
         match self.read(arguments) {
             Ok(Some(help)) => Parsed::Help(help),
             Ok(None) => match self.command {
-                Some(command) => Parsed::Run(command, self.options),
+                Some(command) => Parsed::Run(command, Box::new(self.options)),
                 None => self.usage("the following arguments are required: command"),
             },
             Err(error) => self.usage(&error),

@@ -6,7 +6,7 @@ fn parsed(line: &str) -> Parsed {
 
 fn run(line: &str) -> (&'static str, Options) {
     match parsed(line) {
-        Parsed::Run(command, options) => (command.name, options),
+        Parsed::Run(command, options) => (command.name, *options),
         other => panic!("{line}: {other:?}"),
     }
 }
@@ -121,7 +121,7 @@ fn the_configuration_tool_is_a_command_and_a_name_of_the_program() {
     let Parsed::Run(command, options) = by_name else {
         panic!("{by_name:?}")
     };
-    assert_eq!((command.name, options), expected);
+    assert_eq!((command.name, *options), expected);
     assert_eq!(run("config").1, Options::default());
 
     for (line, part) in [

@@ -4,10 +4,12 @@
 use super::decl::Action::{Flag, Help, Value};
 use super::decl::Verdict::{Better, New, Same};
 use super::decl::{Command, Complete, Operands, Opt, Run};
-use super::{config, dry_run, explain, generate, restart, start, status, stop, version};
+use super::{
+    check, config, dry_run, explain, generate, monitor, restart, start, status, stop, version,
+};
 
 /// Every command, in the order of the help. The first seven are the Python agent's.
-pub(super) static COMMANDS: [&Command; 10] = [
+pub(super) static COMMANDS: [&Command; 13] = [
     &START,
     &STOP,
     &STATUS,
@@ -15,8 +17,11 @@ pub(super) static COMMANDS: [&Command; 10] = [
     &CONDRESTART,
     &VERSION,
     &CONFIG,
+    &CHECK,
     &DRY_RUN,
     &EXPLAIN,
+    &MONITORS,
+    &MONITOR,
     &GENERATE,
 ];
 
@@ -231,6 +236,81 @@ exist. Sends nothing and writes nothing; an agent may be running.",
     run: Run::Configured(|setup| explain::explain(&setup)),
 };
 
+static CHECK: Command = Command {
+    name: "check",
+    summary: "Examine all that the agent depends on; say what to do.",
+    about: "\
+Examines everything that the agent depends on: configuration, directories and
+disk space, every matched file, the limit of open files, and for each server
+name, proxy, connection, certificate, clock and API key. Each gets a verdict,
+and what is not good the advice what to do. Changes nothing; sends one empty
+request to each server. An agent may be running.",
+    operands: Operands::NONE,
+    options: &[&HELP, &CONFIG_FILE, &EXTRA_CONFIG_DIR, &NO_CHANGE_USER],
+    classic: false,
+    exits: &[
+        (0, "nothing has to be done"),
+        (1, "something has to be done"),
+    ],
+    verdict: New,
+    run: Run::Configured(check::check),
+};
+
+static MONITORS: Command = Command {
+    name: "monitors",
+    summary: "List the monitors; with a name: all about one.",
+    about: "\
+Lists the monitors of this program, or tells all about one: what it does, its
+options and their defaults, its metrics and their units.",
+    operands: Operands {
+        usage: "[NAME]",
+        least: 0,
+        most: 1,
+        what: "",
+        complete: Complete::Nothing,
+    },
+    options: &[&HELP],
+    classic: false,
+    exits: &[(1, "there is no monitor of that name")],
+    verdict: New,
+    run: Run::Alone(|options| monitor::list(&options)),
+};
+
+static MONITOR: Command = Command {
+    name: "monitor",
+    summary: "Run one monitor alone and print its lines.",
+    about: "\
+Runs one monitor, or plug-in, alone: its lines go to stdout, what it has to say
+besides to stderr. Ends by a signal or after the samples asked for.
+
+  scalyr-agent-2 monitor run shell_monitor -c '{command: \"uptime\"}' -n 1",
+    operands: Operands {
+        usage: "run MODULE",
+        least: 2,
+        most: 2,
+        what: "the word run and a module",
+        complete: Complete::Words(&["run"]),
+    },
+    options: &[
+        &HELP,
+        &MONITOR_CONFIG,
+        &MONITOR_SAMPLE_INTERVAL,
+        &MONITOR_PATH,
+        &MONITOR_DIR,
+        &MONITOR_SAMPLES,
+    ],
+    classic: false,
+    exits: &[
+        (0, "it ended as it was told to"),
+        (
+            1,
+            "its options are wrong, or it took no sample that went well",
+        ),
+    ],
+    verdict: New,
+    run: Run::Alone(|options| monitor::run(&options)),
+};
+
 static GENERATE: Command = Command {
     name: "generate",
     summary: "Print a man page or completions for a shell.",
@@ -411,6 +491,78 @@ static NO_CHANGE_USER: Opt = Opt {
     text: "Stay the user that calls.",
     more: "Root becomes the owner of the configuration file otherwise.",
     verdict: Same,
+};
+
+static MONITOR_CONFIG: Opt = Opt {
+    short: Some(b'c'),
+    long: "monitor-config",
+    action: Value("OPTIONS", Complete::Nothing, |o, v| {
+        o.monitor.options = Some(v.to_string_lossy().into_owned());
+        Ok(())
+    }),
+    text: "Its options, as an object.",
+    more: "In the dialect of configuration files, without `module`.",
+    verdict: New,
+};
+
+static MONITOR_SAMPLE_INTERVAL: Opt = Opt {
+    short: Some(b's'),
+    long: "monitor-sample-interval",
+    action: Value("SECONDS", Complete::Nothing, |o, v| {
+        let text = v.to_string_lossy();
+        match text.trim().parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 => {
+                o.monitor.interval = Some(seconds);
+                Ok(())
+            }
+            _ => Err(format!("invalid float value: '{text}'")),
+        }
+    }),
+    text: "Time between samples (5).",
+    more: "`sample_interval` among its options wins.",
+    verdict: New,
+};
+
+static MONITOR_PATH: Opt = Opt {
+    short: Some(b'p'),
+    long: "monitor-path",
+    action: Value("DIR", Complete::Dir, |o, v| {
+        o.monitor.plugin_dirs.push(v.into());
+        Ok(())
+    }),
+    text: "A further folder of plug-ins.",
+    more: "May be given several times.",
+    verdict: New,
+};
+
+static MONITOR_DIR: Opt = Opt {
+    short: Some(b'd'),
+    long: "directory",
+    action: Value("DIR", Complete::Dir, |o, v| {
+        o.monitor.dir = Some(v.into());
+        Ok(())
+    }),
+    text: "Where it writes files, if it does.",
+    more: "The working directory by default.",
+    verdict: New,
+};
+
+static MONITOR_SAMPLES: Opt = Opt {
+    short: Some(b'n'),
+    long: "samples",
+    action: Value("NUMBER", Complete::Nothing, |o, v| {
+        let text = v.to_string_lossy();
+        match text.trim().parse::<u64>() {
+            Ok(number) if number > 0 => {
+                o.monitor.samples = Some(number);
+                Ok(())
+            }
+            _ => Err(format!("invalid int value: '{text}'")),
+        }
+    }),
+    text: "End after so many samples.",
+    more: "",
+    verdict: New,
 };
 
 static FROM_CHECKPOINT: Opt = Opt {

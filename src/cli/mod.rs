@@ -3,6 +3,7 @@
 //! share is in [`setup`]; exit codes are those of cli.md §3, with the mended ones of its §20.
 
 mod args;
+mod check;
 mod commands;
 mod config;
 mod decl;
@@ -10,6 +11,7 @@ mod dry_run;
 mod explain;
 mod generate;
 mod help;
+mod monitor;
 mod reference;
 mod restart;
 mod setup;
@@ -72,8 +74,8 @@ fn run(invoked_as: &OsStr, arguments: impl Iterator<Item = OsString>) -> i32 {
         }
     };
     match command.run {
-        Run::Alone(run) => run(options),
-        Run::Configured(run) => match Setup::new(options) {
+        Run::Alone(run) => run(*options),
+        Run::Configured(run) => match Setup::new(*options) {
             Ok(setup) => run(setup),
             Err(error) => {
                 err(error);

@@ -1,23 +1,25 @@
 //! `monitors`: what monitors there are and what they can do. `monitor run`: one of them alone, its
 //! lines on standard output (monitors-core.md §1.17).
 
-use super::{err, exit, out};
+use super::args::Options;
+use super::decl::PROGRAM;
+use super::{err, exit};
 use crate::config::{json_value, Install};
-use crate::logging;
 use crate::process::signals::{Signal, Signals};
 use monitors::sink::{Lost, Sink};
 use monitors::{reference, registry, Host, Place, Plan, Runner};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a monitor has to end after a signal.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Prints the list of monitors, or all about one.
-pub(super) fn list(name: Option<&str>) -> i32 {
-    let text = match name.map(registry::find) {
+pub(super) fn list(options: &Options) -> i32 {
+    let name = options.operands.first().map(|name| name.to_string_lossy());
+    let text = match name.as_deref().map(registry::find) {
         None => reference::list(registry::ALL),
         Some(Ok(monitor)) => reference::terminal(monitor),
         Some(Err(unknown)) => {
@@ -29,11 +31,9 @@ pub(super) fn list(name: Option<&str>) -> i32 {
     exit::OK
 }
 
-/// What `monitor run` was asked.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Run {
-    /// The module, in full or by its last part.
-    pub(super) module: String,
+/// How `monitor run` is to run it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Asked {
     /// Its options, as an object in the configuration's own dialect; may hold `id`.
     pub(super) options: Option<String>,
     /// Seconds between samples where the options do not say.
@@ -47,7 +47,18 @@ pub(super) struct Run {
 }
 
 /// Runs one monitor until a signal comes or it has taken its samples.
-pub(super) fn run(run: &Run) -> i32 {
+pub(super) fn run(options: &Options) -> i32 {
+    let run = &options.monitor;
+    let [what, module] = &options.operands[..] else {
+        return exit::USAGE;
+    };
+    if what != "run" {
+        err(format_args!(
+            "{PROGRAM} monitor: error: invalid choice: '{}' (choose from 'run')",
+            what.to_string_lossy()
+        ));
+        return exit::USAGE;
+    }
     let members = match members(run.options.as_deref().unwrap_or("{}")) {
         Ok(members) => members,
         Err(why) => {
@@ -61,7 +72,7 @@ pub(super) fn run(run: &Run) -> i32 {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let plan = match Plan::new(&run.module, &id, &members, &host(run)) {
+    let plan = match Plan::new(&module.to_string_lossy(), &id, &members, &host(run)) {
         Ok(plan) => plan,
         Err(error) => {
             err(format_args!("Invalid monitor configuration: {error}"));
@@ -86,7 +97,9 @@ pub(super) fn run(run: &Run) -> i32 {
     let runner = match Runner::start_into(plan, Box::new(Stdout)) {
         Ok(runner) => runner,
         Err(error) => {
-            err(format_args!("The monitor's thread can't be started: {error}"));
+            err(format_args!(
+                "The monitor's thread can't be started: {error}"
+            ));
             return exit::FAILED;
         }
     };
@@ -120,7 +133,7 @@ fn members(text: &str) -> Result<Vec<(String, serde_json::Value)>, String> {
     }
 }
 
-fn host(run: &Run) -> Host {
+fn host(run: &Asked) -> Host {
     let dir = run.dir.clone().unwrap_or_else(|| PathBuf::from("."));
     let mut place = Place::new("/", dir);
     let install = Install::detect().root;

@@ -6,16 +6,15 @@ use std::fmt::Write;
 
 /// The page, made of the declarations.
 pub fn reference() -> String {
-    let mut page = format!(
+    let mut page = String::from(
         "<!-- Generated: UPDATE_DOCS=1 cargo test --test cli_docs -->\n\n\
          # The command line\n\n\
-         Each command has a `--help` that fits a screen; `scalyr-agent-2 generate man` prints the \
-         manual page, and `generate bash`, `zsh` or `fish` completions for a shell. What is in \
-         these tables and what is in those texts comes from the same declarations in the code.\n\n\
-         *same*: works as in the Python agent. *better*: does what it does there, and this besides. \
-         *refused*: known by name and answered with exit code 2 and this reason. *new*: not in the \
-         Python agent.\n\n\
-         ## Commands\n\n| command | | beside the Python agent |\n|---|---|---|\n"
+         Each command has a `--help` that fits a screen; `scalyr-agent-2 generate man` prints the manual page, and\n\
+         `generate bash`, `zsh` or `fish` completions for a shell. What is in these tables and what is in those texts comes\n\
+         from the same declarations in the code.\n\n\
+         *same*: works as in the Python agent. *better*: does what it does there, and this besides. *refused*: known by name\n\
+         and answered with exit code 2 and this reason. *new*: not in the Python agent.\n\n\
+         ## Commands\n\n| command | | beside the Python agent |\n|---|---|---|\n",
     );
     for command in COMMANDS {
         let operands = match command.operands.usage {
@@ -32,9 +31,8 @@ pub fn reference() -> String {
         );
     }
     page.push_str(
-        "\n## Options of the agent\n\nThe commands that are not new take all of these that are not \
-         new, as there; the column says which ones use them. They may stand before and after the \
-         command, and unambiguous beginnings of long ones do.\n\n\
+        "\n## Options of the agent\n\nThe commands that are not new take all of these that are not new, as there; the column \
+         says which ones use them.\nThey may stand before and after the command, and unambiguous beginnings of long ones do.\n\n\
          | option | used by | | beside the Python agent |\n|---|---|---|---|\n",
     );
     let mut all: Vec<&Opt> = CLASSIC.to_vec();
@@ -57,9 +55,9 @@ pub fn reference() -> String {
     }
     let _ = write!(
         page,
-        "\n## Options of `config`\n\n`{CONFIG_PROGRAM}` is the same program under another name and \
-         the same as `scalyr-agent-2 config`. Options are worked off in the order of the table. \
-         After an error nothing further is done; the step that failed has changed nothing.\n\n\
+        "\n## Options of `config`\n\n`{CONFIG_PROGRAM}` is the same program under another name and the same as \
+         `scalyr-agent-2 config`. Options\nare worked off in the order of the table. After an error nothing further is \
+         done; the step that failed has changed nothing.\n\n\
          | option | | beside the Python agent |\n|---|---|---|\n"
     );
     for opt in commands::CONFIG.options {
@@ -104,7 +102,8 @@ fn users(opt: &Opt) -> String {
 }
 
 fn full(opt: &Opt) -> String {
-    format!("{} {}", opt.text, opt.more).trim().to_owned()
+    let text = format!("{} {}", opt.text, opt.more);
+    text.trim().replace('*', "\\*")
 }
 
 fn verdict(verdict: Verdict) -> String {

@@ -2,7 +2,7 @@
 
 use super::compress::Packer;
 use super::http::{Http, Reply};
-use super::response::{judge, Action};
+use super::response::{http_date, judge, Action};
 use super::settings::UploadSettings;
 use crate::util::time;
 use crate::wire::{Batch, Envelope};
@@ -20,12 +20,32 @@ pub enum Check {
     Trouble(String),
 }
 
+/// What an empty request brought to light.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The server's word.
+    pub check: Check,
+    /// The server's clock when it answered, in seconds since the epoch, if it told.
+    pub server_time: Option<u64>,
+}
+
 /// Asks the server once, with a connection of its own. `envelope` is one without `sessionInfo` and
 /// with a session id of its own. Blocks for as long as the deadlines allow.
 pub fn check_server(settings: &UploadSettings, envelope: &Envelope) -> Check {
-    if settings.disable_send {
-        return Check::Good;
+    match settings.disable_send {
+        true => Check::Good,
+        false => probe_server(settings, envelope).check,
     }
+}
+
+/// [`check_server`], whatever the options say, and with all that the answer tells.
+pub fn probe_server(settings: &UploadSettings, envelope: &Envelope) -> Probe {
+    let mut server_time = None;
+    let check = ask(settings, envelope, &mut server_time);
+    Probe { check, server_time }
+}
+
+fn ask(settings: &UploadSettings, envelope: &Envelope, server_time: &mut Option<u64>) -> Check {
     let mut batch = Batch::new();
     batch.start(envelope, settings.pacing.max_request_size);
     let mut packer = Packer::new(settings.compression, settings.level);
@@ -33,8 +53,13 @@ pub fn check_server(settings: &UploadSettings, envelope: &Envelope) -> Check {
     let mut http = Http::new(settings.clone());
     match http.post(body, encoding) {
         Reply::Answer {
-            http, body, whole, ..
+            http,
+            body,
+            whole,
+            date,
+            ..
         } => {
+            *server_time = date.and_then(|date| http_date(&date));
             let judgement = judge(http, &body, whole);
             if judgement.action == Action::Commit {
                 Check::Good

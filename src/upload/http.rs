@@ -33,6 +33,8 @@ pub enum Reply {
         http: u16,
         /// The `Retry-After` header.
         retry_after: Option<String>,
+        /// The `Date` header.
+        date: Option<String>,
         /// The body.
         body: Vec<u8>,
         /// Whether that is all of the body.
@@ -147,6 +149,7 @@ impl Http {
 fn receive(mut response: Response<Body>) -> Result<Reply, Error> {
     let http = response.status().as_u16();
     let retry_after = header(response.headers(), "retry-after");
+    let date = header(response.headers(), "date");
     let mut body = Vec::new();
     let most = LONGEST_RESPONSE as u64 + 1;
     response
@@ -159,6 +162,7 @@ fn receive(mut response: Response<Body>) -> Result<Reply, Error> {
     Ok(Reply::Answer {
         http,
         retry_after,
+        date,
         body,
         whole,
     })

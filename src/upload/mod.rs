@@ -37,7 +37,7 @@ mod session_tests;
 mod way_tests;
 
 pub use crate::config::Compression;
-pub use check::{check_server, Check};
+pub use check::{check_server, probe_server, Check, Probe};
 pub use pacing::Rules;
 pub use session::{spawn, Fate, Verdict};
 pub use settings::{user_agent, UploadSettings};

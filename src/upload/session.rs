@@ -296,6 +296,7 @@ impl Session {
             Reply::Answer {
                 http: 200,
                 retry_after: None,
+                date: None,
                 body: br#"{"status":"success"}"#.to_vec(),
                 whole: true,
             }
@@ -333,6 +334,7 @@ impl Session {
                 retry_after: header,
                 body,
                 whole,
+                ..
             } => {
                 let asked = header
                     .filter(|_| matches!(http, 429 | 503))

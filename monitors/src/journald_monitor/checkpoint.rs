@@ -112,7 +112,10 @@ pub fn time_of(cursor: &str) -> Option<u64> {
 /// each with numbers of its own.
 pub fn same_entry(a: &str, b: &str) -> bool {
     let known = ['b', 'm', 't', 'x'];
-    a == b || known.iter().all(|&n| part(a, n).is_some() && part(a, n) == part(b, n))
+    a == b
+        || known
+            .iter()
+            .all(|&n| part(a, n).is_some() && part(a, n) == part(b, n))
 }
 
 #[cfg(test)]

@@ -254,7 +254,11 @@ mod tests {
             parser.feed(piece, each).unwrap();
         }
         assert_eq!(sizes, [(MOST, 2), (4, 0)]);
-        assert!(parser.entry.fields.iter().all(|f| f.value.capacity() < MOST));
+        assert!(parser
+            .entry
+            .fields
+            .iter()
+            .all(|f| f.value.capacity() < MOST));
     }
 
     #[test]

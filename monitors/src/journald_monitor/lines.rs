@@ -310,7 +310,10 @@ mod tests {
         let fields = Fields::new(Some(&Map::new()), "").unwrap();
         let entry = b"MESSAGE\n\x07\0\0\0\0\0\0\0a\xff\0b\nc\x1b\n\n";
         let line = written(&fields, entry, Shape::default());
-        assert!(line.ends_with("details \"a\u{fffd}\\u0000b\\nc\\u001b\"\n"), "{line}");
+        assert!(
+            line.ends_with("details \"a\u{fffd}\\u0000b\\nc\\u001b\"\n"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -334,7 +337,11 @@ mod tests {
             entry.extend(message.as_bytes());
             entry.extend(b"\n\n");
             let line = written(&fields, &entry, DETECT);
-            line.split_once(" details ").unwrap().1.trim_end().to_owned()
+            line.split_once(" details ")
+                .unwrap()
+                .1
+                .trim_end()
+                .to_owned()
         };
         assert_eq!(line(r#""a\"b""#), r#""a\"b""#);
         assert_eq!(line(r#""open"#), r#""\"open""#);

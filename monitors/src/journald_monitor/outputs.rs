@@ -3,7 +3,7 @@
 use super::export::Entry;
 use super::lines::{Fields, Shape};
 use crate::monitor::{JournaldRule, Like, MonitorLog, Place};
-use crate::sink::{Lost, LogFile, LogFiles, Sink as _};
+use crate::sink::{LogFile, LogFiles, Lost, Sink as _};
 use crate::{wildcard, FollowedLogs};
 use common::regex::Pattern;
 use common::rotating::Rotation;
@@ -137,9 +137,9 @@ impl Outputs {
         let rule = self.rules.iter_mut().find_map(|rule| {
             let matches = match &mut rule.matcher {
                 Matcher::Any => true,
-                Matcher::Unit(pattern) => {
-                    pattern.find(&fields.unit(entry)).is_some_and(|(at, _)| at == 0)
-                }
+                Matcher::Unit(pattern) => pattern
+                    .find(&fields.unit(entry))
+                    .is_some_and(|(at, _)| at == 0),
                 Matcher::Globs(globs) => globs.iter().all(|glob| glob.matches(fields, entry)),
             };
             matches.then_some((rule.file, rule.shape))
@@ -166,19 +166,20 @@ impl Outputs {
             if output.pending.is_empty() {
                 continue;
             }
-            let open = output.open(followed);
-            match open.file.write(&output.pending) {
-                Ok(()) => output.pending.clear(),
+            let mut pending = std::mem::take(&mut output.pending);
+            match output.open(followed).file.write(&pending) {
+                Ok(()) => pending.clear(),
                 Err(Lost { lines, error }) => {
                     let path = output.log.path.display();
                     failed.get_or_insert_with(|| format!("{path} cannot be written: {error}"));
-                    let written = written_before(&output.pending, lines);
-                    output.pending.drain(..written);
+                    let written = written_before(&pending, lines);
+                    pending.drain(..written);
                 }
             }
-            if output.pending.capacity() > 1024 * 1024 {
-                output.pending.shrink_to(64 * 1024);
+            if pending.capacity() > 1024 * 1024 {
+                pending.shrink_to(64 * 1024);
             }
+            output.pending = pending;
         }
         failed.map_or(Ok(()), Err)
     }
@@ -205,7 +206,10 @@ impl Outputs {
                 continue;
             }
             let Ok(meta) = entry.metadata() else { continue };
-            let age = meta.modified().ok().and_then(|t| now.duration_since(t).ok());
+            let age = meta
+                .modified()
+                .ok()
+                .and_then(|t| now.duration_since(t).ok());
             let old = age.is_some_and(|age| age > LEFT_ALONE);
             if meta.is_file() && old && fs::remove_file(entry.path()).is_ok() {
                 bytes += meta.len();
@@ -324,6 +328,7 @@ pub fn common_log(place: &Place) -> MonitorLog {
             parser: "journald".to_owned(),
             attributes: Vec::new(),
             like: None,
+            metrics: false,
         },
     }
 }
@@ -345,6 +350,7 @@ fn log_of(place: &Place, index: usize, name: &str) -> MonitorLog {
         parser: parser.unwrap_or("journald").to_owned(),
         attributes: others,
         like: Some(Like::Journald(index)),
+        metrics: false,
     }
 }
 

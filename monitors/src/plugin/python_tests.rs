@@ -191,7 +191,7 @@ fn run_theirs(name: &str, entry: Json, enough: impl FnMut(&Trial) -> bool) -> Op
 #[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
 fn their_shell_monitor_runs_unmodified() {
     let entry = json!({"command": "echo out; echo err >&2; exit 0", "extract": "(?s)(\\w+)$"});
-    let trial = run_theirs("shell_monitor", entry, |t| t.seen.contains('\n')).unwrap();
+    let trial = run_theirs("shell_monitor", entry.clone(), |t| t.seen.contains('\n')).unwrap();
     let line = trial.seen.lines().next().unwrap();
     let head = "2022-04-15 11:11:08.015Z [shell_monitor()] output ";
     assert!(line.starts_with(head), "{line}");
@@ -218,7 +218,8 @@ fn their_url_monitor_runs_unmodified() {
 #[test]
 #[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
 fn their_test_monitor_runs_unmodified() {
-    let trial = run_theirs("test_monitor", json!({}), |t| t.seen.contains("gauss")).unwrap();
+    let entry = json!({"gauss_mean": 0.5, "gauss_stddev": 0.25});
+    let trial = run_theirs("test_monitor", entry, |t| t.seen.contains("gauss")).unwrap();
     assert!(
         trial.seen.contains("[test_monitor()] uniform 0."),
         "{}",
@@ -274,6 +275,33 @@ fn their_apache_monitor_runs_unmodified() {
         trial.seen.contains("apache.workers.active 1"),
         "{}",
         trial.seen
+    );
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn their_graphite_monitor_runs_unmodified() {
+    use std::io::Write as _;
+    // A port that nobody else has at the moment.
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = probe.local_addr().unwrap().port();
+    drop(probe);
+    let entry = json!({"plaintext_port": port, "accept_pickle": false});
+    let mut client = None;
+    let trial = run_theirs("graphite_monitor", entry, |t| {
+        if client.is_none() {
+            client = std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+            if let Some(client) = &mut client {
+                client.write_all(b"a.b 5 100\nc;d=e 6.5 101\n").unwrap();
+            }
+        }
+        t.seen.contains("6.5")
+    })
+    .unwrap();
+    let head = "2022-04-15 11:11:08.015Z [graphite_monitor()] ";
+    assert_eq!(
+        trial.seen.replace(head, "> "),
+        "> a.b 5.0 orig_time=100.0\n> c_d_e 6.5 orig_time=101.0\n"
     );
 }
 

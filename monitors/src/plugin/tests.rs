@@ -85,6 +85,12 @@ impl Trial {
                 return;
             }
             assert!(began.elapsed() < PATIENCE, "{what}: {:?}", self.seen);
+            if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+                let ended = self.thread.take().map(JoinHandle::join);
+                self.seen.push_str(&self.lines.take());
+                assert!(done(self), "{what}: ended with {ended:?}: {:?}", self.seen);
+                return;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -97,10 +103,9 @@ impl Trial {
     /// What `gather` returns by itself.
     #[track_caller]
     fn result(&mut self) -> Result<(), Error> {
-        self.until("an end", |trial| {
-            trial.thread.as_ref().is_none_or(JoinHandle::is_finished)
-        });
-        let result = self.thread.take().unwrap().join().unwrap();
+        let thread = self.thread.take().unwrap();
+        self.until("an end", |_| thread.is_finished());
+        let result = thread.join().unwrap();
         self.seen.push_str(&self.lines.take());
         result
     }

@@ -142,7 +142,8 @@ impl Template {
             match part {
                 Part::Text(text) => path.push_str(text),
                 Part::Variable(variable) => {
-                    let begins = path.is_empty() || path.ends_with('/');
+                    // With `.$HOSTNAME` a host of `.` must not make a `..` either.
+                    let begins = path.bytes().rev().find(|&b| b != b'.').is_none_or(|b| b == b'/');
                     sanitise(
                         values.get(*variable).unwrap_or(&self.unknown),
                         begins,
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn names_from_the_network_can_neither_leave_the_directory_nor_hide_nor_grow() {
         for (host, path) in [
-            ("../../etc/cron.d/x", "_.__.._etc_cron.d_x.log"),
+            ("../../etc/cron.d/x", "_._.._etc_cron.d_x.log"),
             ("/etc/passwd", "_etc_passwd.log"),
             ("..", "_..log"),
             (".hidden", "_hidden.log"),
@@ -227,6 +228,7 @@ mod tests {
         }
         let inside = expand("x$HOSTNAME/$APPNAME", Some("../.."), Some(".."));
         assert_eq!(inside, "x.._../_.");
+        assert_eq!(expand("a/.$HOSTNAME/$APPNAME", Some("."), Some(".")), "a/._/_");
         let long = expand("$HOSTNAME-$APPNAME.log", Some(&"h".repeat(5000)), Some("a"));
         assert_eq!(long.len(), LONGEST + "-a.log".len());
     }

@@ -97,14 +97,14 @@ impl<R: Read> Decoder<R> {
                 Some(byte) => break byte,
             }
         };
-        let mut fixed = [first; 10];
-        for byte in &mut fixed[1..] {
-            *byte = self.needed()?;
-        }
-        if fixed[..3] != [0x1F, 0x8B, 8] {
+        if first != 0x1F || self.needed()? != 0x8B || self.needed()? != 8 {
             return Err(bad("it does not begin as one"));
         }
-        let flags = fixed[3];
+        let flags = self.needed()?;
+        // Time, level, system
+        for _ in 0..6 {
+            self.needed()?;
+        }
         if flags & 4 != 0 {
             let length = usize::from(self.needed()?) | usize::from(self.needed()?) << 8;
             for _ in 0..length {

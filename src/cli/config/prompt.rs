@@ -18,12 +18,11 @@ const MOST_BYTES: u64 = 4096;
 /// # Errors
 /// One line for stderr: nothing was given, or Ctrl-C.
 pub(super) fn key() -> Result<Secret, String> {
-    let _ = write!(io::stdout(), "Please enter key: ");
-    let _ = io::stdout().flush();
     let stdin = io::stdin();
     let line = if stdin.is_terminal() {
         unseen(&stdin)
     } else {
+        ask();
         line_of(&stdin)
     };
     let line = line.map_err(|error| format!("No key could be read from stdin: {error}"))?;
@@ -32,6 +31,11 @@ pub(super) fn key() -> Result<Secret, String> {
         return Err("No key was given on stdin. Nothing was changed.".to_owned());
     }
     Ok(Secret::new(key))
+}
+
+fn ask() {
+    let _ = write!(io::stdout(), "Please enter key: ");
+    let _ = io::stdout().flush();
 }
 
 fn line_of(stdin: &Stdin) -> io::Result<String> {
@@ -48,6 +52,8 @@ fn unseen(stdin: &Stdin) -> io::Result<String> {
         signal_hook::flag::register(signal, Arc::clone(&ended))?;
     }
     let _mute = Mute::new(stdin)?;
+    // Not before: what is typed at once would be seen, and lost.
+    ask();
     loop {
         let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
         let result = poll(&mut fds, PollTimeout::NONE);

@@ -210,7 +210,9 @@ def main():
     )
 
     agent_logging.connect(wire.send, hello["name"])
-    sys.modules["scalyr_agent.builtin_monitors"].__path__ = list(bundle["dirs"])
+    # A monitor that imports another one of the Python agent finds it among the plug-ins.
+    builtin = importlib.import_module("scalyr_agent.builtin_monitors")
+    builtin.__path__ = list(bundle["dirs"])
     ScalyrMonitor.DEFAULT_SAMPLE_INTERVAL_SECS = hello["sample_interval"]
 
     module = None

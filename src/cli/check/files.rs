@@ -1,0 +1,158 @@
+//! What the entries of `logs` match, and whether it can be read.
+
+use super::machine;
+use super::report::Report;
+use crate::config::{Config, EntryKind, LogEntry};
+use crate::tail::glob;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Complaints about single files of one entry.
+const MOST_TOLD: usize = 5;
+
+pub(super) fn check(report: &mut Report, config: &Config) {
+    let mut all = BTreeSet::new();
+    let entries: Vec<&LogEntry> = config
+        .logs
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Configured)
+        .collect();
+    for entry in &entries {
+        let matched = report.wait(&entry.path.display().to_string(), || matches(entry));
+        one(report, entry, &matched);
+        all.extend(matched);
+    }
+    if entries.is_empty() {
+        report.doubt(
+            "logs has no entry: only the agent's own log and metrics are sent",
+            "",
+        );
+    }
+    machine::open_files(report, config, all.len());
+}
+
+fn matches(entry: &LogEntry) -> Vec<PathBuf> {
+    let paths = match entry.is_glob {
+        true => glob::expand(&entry.path),
+        false => vec![entry.path.clone()],
+    };
+    let excluded = |path: &Path| {
+        let path = path.as_os_str().as_bytes();
+        let mut patterns = entry.exclude.iter();
+        patterns.any(|pattern| glob::crosses(pattern.as_bytes(), path))
+    };
+    let mut found: Vec<PathBuf> = paths
+        .into_iter()
+        .filter(|path| !excluded(path) && !path.is_dir())
+        .collect();
+    if entry.is_glob {
+        found.sort();
+    }
+    found
+}
+
+fn one(report: &mut Report, entry: &LogEntry, matched: &[PathBuf]) {
+    let pattern = entry.path.display();
+    if matched.is_empty() {
+        let what = match entry.exclude.is_empty() {
+            true => "no file matches at the moment",
+            false => "no file matches that `exclude` does not leave out",
+        };
+        let todo = "If that is not meant: explain FILE says why a file is not copied.";
+        report.doubt(format_args!("{pattern}: {what}"), todo);
+        return;
+    }
+    let failed: Vec<(&PathBuf, Trouble)> = matched
+        .iter()
+        .filter_map(|path| Some((path, readable(path).err()?)))
+        .collect();
+    if !entry.is_glob {
+        if let [(path, Trouble { missing: true, .. })] = failed[..] {
+            let todo = "It is copied as soon as it is there.";
+            report.doubt(format_args!("{} is not there yet", path.display()), todo);
+            return;
+        }
+    }
+    if failed.is_empty() {
+        let files = if matched.len() == 1 { "file" } else { "files" };
+        report.good(format_args!(
+            "{pattern}: {} {files}, readable",
+            matched.len()
+        ));
+        return;
+    }
+    for (path, trouble) in failed.iter().take(MOST_TOLD) {
+        report.bad(
+            format_args!("{} can't be read: {}", path.display(), trouble.why),
+            &trouble.todo,
+        );
+    }
+    if failed.len() > MOST_TOLD {
+        let more = failed.len() - MOST_TOLD;
+        report.bad(
+            format_args!("{pattern}: the same holds for {more} more files"),
+            "",
+        );
+    }
+}
+
+struct Trouble {
+    why: String,
+    todo: String,
+    missing: bool,
+}
+
+fn readable(path: &Path) -> Result<(), Trouble> {
+    let trouble = |why: String, todo: String| Trouble {
+        why,
+        todo,
+        missing: false,
+    };
+    let meta = fs::metadata(path).map_err(|e| of_error(path, &e))?;
+    if !meta.is_file() {
+        return Err(trouble(
+            "it is a FIFO, socket or device".to_owned(),
+            "Leave it out with `exclude`; such files are never opened.".to_owned(),
+        ));
+    }
+    // Never waits, should it have become a FIFO meanwhile
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path);
+    opened.map(|_: File| ()).map_err(|e| of_error(path, &e))
+}
+
+fn of_error(path: &Path, error: &io::Error) -> Trouble {
+    let todo = match error.kind() {
+        io::ErrorKind::PermissionDenied => match closed_parent(path) {
+            Some(dir) => format!(
+                "{} may not be entered: give the agent's user a group that may (adm, for instance), \
+                 or the service CAP_DAC_READ_SEARCH.",
+                dir.display()
+            ),
+            None => "Add the agent's user to the file's group and let that read it, or give the service \
+                     CAP_DAC_READ_SEARCH."
+                .to_owned(),
+        },
+        io::ErrorKind::NotFound => "A link leads nowhere; remove it or mend it.".to_owned(),
+        _ => String::new(),
+    };
+    Trouble {
+        why: error.to_string(),
+        todo,
+        missing: error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err(),
+    }
+}
+
+/// The first directory on the way that may not be entered.
+fn closed_parent(path: &Path) -> Option<&Path> {
+    let mut dirs: Vec<&Path> = path.ancestors().skip(1).collect();
+    dirs.reverse();
+    let closed = |dir: &&Path| nix::unistd::access(*dir, nix::unistd::AccessFlags::X_OK).is_err();
+    dirs.into_iter().find(closed)
+}

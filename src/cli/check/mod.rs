@@ -1,0 +1,122 @@
+//! `check`: the doctor. Looks at everything that a running agent depends on and gives each thing a
+//! verdict and, where it is not good, what to do. Changes nothing; sends one empty request.
+
+mod files;
+mod machine;
+mod report;
+mod server;
+
+use super::exit;
+use super::setup::{Place, Setup};
+use crate::agent::insight;
+use crate::config::Config;
+use crate::status::health;
+use crate::status::protocol::{request, Format};
+use report::Report;
+
+/// Runs the command. Exit code 1 if something has to be done.
+pub(super) fn check(setup: Setup) -> i32 {
+    let mut report = Report::new();
+    report.section("Configuration");
+    user(&mut report, &setup);
+    let Some(config) = configuration(&mut report, &setup) else {
+        return end(&report);
+    };
+    report.section("This machine");
+    machine::check(&mut report, &config);
+    report.section("Files");
+    files::check(&mut report, &config);
+    report.section("Servers");
+    server::check(&mut report, &config);
+    report.section("The agent");
+    running(&mut report, &config);
+    end(&report)
+}
+
+fn end(report: &Report) -> i32 {
+    report.sum();
+    match report.failures() {
+        0 => exit::OK,
+        _ => exit::FAILED,
+    }
+}
+
+fn user(report: &mut Report, setup: &Setup) {
+    let who = || {
+        let uid = nix::unistd::geteuid();
+        let user = nix::unistd::User::from_uid(uid).ok().flatten();
+        user.map_or_else(|| uid.to_string(), |user| user.name)
+    };
+    match setup.change_user("check as the agent's user") {
+        Ok(()) => report.good(format_args!("checked as {}, as whom the agent runs", who())),
+        Err(why) => report.doubt(
+            format_args!("checked as {}, not as the agent's user", who()),
+            &format!("{why} What follows about permissions may differ: run this as root."),
+        ),
+    }
+}
+
+fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
+    let config = match Config::load(&setup.source) {
+        Ok(config) => config,
+        Err(error) => {
+            report.bad(error, "Correct it; the rest can't be checked before.");
+            return None;
+        }
+    };
+    report.good(format_args!(
+        "{} and {} fragments can be read",
+        config.main_file.display(),
+        config.fragments.len()
+    ));
+    for warning in &config.warnings {
+        report.doubt(&warning.text, "");
+    }
+    if let Err(error) = config.check_start() {
+        report.bad(error, "The agent does not start like this.");
+    }
+    match insight::plan(&config) {
+        Err(why) => report.bad(why, "The agent does not start like this."),
+        Ok(monitors) => {
+            let names: Vec<String> = monitors.iter().map(monitors::Plan::name).collect();
+            let names = match names.is_empty() {
+                true => "none".to_owned(),
+                false => names.join(", "),
+            };
+            report.good(format_args!(
+                "every rule and monitor makes sense; monitors: {names}"
+            ));
+            for warning in monitors.iter().flat_map(monitors::Plan::warnings) {
+                report.doubt(warning, "");
+            }
+        }
+    }
+    Some(config)
+}
+
+/// Whether it runs, and how it says it is.
+fn running(report: &mut Report, config: &Config) {
+    let place = Place::of(config);
+    let Some(pid) = place.running() else {
+        report.doubt("no agent runs", "scalyr-agent-2 start");
+        return;
+    };
+    report.good(format_args!("it runs with the process id {pid}"));
+    let asked = report.wait("its status", || {
+        request(&place.data_dir, pid, Format::Json, place.status_timeout)
+    });
+    let Ok(text) = asked else {
+        report.bad(
+            "it does not answer",
+            "Look at agent.log; only the agent's user and root may ask it.",
+        );
+        return;
+    };
+    match health::of_report(&text).filter(|health| !health::is_good(health)) {
+        None => report.good("it says that it is well"),
+        Some(health) => report.bad(
+            format_args!("it says: {health}"),
+            "scalyr-agent-2 status -v tells more.",
+        ),
+    }
+}

@@ -1,0 +1,98 @@
+//! Verdicts on the terminal: one line each as soon as it is there, and under it what to do.
+
+use crate::cli::out;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+/// What has been found so far. Each verdict is printed at once.
+pub(super) struct Report {
+    colours: bool,
+    /// Waiting is shown.
+    live: bool,
+    good: u32,
+    doubtful: u32,
+    bad: u32,
+}
+
+impl Report {
+    /// Colours on a terminal that has some, unless `NO_COLOR` is set.
+    pub(super) fn new() -> Report {
+        let live = std::io::stdout().is_terminal();
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Report {
+            colours: live && !dumb && !set("NO_COLOR"),
+            live: live && !dumb,
+            good: 0,
+            doubtful: 0,
+            bad: 0,
+        }
+    }
+
+    pub(super) fn section(&self, title: &str) {
+        out(format_args!("{}", self.painted("1", title)));
+    }
+
+    pub(super) fn good(&mut self, what: impl Display) {
+        self.good += 1;
+        out(format_args!("  {}    {what}", self.painted("32", "ok")));
+    }
+
+    /// It works, but perhaps not as it is meant. `todo` may be empty.
+    pub(super) fn doubt(&mut self, what: impl Display, todo: &str) {
+        self.doubtful += 1;
+        out(format_args!("  {}  {what}", self.painted("33", "note")));
+        self.todo(todo);
+    }
+
+    /// It does not work.
+    pub(super) fn bad(&mut self, what: impl Display, todo: &str) {
+        self.bad += 1;
+        out(format_args!("  {}  {what}", self.painted("31", "FAIL")));
+        self.todo(todo);
+    }
+
+    fn todo(&self, todo: &str) {
+        if !todo.is_empty() {
+            out(format_args!("        -> {todo}"));
+        }
+    }
+
+    /// Does something that takes its time, and says so while it does.
+    pub(super) fn wait<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
+        if self.live {
+            print!("  ...   {what}\r");
+            let _ = std::io::stdout().flush();
+        }
+        let result = work();
+        if self.live {
+            // Erases the line
+            print!("\x1b[2K");
+        }
+        result
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.bad
+    }
+
+    pub(super) fn sum(&self) {
+        let text = format!(
+            "{} ok, {} notes, {} failures",
+            self.good, self.doubtful, self.bad
+        );
+        let colour = match (self.bad, self.doubtful) {
+            (0, 0) => "32",
+            (0, _) => "33",
+            _ => "31",
+        };
+        out(format_args!("{}", self.painted(colour, &text)));
+    }
+
+    fn painted(&self, colour: &str, text: &str) -> String {
+        match self.colours {
+            true => format!("\x1b[{colour}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
