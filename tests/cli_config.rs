@@ -492,6 +492,43 @@ fn an_export_brings_back_what_was_and_removes_what_was_not() {
     assert_eq!(other.mode("conf/agent.d/a.json"), 0o600);
 }
 
+#[test]
+fn fragments_that_lie_elsewhere_are_exported_and_come_back_there() {
+    let site = Site::new();
+    fs::create_dir(site.path("parts")).unwrap();
+    let elsewhere = format!(
+        "logs: [], config_directory: \"{}\"",
+        site.path("parts").display()
+    );
+    let main = MAIN.replace("logs: []", &elsewhere);
+    site.write("conf/agent.json", &main, 0o640);
+    site.write("parts/a.json", "{}", 0o640);
+    site.write("conf/agent.d/not-this.json", "broken", 0o640);
+    let archive = site.path("export.tar.gz");
+    let archive = archive.to_str().unwrap();
+    site.silently(&["--export-config", archive]);
+    site.write("parts/a.json", "broken", 0o640);
+    site.write("parts/later.json", "broken", 0o640);
+    site.silently(&["--import-config", archive]);
+    assert_eq!(
+        site.files(),
+        [
+            "conf/agent.d/not-this.json",
+            "conf/agent.json",
+            "export.tar.gz",
+            "parts/a.json"
+        ]
+    );
+    assert_eq!(site.read("parts/a.json"), "{}");
+
+    let broken = gzip(&tar(&[("parts/a.json", b'0', "", "{ a")]));
+    let error = site.refused_with(&["--import-config", "-"], &broken);
+    assert!(
+        error.contains("does not load: \"a.json\", line 1"),
+        "{error}"
+    );
+}
+
 /// A tar archive of one file or link after another, as anybody may make one.
 fn tar(entries: &[(&str, u8, &str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();

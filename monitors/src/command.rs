@@ -188,6 +188,11 @@ impl<'a> Pipes<'a> {
         self.outputs.iter().any(|pipe| pipe.file.is_some())
     }
 
+    /// Whether there is something to write or to read yet.
+    fn busy(&self) -> bool {
+        self.open() || self.input.is_some()
+    }
+
     /// Waits for something to do, at most so long, and does it.
     fn step(&mut self, wait: Duration, limits: &Limits) {
         let mut fds: Vec<PollFd> = Vec::with_capacity(3);
@@ -289,8 +294,8 @@ impl Running<'_> {
     fn pump(&mut self, deadline: Option<Instant>) -> Option<CutShort> {
         let mut nap = Duration::from_micros(500);
         loop {
-            let open = self.pipes.open();
-            if !open && self.family.head_has_ended() {
+            let busy = self.pipes.busy();
+            if !self.pipes.open() && self.family.head_has_ended() {
                 return None;
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -308,7 +313,7 @@ impl Running<'_> {
                 return Some(CutShort::TooMuchOutput);
             }
             let wait = left.unwrap_or(HEARING).min(HEARING);
-            if open {
+            if busy {
                 self.pipes.step(wait, self.limits);
             } else {
                 // No pipe tells of its end: ask, ever more seldom.
@@ -320,11 +325,11 @@ impl Running<'_> {
 
     /// Makes an end of it, in [`GRACE`] and [`PATIENCE`] at the most.
     fn end(&mut self, why: CutShort) {
+        self.family.holds(self.pipes.numbers());
         if why == CutShort::TooMuchOutput {
             // What is said from now on is not heard: SIGPIPE ends most writers.
             self.pipes.close();
         }
-        self.family.holds(self.pipes.numbers());
         for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, PATIENCE)] {
             let deadline = Instant::now() + patience;
             let mut nap = Duration::from_millis(2);
@@ -372,7 +377,7 @@ impl Family {
         }
     }
 
-    /// Whoever may write into one of these pipes, by inode number, belongs to it too.
+    /// Whoever may write into one of these pipes, by inode number, belongs to it from now on.
     pub fn holds(&mut self, pipes: Vec<u64>) {
         self.pipes = pipes;
     }

@@ -53,6 +53,10 @@ fn a_command_reads_its_input_or_finds_it_empty() {
     let input = "a line\n".repeat(50_000);
     let outcome = run(sh("wc -c"), input.as_bytes(), &LIMITS, &stop).unwrap();
     assert_eq!(outcome.stdout.text().trim(), "350000");
+    // one that says nothing, but still reads all of it
+    let silent = "exec >/dev/null 2>&1; sleep 0.2; [ $(wc -c) = 350000 ]";
+    let outcome = run(sh(silent), input.as_bytes(), &LIMITS, &stop).unwrap();
+    assert_eq!(outcome.code, Some(0));
     // one that does not want it
     let outcome = run(sh("echo x"), input.as_bytes(), &LIMITS, &stop).unwrap();
     assert_eq!((outcome.code, outcome.stdout.bytes), (Some(0), 2));

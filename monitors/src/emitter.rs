@@ -319,14 +319,13 @@ impl Emitter {
         self.log(Level::Error, text);
     }
 
-    /// [`Emitter::error`] for what may come again and again: each counts, and the same text is
-    /// written at most once in `period`.
+    /// [`Emitter::error`] for what may come again and again: each counts, and one of the same `key`
+    /// is written at most once in `period`.
     #[track_caller]
-    pub fn error_once_in(&mut self, period: Duration, text: fmt::Arguments) {
-        let text = text.to_string();
-        self.status.error(&text);
-        if self.once_in(period, &text) {
-            self.log(Level::Error, format_args!("{text}"));
+    pub fn error_once_in(&mut self, period: Duration, key: &str, text: fmt::Arguments) {
+        self.status.error(&text.to_string());
+        if self.once_in(period, key) {
+            self.log(Level::Error, text);
         }
     }
 

@@ -150,12 +150,13 @@ pub fn check_scheme(url: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes requests to one address. Making one reads nothing; the root certificates and the proxy
-/// variables are read at the first request.
+/// Makes requests. Making one reads nothing; the root certificates and the proxy variables are read
+/// at the first request, and when another host is asked than the last time.
 #[derive(Debug)]
 pub struct Client {
     limits: Limits,
-    agent: Option<Agent>,
+    /// What the last request was made with, and for which scheme and host.
+    agent: Option<(Agent, Uri)>,
 }
 
 impl Client {
@@ -175,10 +176,13 @@ impl Client {
     pub fn fetch(&mut self, request: &Request, stop: &Stop) -> Result<Response, Failure> {
         let uri = parse(&request.url)?;
         let agent = match &self.agent {
-            Some(agent) => agent.clone(),
-            None => {
+            Some((agent, of)) if of.scheme() == uri.scheme() && of.host() == uri.host() => {
+                agent.clone()
+            }
+            _ => {
                 let agent = agent(&uri, &self.limits)?;
-                self.agent.insert(agent).clone()
+                self.agent = Some((agent.clone(), uri.clone()));
+                agent
             }
         };
         let deadline = Instant::now() + self.limits.timeout;

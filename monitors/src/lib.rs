@@ -37,6 +37,7 @@ mod shell_monitor;
 pub mod sink;
 mod status;
 mod symlink_file_monitor;
+mod syslog_monitor;
 mod test_monitor;
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,8 @@ use crate::emitter::captured;
 use common::limit::WriteLimit;
 use common::stop::Stopper;
 use crossbeam_channel::{unbounded, Receiver, Sender};
-use std::net::{TcpListener, UdpSocket};
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
 
 const PATIENCE: Duration = Duration::from_secs(20);

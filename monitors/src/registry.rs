@@ -14,6 +14,7 @@ pub const ALL: &[&Description] = &[
     &crate::linux_system_metrics::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,
     &crate::symlink_file_monitor::DESCRIPTION,
+    &crate::syslog_monitor::DESCRIPTION,
     &crate::test_monitor::DESCRIPTION,
     &crate::url_monitor::DESCRIPTION,
 ];
@@ -32,7 +33,6 @@ const NOT_YET: &[&str] = &[
     "postgres_monitor",
     "redis_monitor",
     "snmp_monitor",
-    "syslog_monitor",
     "tomcat_monitor",
 ];
 

@@ -7,6 +7,7 @@ mod crew;
 mod flash;
 pub mod insight;
 mod plan;
+mod pulse;
 mod report;
 mod session;
 mod statistics;
@@ -112,6 +113,7 @@ struct Agent {
     /// A signal to stop came during a reload.
     stop_asked: bool,
     notifier: Notifier,
+    pulse: pulse::Pulse,
 }
 
 /// What status says of the configuration.
@@ -167,6 +169,7 @@ impl Agent {
             restarts: 0,
             stop_asked: false,
             notifier: Notifier::from_env(),
+            pulse: pulse::Pulse::default(),
             config,
             source,
             foreground,
@@ -227,6 +230,8 @@ impl Agent {
     fn main_loop(&mut self, mut signals: Signals) -> i32 {
         let mut next_supervision = Instant::now() + SUPERVISE;
         let mut next_check = Instant::now() + self.check_interval();
+        let (delivered, cpu) = self.totals_now();
+        self.pulse.beat(Instant::now(), delivered, cpu);
         let ping = self.notifier.watchdog_interval();
         let mut next_ping = Instant::now();
         loop {
@@ -257,6 +262,8 @@ impl Agent {
             }
             if now >= next_supervision {
                 next_supervision = now + SUPERVISE;
+                let (delivered, cpu) = self.totals_now();
+                self.pulse.beat(now, delivered, cpu);
                 if self.notifier.is_heard() {
                     let line = self.one_line_status();
                     self.notifier.status(line);

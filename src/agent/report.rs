@@ -3,11 +3,11 @@
 use super::{Agent, PATIENCE};
 use crate::config::Compression;
 use crate::status::data::{
-    ConfigStatus, CopyingStatus, FileState, FileStatus, MatcherStatus, MonitorStatus,
-    MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
+    Account, ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, MatcherStatus,
+    MonitorStatus, MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
 };
 use crate::status::{environment, health, Report};
-use crate::tail::{LogStatus, Skip, TailStatus};
+use crate::tail::{Counters, LogStatus, Skip, TailStatus};
 use crate::upload::Snapshot;
 use crate::util::time::now_secs;
 
@@ -28,6 +28,7 @@ impl Agent {
         let states = self.session_states();
         let copying = self.copying(&states, now);
         let overall = self.statistics.overall(self, &states);
+        let at_a_glance = self.glance(&states, now);
         let options = &self.config.options;
         let host = self
             .config
@@ -63,6 +64,7 @@ impl Agent {
             avg_status_report_duration: None,
             overall_stats: overall,
             environment: environment::shown(&self.source.env),
+            at_a_glance,
         }
     }
 
@@ -72,6 +74,47 @@ impl Agent {
             .iter()
             .map(|s| (s.stats.snapshot(), s.status(PATIENCE)))
             .collect()
+    }
+
+    /// Bytes of log delivered and seconds of processor used since the start.
+    pub(super) fn totals_now(&self) -> (u64, f64) {
+        let stats = self.sessions.iter().map(|s| s.stats.snapshot());
+        let delivered = stats.map(|s| s.bytes_uploaded).sum::<u64>();
+        let (user, system, _) = super::statistics::usage();
+        (delivered, user + system)
+    }
+
+    fn glance(&self, states: &[(Snapshot, Option<TailStatus>)], now: f64) -> Glance {
+        let (delivered, cpu) = self.totals_now();
+        let figures = self
+            .pulse
+            .figures(std::time::Instant::now(), delivered, cpu);
+        let (resident_bytes, threads) = super::pulse::memory_and_threads();
+        let tails = || states.iter().filter_map(|(_, tail)| tail.as_ref());
+        let backlog_bytes = tails().flat_map(|t| &t.logs).map(|log| log.pending).sum();
+        let bytes_per_second = figures.map(|f| f.bytes_per_second);
+        let mut account = Account::default();
+        for tail in tails() {
+            account.add(&tail.retired);
+            for log in &tail.logs {
+                account.add(&log.counters);
+            }
+        }
+        let last_success = states.iter().filter_map(|(s, _)| s.last_success_time);
+        Glance {
+            backlog_bytes,
+            bytes_per_second,
+            drain_secs: bytes_per_second
+                .filter(|speed| *speed >= 1.0 && backlog_bytes > 0)
+                .map(|speed| backlog_bytes as f64 / speed),
+            last_success_age: last_success.reduce(f64::max).map(|at| (now - at).max(0.0)),
+            cpu_percent: figures.map(|f| f.cpu_percent),
+            cpu_secs: cpu,
+            resident_bytes,
+            threads,
+            open_log_files: tails().map(|t| t.open_files as u64).sum(),
+            account,
+        }
     }
 
     fn config_status(&self) -> ConfigStatus {
@@ -311,9 +354,39 @@ fn file_status(log: &LogStatus) -> FileStatus {
         } else {
             FileState::Waiting
         },
+        account: {
+            let mut account = Account::default();
+            account.add(counters);
+            account
+        },
         label: log.reported.clone(),
         last_error: log.error.clone(),
     }
+}
+
+impl Account {
+    /// Adds what became of a log's bytes.
+    pub(super) fn add(&mut self, counters: &Counters) {
+        let shape = &counters.shape;
+        self.settled += counters.settled;
+        self.copied += counters.copied;
+        self.failed += counters.failed;
+        self.sampled_out += shape.sampled_out_bytes;
+        let shorter =
+            shape.redacted_bytes + shape.withheld_bytes + shape.empty_bytes + shape.framing_bytes;
+        self.shortened += signed(shorter) - signed(shape.added_bytes);
+        let passed_over = [Skip::TooFarBehind, Skip::Stale, Skip::TooLarge];
+        let passed_over = passed_over
+            .iter()
+            .map(|why| counters.skipped[*why as usize]);
+        self.skipped += passed_over.sum::<u64>() + shape.no_room_bytes;
+        let named = self.copied + self.failed + self.sampled_out + self.skipped;
+        self.unaccounted = signed(self.settled) - signed(named) - self.shortened;
+    }
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// The counts of shaping that are not zero and have no place of their own in the report.
@@ -339,4 +412,33 @@ fn shaped(counts: &crate::shape::Counts) -> Vec<(&'static str, u64)> {
 fn short_hash(module: &str, id: &str) -> String {
     let digest = crate::util::sha256::digest(format!("{module}:{id}").as_bytes());
     digest[..5].iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_balances_and_shows_what_nobody_accounts_for() {
+        let mut counters = Counters {
+            settled: 1_000,
+            copied: 600,
+            failed: 50,
+            ..Counters::default()
+        };
+        counters.skip(Skip::TooFarBehind, 100);
+        counters.shape.sampled_out_bytes = 200;
+        counters.shape.redacted_bytes = 70;
+        counters.shape.added_bytes = 20;
+        let mut account = Account::default();
+        account.add(&counters);
+        assert_eq!((account.shortened, account.unaccounted), (50, 0));
+        // what lies before the start was never taken
+        counters.skip(Skip::BeforeStart, 7);
+        account.add(&counters);
+        assert_eq!((account.settled, account.unaccounted), (2_000, 0));
+        counters.settled += 3;
+        account.add(&counters);
+        assert_eq!(account.unaccounted, 3);
+    }
 }

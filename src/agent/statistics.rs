@@ -271,7 +271,7 @@ fn add(sum: &mut Snapshot, s: &Snapshot) {
 
 /// CPU seconds in user and kernel mode, and the largest resident size in KiB: the unit that
 /// `ram_usage` has always had.
-fn usage() -> (f64, f64, u64) {
+pub(super) fn usage() -> (f64, f64, u64) {
     use nix::sys::resource::{getrusage, UsageWho};
     match getrusage(UsageWho::RUSAGE_SELF) {
         Ok(u) => {

@@ -279,9 +279,10 @@ impl Parser {
                 option,
                 (!rest.is_empty()).then(|| Attached::Cluster(rest.to_vec())),
             )),
+            // What follows is left out, as above.
             None => Err(format!(
-                "unrecognized arguments: {}",
-                String::from_utf8_lossy(argument)
+                "unrecognized arguments: -{}",
+                argument[1].escape_ascii()
             )),
         }
     }

@@ -149,6 +149,7 @@ fn a_key_in_the_wrong_place_is_not_repeated_by_the_error() {
         "config --set-key-from-stdin=SECRET",
         "config --set-key-from-stdin SECRET",
         "config --set-keys=SECRET",
+        "config --set-key-from-stdin -SECRET",
     ] {
         let text = usage(line);
         assert!(!text.contains("SECRET"), "{text}");

@@ -57,7 +57,7 @@ pub fn reference() -> String {
         page,
         "\n## Options of `config`\n\n`{CONFIG_PROGRAM}` is the same program under another name and the same as \
          `scalyr-agent-2 config`. Options\nare worked off in the order of the table. After an error nothing further is \
-         done; the step that failed has changed nothing.\n\n\
+         done; the step that failed has changed nothing, or says what.\n\n\
          | option | | beside the Python agent |\n|---|---|---|\n"
     );
     for opt in commands::CONFIG.options {

@@ -44,6 +44,53 @@ pub struct Report {
     pub overall_stats: OverallStats,
     /// Environment variables to show, already masked; see [`super::environment::shown`]. Text only.
     pub environment: Vec<(String, Option<String>)>,
+    /// What an operator looks for first.
+    pub at_a_glance: Glance,
+}
+
+/// What an operator looks for first.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Glance {
+    /// Bytes in followed files that the server has not acknowledged.
+    pub backlog_bytes: u64,
+    /// Bytes delivered per second, over the last minute.
+    pub bytes_per_second: Option<f64>,
+    /// Seconds until the backlog is delivered, at that speed and if nothing is added.
+    pub drain_secs: Option<f64>,
+    /// Seconds since the last request that the server took.
+    pub last_success_age: Option<f64>,
+    /// Share of one processor that the agent took, in percent, over the last minute.
+    pub cpu_percent: Option<f64>,
+    /// Seconds of processor since the start.
+    pub cpu_secs: f64,
+    /// Resident memory.
+    pub resident_bytes: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Open files of logs.
+    pub open_log_files: u64,
+    /// What became of all bytes.
+    pub account: Account,
+}
+
+/// What became of the bytes that were taken out of a file, or of all files. `settled` is counted
+/// where positions are moved, the rest where each thing happens, so `unaccounted` is a check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// Bytes whose fate is decided: the position of the files has moved past them.
+    pub settled: u64,
+    /// Delivered, as they are in the files.
+    pub copied: u64,
+    /// The server refused them for good.
+    pub failed: u64,
+    /// Left out by sampling rules.
+    pub sampled_out: u64,
+    /// By how much rules made the delivered text shorter (or longer, below zero).
+    pub shortened: i64,
+    /// Passed over because of a limit or a rule of the configuration.
+    pub skipped: u64,
+    /// `settled` less all of these: 0, or something was lost silently.
+    pub unaccounted: i64,
 }
 
 /// The state of the configuration.
@@ -212,6 +259,8 @@ pub struct FileStatus {
     pub total_lines_dropped_by_sampling: u64,
     /// Redaction rules that applied.
     pub total_redactions: u64,
+    /// What became of the bytes that were taken out of it.
+    pub account: Account,
     /// Bytes of messages that were delivered.
     pub total_bytes_copied: u64,
     /// Length of the file now.

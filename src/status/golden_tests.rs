@@ -130,6 +130,26 @@ fn report() -> Report {
             ("SCALYR_API_KEY".to_owned(), "secret".to_owned()),
             ("SCALYR_FOO".to_owned(), "bar".to_owned()),
         ]),
+        at_a_glance: Glance {
+            backlog_bytes: 12_345_678,
+            bytes_per_second: Some(250_000.0),
+            drain_secs: Some(49.4),
+            last_success_age: Some(5.2),
+            cpu_percent: Some(0.314),
+            cpu_secs: 1.5,
+            resident_bytes: Some(6_123_456),
+            threads: Some(7),
+            open_log_files: 12,
+            account: Account {
+                settled: 1_000,
+                copied: 651,
+                failed: 3,
+                sampled_out: 40,
+                shortened: 281,
+                skipped: 25,
+                unaccounted: 0,
+            },
+        },
     }
 }
 
@@ -154,6 +174,15 @@ Compression level:       6
 Average status time:     0.0011 sec.
 
 View data from this agent at: https://www.eu.example.com/events?filter=$serverHost%3D%27web+1%27
+
+
+At a glance:
+============
+
+Backlog:               12 MB, gone in 49 s, 250 kB/s
+Last good request:     5 s ago
+Bytes taken:           1000 = 651 copied + 40 sampled out + 281 by which rules shorten + 25 skipped + 3 failed
+The agent takes:       0.31 % of a CPU, 6.1 MB of memory, 7 threads, 12 open log files
 
 
 Agent configuration:

@@ -2,7 +2,7 @@
 //! behind them.
 
 use super::data::{
-    ConfigStatus, CopyingStatus, FileState, FileStatus, MatcherStatus, MonitorsStatus,
+    ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, MatcherStatus, MonitorsStatus,
     OverallStats, Report, SessionStatus, SessionTimes, Skipped, WorkerStatus,
 };
 use serde::ser::{SerializeMap, SerializeStruct};
@@ -31,6 +31,7 @@ struct Top<'a> {
     python_version: &'a str,
     avg_status_report_duration: Option<f64>,
     overall_stats: &'a OverallStats,
+    at_a_glance: &'a Glance,
     pid: u32,
     current_time: f64,
 }
@@ -53,6 +54,7 @@ impl<'a> Top<'a> {
             python_version: &report.python_version,
             avg_status_report_duration: report.avg_status_report_duration,
             overall_stats: &report.overall_stats,
+            at_a_glance: &report.at_a_glance,
             pid: report.pid,
             current_time: report.now,
         }
@@ -155,7 +157,7 @@ impl Serialize for FileStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let skipped = self.total_skipped();
         let new = self.skipped_new();
-        let mut map = serializer.serialize_struct("FileStatus", 23)?;
+        let mut map = serializer.serialize_struct("FileStatus", 24)?;
         map.serialize_field("log_path", &self.log_path)?;
         map.serialize_field("last_scan_time", &self.last_scan_time)?;
         map.serialize_field("total_bytes_copied", &self.total_bytes_copied)?;
@@ -185,6 +187,7 @@ impl Serialize for FileStatus {
         map.serialize_field("last_error", &self.last_error)?;
         map.serialize_field("shaped", &Named(&self.shaped))?;
         map.serialize_field("resent", &self.resent)?;
+        map.serialize_field("account", &self.account)?;
         map.end()
     }
 }

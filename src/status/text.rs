@@ -12,6 +12,7 @@ const MOST_RESPONSE_CHARS: usize = 1000;
 pub fn render(report: &Report) -> String {
     let mut text = Text(String::with_capacity(4096));
     head(&mut text, report);
+    glance(&mut text, report);
     configuration(&mut text, report);
     if let Some(copying) = &report.copying_manager_status {
         transmission(&mut text, report, copying);
@@ -121,6 +122,87 @@ fn form_encoded(text: &str) -> String {
         }
     }
     out
+}
+
+/// What the Python agent's report lacks: how far behind, for how long still, and at what cost.
+fn glance(text: &mut Text, report: &Report) {
+    const WIDTH: usize = 23;
+    let glance = &report.at_a_glance;
+    heading(text, "At a glance:", '=');
+    let speed = glance
+        .bytes_per_second
+        .map_or_else(String::new, |speed| format!(", {}/s", size(speed)));
+    let drain = glance
+        .drain_secs
+        .map_or_else(String::new, |secs| format!(", gone in {}", span(secs)));
+    text.pair(
+        WIDTH,
+        "Backlog:",
+        format_args!("{}{drain}{speed}", size(glance.backlog_bytes as f64)),
+    );
+    let age = glance.last_success_age;
+    text.pair(
+        WIDTH,
+        "Last good request:",
+        age.map_or_else(
+            || "none yet".to_owned(),
+            |secs| format!("{} ago", span(secs)),
+        ),
+    );
+    let a = &glance.account;
+    let lost = match a.unaccounted {
+        0 => String::new(),
+        bytes => format!(", {bytes} unaccounted for"),
+    };
+    text.pair(
+        WIDTH,
+        "Bytes taken:",
+        format_args!(
+            "{} = {} copied + {} sampled out + {} by which rules shorten + {} skipped + {} failed{lost}",
+            a.settled, a.copied, a.sampled_out, a.shortened, a.skipped, a.failed
+        ),
+    );
+    let cpu = glance.cpu_percent.map_or_else(
+        || format!("{:.2} s of CPU", glance.cpu_secs),
+        |percent| format!("{percent:.2} % of a CPU"),
+    );
+    let memory = glance.resident_bytes.map_or_else(String::new, |bytes| {
+        format!(", {} of memory", size(bytes as f64))
+    });
+    let threads = glance
+        .threads
+        .map_or_else(String::new, |n| format!(", {n} threads"));
+    text.pair(
+        WIDTH,
+        "The agent takes:",
+        format_args!(
+            "{cpu}{memory}{threads}, {} open log files",
+            glance.open_log_files
+        ),
+    );
+}
+
+/// `0 bytes`, `900 bytes`, `1.5 kB`, `12 MB`.
+fn size(bytes: f64) -> String {
+    let mut value = bytes;
+    for unit in ["bytes", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            let digits = usize::from(unit != "bytes" && value < 10.0);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// `12 s`, `5 min`, `3.5 h`, `2.1 days`.
+fn span(secs: f64) -> String {
+    match secs {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
 }
 
 fn configuration(text: &mut Text, report: &Report) {

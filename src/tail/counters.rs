@@ -50,6 +50,8 @@ impl Skip {
 pub struct Counters {
     /// Lines (events) delivered.
     pub lines: u64,
+    /// Bytes that the settled positions have moved past, for whatever reason.
+    pub settled: u64,
     /// Bytes of log delivered.
     pub copied: u64,
     /// Bytes of messages in requests that were sent again, each time counted.
@@ -78,6 +80,7 @@ impl Counters {
     /// Adds another log's totals.
     pub fn add(&mut self, other: &Counters) {
         self.lines += other.lines;
+        self.settled += other.settled;
         self.copied += other.copied;
         self.resent += other.resent;
         self.failed += other.failed;

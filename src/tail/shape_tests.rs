@@ -104,6 +104,7 @@ fn what_was_read_is_sent_pending_or_dropped_by_name() {
     assert_eq!(s.lines, 2_000);
     assert_eq!(s.sampled_out_lines, 500);
     assert_eq!(c.copied, s.event_bytes);
+    assert_eq!(c.settled, text.len() as u64);
     assert_eq!(
         s.bytes + s.added_bytes,
         c.copied + s.redacted_bytes + s.sampled_out_bytes

@@ -583,7 +583,9 @@ impl Tailer {
                 continue;
             };
             if let Some(generation) = log.generations.iter_mut().find(|g| g.key == span.source) {
+                let before = generation.committed;
                 generation.commit(span.to, span.mark, self.settings.max_sequence_number);
+                log.counters.settled += generation.committed.saturating_sub(before);
                 super::memory::release(generation);
             }
             log.dirty = true;

@@ -49,6 +49,8 @@ enum Event {
     HeldBack(Arc<str>),
     Info(String),
     Warn(String),
+    /// A warning that may come again and again.
+    Repeated(String),
 }
 
 /// Between the supervisor and the monitor.
@@ -185,6 +187,11 @@ impl Collectors {
             }
             Event::Info(text) => out.info(format_args!("{text}")),
             Event::Warn(text) => out.warn(format_args!("{text}")),
+            Event::Repeated(text) => {
+                if out.once_in(HOUR, &text) {
+                    out.warn(format_args!("{text}"));
+                }
+            }
         }
     }
 }

@@ -137,6 +137,10 @@ impl Running {
 
     /// Waits for what comes first.
     pub fn next(&mut self, deadline: Option<Instant>, stop: Option<&Stop>) -> Next {
+        // Not behind the output of one that never pauses.
+        if stop.is_some_and(Stop::is_set) {
+            return Next::Stop;
+        }
         let never = never();
         let stop = stop.map_or(&never, Stop::channel);
         let closed = bounded(0).1;

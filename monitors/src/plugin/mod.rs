@@ -67,9 +67,9 @@ pub fn or_built_in(
     id: &str,
     dirs: &[PathBuf],
 ) -> Result<&'static Description, PlanError> {
-    let invalid = |error| PlanError::Invalid {
+    let invalid = |error: Error| PlanError::Invalid {
         entry: format!("{module}({id})"),
-        error,
+        error: Error::of_option("module", error.to_string()),
     };
     if let Some(found) = registry::ALL.iter().find(|d| d.module == module) {
         return Ok(found);

@@ -315,11 +315,11 @@ fn their_garbage_and_symlink_monitors_run_unmodified() {
     let scratch = Scratch::new("symlinks");
     put(&scratch, "a.log", 0o644, "");
     let entry = json!({
-        "glob": scratch.path("*.log").to_str().unwrap(),
-        "symlink": scratch.path("link").to_str().unwrap(),
+        "input_path_glob": scratch.path("*.log").to_str().unwrap(),
+        "symlink_file_name_format": "link-{file_name}-{index}",
     });
     run_theirs("symlink_file_monitor", entry, |_| {
-        fs::symlink_metadata(scratch.path("link")).is_ok()
+        fs::symlink_metadata(scratch.path("link-a.log-0")).is_ok()
     })
     .unwrap();
 }

@@ -71,9 +71,10 @@ impl Plugin {
             "sample" => Mode::Sample,
             "serve" => Mode::Serve,
             other => {
-                return Err(Error::new(format!(
-                    "Field \"plugin_mode\": \"{other}\" is none of auto, sample, serve"
-                )))
+                return Err(Error::of_option(
+                    "plugin_mode",
+                    format!("Field \"plugin_mode\": \"{other}\" is none of auto, sample, serve"),
+                ))
             }
         };
         let seconds = setup.place.sample_interval;
@@ -296,9 +297,14 @@ impl Plugin {
             Ok(Line::Sample(None)) => out.alive(),
             Ok(Line::Sample(Some(text))) => {
                 let text = cut_text(&text, LONGEST_TEXT);
-                out.error_once_in(SAME, format_args!("Failed to gather sample: {text}"));
+                // The last line of a traceback is its message.
+                let last = text.lines().next_back().unwrap_or_default();
+                let key = format!("sample {}", cut_text(last, SHOWN));
+                out.error_once_in(SAME, &key, format_args!("Failed to gather sample: {text}"));
             }
-            Ok(Line::Fatal(text)) => ear.fatal = Some(cut_text(&text, LONGEST_TEXT).to_owned()),
+            Ok(Line::Fatal(text)) => {
+                ear.fatal = Some(cut_text(&text, LONGEST_TEXT).replace('\n', " / "));
+            }
         }
     }
 
@@ -319,7 +325,8 @@ impl Plugin {
 
     /// Into agent.log, as far as the plug-in's share of it goes.
     fn speak(&mut self, level: Level, text: &str, out: &mut Emitter) {
-        if level > log::max_level() {
+        // An error counts also where it is not shown.
+        if level > log::max_level() && level != Level::Error {
             return;
         }
         let text = cut_text(text, LONGEST_TEXT);
@@ -327,8 +334,8 @@ impl Plugin {
             Admission::Drop => {
                 out.counter("plugin_log_lines_left_out").fetch_add(1, Relaxed);
                 if level == Level::Error {
-                    // It counts, whether it is seen or not.
-                    out.error_once_in(SAME, format_args!("errors too many to be shown"));
+                    let text = "the plug-in reports more errors than are shown";
+                    out.error_once_in(SAME, "errors left out", format_args!("{text}"));
                 }
                 return;
             }
@@ -430,12 +437,14 @@ fn user(name: &str) -> Result<Option<(u32, u32)>, Error> {
     }
     match User::from_name(name) {
         Ok(Some(user)) => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
-        Ok(None) => Err(Error::new(format!(
-            "Field \"plugin_user\": there is no user \"{name}\""
-        ))),
-        Err(error) => Err(Error::new(format!(
-            "Field \"plugin_user\": user \"{name}\" cannot be looked up: {error}"
-        ))),
+        Ok(None) => Err(Error::of_option(
+            "plugin_user",
+            format!("Field \"plugin_user\": there is no user \"{name}\""),
+        )),
+        Err(error) => Err(Error::of_option(
+            "plugin_user",
+            format!("Field \"plugin_user\": user \"{name}\" cannot be looked up: {error}"),
+        )),
     }
 }
 

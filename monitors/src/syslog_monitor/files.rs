@@ -401,7 +401,12 @@ impl Files {
             name.strip_prefix(reserved)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let of_agent = ["agent.log", "agent_debug.log", "agent.pid", "agent_syslog.log"];
+        let of_agent = [
+            "agent.log",
+            "agent_debug.log",
+            "agent.pid",
+            "agent_syslog.log",
+        ];
         let of_monitor = |name: &str| is(&format!("{name}.log"));
         of_agent.into_iter().any(is)
             || is(&base)
@@ -419,11 +424,12 @@ impl Files {
     ) -> MonitorLog {
         let settings = &self.settings;
         let mut attributes: Vec<(String, Json)> = Vec::new();
-        let mut set = |name: &str, value: Json| {
-            match attributes.iter_mut().find(|(known, _)| known == name) {
-                Some((_, old)) => *old = value,
-                None => attributes.push((name.to_owned(), value)),
-            }
+        let mut set = |name: &str, value: Json| match attributes
+            .iter_mut()
+            .find(|(known, _)| known == name)
+        {
+            Some((_, old)) => *old = value,
+            None => attributes.push((name.to_owned(), value)),
         };
         for (name, value) in &settings.attributes {
             set(name, value.clone());

@@ -417,17 +417,16 @@ mod tests {
             "5 hello\n5 world\r\nnonsense 5 hello\n3 abc",
             &["hello", "world", "!nonsense 5 hello", "abc"],
         );
-        check(
-            Framing::Delimited,
-            "5 hello\n3 abc",
-            &["5 hello", "3 abc"],
-        );
+        check(Framing::Delimited, "5 hello\n3 abc", &["5 hello", "3 abc"]);
     }
 
     #[test]
     fn what_is_too_long_comes_in_pieces_and_the_stream_stays_in_step() {
         let long = "x".repeat(230);
-        let pieces = ["x".repeat(100) + "…", "…".to_owned() + &"x".repeat(100) + "…"];
+        let pieces = [
+            "x".repeat(100) + "…",
+            "…".to_owned() + &"x".repeat(100) + "…",
+        ];
         let last = "…".to_owned() + &"x".repeat(30);
         let expected = [&pieces[0], &pieces[1], &last, "<13>ok"];
         check(Framing::Auto, &format!("{long}\n<13>ok\n"), &expected);
@@ -440,17 +439,33 @@ mod tests {
         check(Framing::Auto, &counted, &expected);
         // A digit behind a cut is no count.
         let digits = format!("{}5 <13>ab\nnext\n", "y".repeat(100));
-        let expected = ["y".repeat(100) + "…", "…5 <13>ab".to_owned(), "next".to_owned()];
-        check(Framing::Auto, &digits, &expected.each_ref().map(String::as_str));
+        let expected = [
+            "y".repeat(100) + "…",
+            "…5 <13>ab".to_owned(),
+            "next".to_owned(),
+        ];
+        check(
+            Framing::Auto,
+            &digits,
+            &expected.each_ref().map(String::as_str),
+        );
         // Exactly the limit is not too long.
-        check(Framing::Auto, &format!("{}\n", "y".repeat(100)), &[&"y".repeat(100)]);
+        check(
+            Framing::Auto,
+            &format!("{}\n", "y".repeat(100)),
+            &[&"y".repeat(100)],
+        );
     }
 
     #[test]
     fn no_character_is_cut_in_two() {
         let text = "é".repeat(75);
         for first in ["", "a"] {
-            let found = cut_all(&rules(Framing::Auto), format!("{first}{text}").as_bytes(), 9);
+            let found = cut_all(
+                &rules(Framing::Auto),
+                format!("{first}{text}").as_bytes(),
+                9,
+            );
             let whole: String = found.iter().map(|piece| piece.replace('…', "")).collect();
             assert_eq!(whole, format!("{first}{text}"));
             assert_eq!(found.len(), 2);

@@ -129,12 +129,7 @@ fn timestamp(bytes: &[u8], strict: bool) -> Option<&[u8]> {
     };
     // `.123`, and `:` as some routers have it
     let fraction = |rest: &[u8]| match rest.first() {
-        Some(b'.') => {
-            1 + rest[1..]
-                .iter()
-                .take_while(|b| b.is_ascii_digit())
-                .count()
-        }
+        Some(b'.') => 1 + rest[1..].iter().take_while(|b| b.is_ascii_digit()).count(),
         _ => 0,
     };
     let rest = &rest[fraction(rest)..];
@@ -169,8 +164,7 @@ fn after_date(bytes: &[u8]) -> Option<&[u8]> {
         digit => digit,
     };
     let number = |tens: u8, ones: u8| {
-        (tens.is_ascii_digit() && ones.is_ascii_digit())
-            .then(|| (tens - b'0') * 10 + (ones - b'0'))
+        (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| (tens - b'0') * 10 + (ones - b'0'))
     };
     let valid = (1..=days).contains(&number(tens, date[5])?)
         && number(date[7], date[8])? < 24
@@ -258,10 +252,26 @@ mod tests {
                 Some("vm"),
                 Some("cron"),
             ),
-            ("<13>Nov 22 2026 22:27:59 vm app: x", Some("vm"), Some("app")),
-            ("<13>2026 Nov 22 22:27:59.123 vm app: x", Some("vm"), Some("app")),
-            ("<13>Nov 22 22:27:59.123 UTC: vm app: x", Some("vm"), Some("app")),
-            ("<13>Nov 22 22:27:59 myapp[9684]: local", None, Some("myapp")),
+            (
+                "<13>Nov 22 2026 22:27:59 vm app: x",
+                Some("vm"),
+                Some("app"),
+            ),
+            (
+                "<13>2026 Nov 22 22:27:59.123 vm app: x",
+                Some("vm"),
+                Some("app"),
+            ),
+            (
+                "<13>Nov 22 22:27:59.123 UTC: vm app: x",
+                Some("vm"),
+                Some("app"),
+            ),
+            (
+                "<13>Nov 22 22:27:59 myapp[9684]: local",
+                None,
+                Some("myapp"),
+            ),
             ("<13>Nov 22 22:27:59 myapp: local", None, Some("myapp")),
             (&long, Some("vm"), Some("app")),
         ] {

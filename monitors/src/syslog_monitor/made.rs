@@ -157,9 +157,15 @@ mod tests {
     fn only_files_that_we_made_are_deleted_and_only_when_they_are_old_and_closed() {
         let scratch = Scratch::new("made");
         let path = |name| scratch.path(name);
-        let names = ["old", "old.1", "old.2", "young", "young.1", "open", "foreign"];
+        let names = [
+            "old", "old.1", "old.2", "young", "young.1", "open", "foreign",
+        ];
         for name in names {
-            let age = if name == "young" || name == "old.2" { DAY / 2 } else { DAY * 2 };
+            let age = if name == "young" || name == "old.2" {
+                DAY / 2
+            } else {
+                DAY * 2
+            };
             write(&path(name), age);
         }
         let mut made = Made::default();
@@ -172,7 +178,10 @@ mod tests {
         };
         let open = path("open");
         assert_eq!(made.delete_old(DAY, false, |path| path == open), 3);
-        assert_eq!(left(&made), (vec!["young", "young.1", "open", "foreign"], 2));
+        assert_eq!(
+            left(&made),
+            (vec!["young", "young.1", "open", "foreign"], 2)
+        );
         assert_eq!(made.delete_old(DAY, true, |_| false), 2);
         assert_eq!(left(&made), (vec!["young", "foreign"], 1));
     }

@@ -143,12 +143,12 @@ impl Template {
                 Part::Text(text) => path.push_str(text),
                 Part::Variable(variable) => {
                     // With `.$HOSTNAME` a host of `.` must not make a `..` either.
-                    let begins = path.bytes().rev().find(|&b| b != b'.').is_none_or(|b| b == b'/');
-                    sanitise(
-                        values.get(*variable).unwrap_or(&self.unknown),
-                        begins,
-                        path,
-                    );
+                    let begins = path
+                        .bytes()
+                        .rev()
+                        .find(|&b| b != b'.')
+                        .is_none_or(|b| b == b'/');
+                    sanitise(values.get(*variable).unwrap_or(&self.unknown), begins, path);
                 }
             }
         }
@@ -203,7 +203,11 @@ mod tests {
             assert_eq!(expand(template, host, app), name);
         }
         assert_eq!(
-            expand("${HOSTNAME}x$$y$PROTO_z$nope-${oops}${ $ $", Some("h"), None),
+            expand(
+                "${HOSTNAME}x$$y$PROTO_z$nope-${oops}${ $ $",
+                Some("h"),
+                None
+            ),
             "hx$y$PROTO_z$nope-${oops}${ $ $"
         );
         assert_eq!(
@@ -228,7 +232,10 @@ mod tests {
         }
         let inside = expand("x$HOSTNAME/$APPNAME", Some("../.."), Some(".."));
         assert_eq!(inside, "x.._../_.");
-        assert_eq!(expand("a/.$HOSTNAME/$APPNAME", Some("."), Some(".")), "a/._/_");
+        assert_eq!(
+            expand("a/.$HOSTNAME/$APPNAME", Some("."), Some(".")),
+            "a/._/_"
+        );
         let long = expand("$HOSTNAME-$APPNAME.log", Some(&"h".repeat(5000)), Some("a"));
         assert_eq!(long.len(), LONGEST + "-a.log".len());
     }

@@ -197,7 +197,8 @@ fn protocols_are_read_as_before() {
 
 #[test]
 fn nobody_else_can_send_unless_that_is_allowed() {
-    let address = |entry: Json| built(&entry).map(|monitor| monitor.ports[0].address.ip().to_string());
+    let address =
+        |entry: Json| built(&entry).map(|monitor| monitor.ports[0].address.ip().to_string());
     assert_eq!(address(json!({})).unwrap(), "127.0.0.1");
     let remote = json!({"accept_remote_connections": true});
     assert_eq!(address(remote).unwrap(), "0.0.0.0");
@@ -217,9 +218,18 @@ fn what_is_not_offered_is_refused_by_name() {
         (json!({"tcp_request_parser": "x"}), "\"raw\""),
         (json!({"tcp_framing": "x"}), "\"octet-counted\""),
         (json!({"message_log": ""}), "message_log"),
-        (json!({"message_log_template": "../x"}), "message_log_template"),
-        (json!({"tcp_buffer_size": 67_108_865}), "maximum is 67108864"),
-        (json!({"tcp_incomplete_frame_timeout": 601}), "maximum is 600"),
+        (
+            json!({"message_log_template": "../x"}),
+            "message_log_template",
+        ),
+        (
+            json!({"tcp_buffer_size": 67_108_865}),
+            "maximum is 67108864",
+        ),
+        (
+            json!({"tcp_incomplete_frame_timeout": 601}),
+            "maximum is 600",
+        ),
     ] {
         let error = built(&entry).err().unwrap();
         assert!(error.contains(part), "{error}");
@@ -230,7 +240,7 @@ fn what_is_not_offered_is_refused_by_name() {
 fn the_copier_is_told_of_the_base_file_or_of_all_of_the_ring() {
     let place = Place::new("/", "/l");
     let paths = |entry: Json| -> Vec<String> {
-        let logs = setup(&entry, &place, |setup| logs(setup)).unwrap();
+        let logs = setup(&entry, &place, logs).unwrap();
         logs.iter()
             .map(|log| log.path.to_string_lossy().into_owned())
             .collect()
@@ -242,7 +252,7 @@ fn the_copier_is_told_of_the_base_file_or_of_all_of_the_ring() {
         paths(ring),
         ["/l/agent_syslog.log.0", "/l/agent_syslog.log.1"]
     );
-    let log = setup(&json!({"parser": "p"}), &place, |setup| logs(setup)).unwrap();
+    let log = setup(&json!({"parser": "p"}), &place, logs).unwrap();
     assert_eq!(log[0].parser, "p");
     assert_eq!(
         log[0].attributes,
@@ -642,3 +652,6 @@ fn a_client_that_only_half_closes_is_let_go() {
     running.expect("agent_syslog.log", "<13>last words\n");
     running.wait(|| running.count("connections") == 0);
 }
+
+#[path = "tests_clients.rs"]
+mod clients;

@@ -311,19 +311,21 @@ impl Plan {
                     .map_err(|error| files::failed(&main_file, &error))?,
             ),
         }
-        // One that lies elsewhere would be read there: then only its own files' syntax is known.
-        let folder = tar::safe_path(Path::new(&self.configured));
+        let inside = tar::safe_path(Path::new(&self.configured));
         let folder = staging
             .0
-            .join(folder.as_deref().unwrap_or(Path::new("agent.d")));
+            .join(inside.as_deref().unwrap_or(Path::new("fragments")));
         fs::create_dir_all(&folder).map_err(|error| files::failed(&folder, &error))?;
         for (name, member) in &self.fragments {
             write(&folder.join(name), &member.content)?;
-            let text = std::str::from_utf8(&member.content)
-                .map_err(|_| format!("\"{}\" is not valid UTF-8", name.display()))?;
-            json::parse(text).map_err(|error| {
-                format!("\"{}\", line {}: {error}", name.display(), error.at.line)
-            })?;
+        }
+        if inside.is_none() {
+            // Loading it would read the present fragments, which are to go, from their folder
+            // elsewhere. That each file can be read has to do.
+            for file in [main_file].into_iter().chain(listed(&folder)) {
+                syntax(&file)?;
+            }
+            return Ok(());
         }
         let staged = Source {
             main_file,
@@ -382,21 +384,39 @@ impl Plan {
 
     /// The fragments that are there and not in the archive.
     fn others(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries
-            .map(|entry| entry.path())
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|extension| extension == "json")
-            })
-            .filter(|path| !path.is_dir())
-            .filter(|path| {
-                let name = path.file_name().map(Path::new);
-                self.fragments
-                    .iter()
-                    .all(|(own, _)| Some(own.as_path()) != name)
-            })
-            .collect()
+        let is_new = |file: &Path| {
+            let name = file.file_name().map(Path::new);
+            self.fragments
+                .iter()
+                .any(|(own, _)| Some(own.as_path()) == name)
+        };
+        let mut files = listed(&self.folder);
+        files.retain(|file| !is_new(file));
+        files
+    }
+}
+
+/// All `*.json` of a folder that are no folders themselves.
+fn listed(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .filter(|path| !path.is_dir())
+        .collect()
+}
+
+/// Whether a file is an object of the configuration's dialect.
+fn syntax(file: &Path) -> Result<(), String> {
+    let name = file.file_name().unwrap_or_default().display();
+    let text = fs::read_to_string(file).map_err(|error| format!("\"{name}\": {error}"))?;
+    match json::parse(&text).map(|node| node.value) {
+        Ok(Json::Object(_)) => Ok(()),
+        Ok(other) => Err(format!("\"{name}\" holds {}", other.kind())),
+        Err(error) => Err(format!("\"{name}\", line {}: {error}", error.at.line)),
     }
 }
 

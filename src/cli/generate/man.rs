@@ -109,8 +109,8 @@ pub(super) fn config_page() -> String {
     }
     text.push_str(
         ".SH EXIT STATUS\n\
-         0: all was done. 1: a step failed; it has changed nothing, and the\n\
-         ones after it were not begun. 2: usage error.\n\
+         0: all was done. 1: a step failed; it has changed nothing, or says\n\
+         what, and the ones after it were not begun. 2: usage error.\n\
          .SH EXAMPLES\n\
          Set the key without showing it to anybody:\n\
          .PP\n.nf\n",

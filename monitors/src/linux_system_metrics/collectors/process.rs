@@ -3,7 +3,8 @@
 use super::LONGEST_LINE;
 use crate::command::Family;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::OwnedFd;
@@ -70,13 +71,16 @@ impl Process {
         self.family.signal(signal);
     }
 
-    /// How it has ended, if it has: its exit code, or the signal's number below 0. Ends what it has
-    /// left running.
+    /// How it has ended, if it has: its exit code, or the signal's number below 0. Ends what is left
+    /// of its process group.
     pub fn ended(&mut self) -> Option<i32> {
         if !self.family.head_has_ended() {
             return None;
         }
-        self.family.signal(Signal::SIGKILL);
+        // Its number is still nobody else's: it has not been waited for.
+        if let Ok(group) = i32::try_from(self.child.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
         match self.child.wait() {
             Ok(status) => status.code().or(status.signal().map(|signal| -signal)),
             // Somebody else has waited for it.

@@ -42,7 +42,7 @@ pub(super) struct Supervisor {
     /// Closed from the other end when all is to end.
     line: UnixStream,
     collectors: Vec<Collector>,
-    /// Files that are not run, so that each is spoken of once.
+    /// Whether it has been said that there are too many.
     passed_over: bool,
     emptied: u64,
 }
@@ -129,7 +129,7 @@ impl Supervisor {
             Err(error) => {
                 let directory = self.directory.display();
                 // What runs goes on: the disk may be back soon.
-                return self.mailbox.put(Event::Warn(format!(
+                return self.mailbox.put(Event::Repeated(format!(
                     "collectors_directory {directory} cannot be read: {error}"
                 )));
             }
@@ -274,7 +274,7 @@ impl Collector {
         }
         match &mut self.ending {
             None if !self.interval.is_zero() && now >= self.started + self.interval => {
-                mailbox.put(Event::Warn(format!(
+                mailbox.put(Event::Repeated(format!(
                     "{} still runs after its interval of {} seconds; it is ended.",
                     self.name,
                     self.interval.as_secs()
@@ -284,7 +284,7 @@ impl Collector {
             Some(ending) if now >= ending.next => {
                 process.signal(Signal::SIGKILL);
                 ending.next = now + COMPLAIN;
-                mailbox.put(Event::Warn(format!(
+                mailbox.put(Event::Repeated(format!(
                     "{} did not end within {} seconds of SIGTERM; it gets SIGKILL.",
                     self.name,
                     GRACE.as_secs()
@@ -298,6 +298,10 @@ impl Collector {
         self.started = now;
         match Process::start(&self.path, environment) {
             Ok(process) => self.process = Some(process),
+            // Somebody is writing it at this moment.
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                self.due = now + TICK;
+            }
             Err(error) => {
                 self.due = now + DEAD;
                 mailbox.put(Event::Warn(format!(

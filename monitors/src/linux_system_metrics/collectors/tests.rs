@@ -28,8 +28,6 @@ fn monitor(scratch: &Scratch, files: &[(&str, &str)]) -> Box<dyn Monitor> {
 /// Executable, unless it is Python.
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    // Under another name first: a file that is open for writing, also in a child that another test
-    // is about to start, cannot be executed.
     fs::write(path, text).unwrap();
     let mode = if path.extension().is_some_and(|ext| ext == "py") {
         0o644
