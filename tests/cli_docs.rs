@@ -1,7 +1,7 @@
 //! `docs/cli.md` is what the code says, and says something about every option that the Python
 //! agent has. `UPDATE_DOCS=1` rewrites it.
 
-/// Of version 2.2.22, with those that it has on Windows only.
+/// Of version 2.2.22, with those that it has on Windows only and those of its `run_monitor`.
 const PYTHON_OPTIONS: &str = "
     -h --help -c --config-file --extra-config-dir -q --quiet -v --verbose -H --health_check --debug
     --stats-capture-interval --format --no-fork --no-check-remote-server -p --pid-file
@@ -10,7 +10,8 @@ const PYTHON_OPTIONS: &str = "
     --preserve-old-install --export-config --import-config --docker-create-custom-dockerfile
     --k8s-create-custom-dockerfile --upgrade-windows --release-track --upgrade-without-ui
     --init-config --no-error-if-config-exists --mark-conditional-restart --conditional-restart
-    --fix-config-permissions";
+    --fix-config-permissions --monitor-python-path --monitor-config --agent-config --debug-level
+    --monitor-sample-interval";
 
 #[test]
 fn the_page_about_the_command_line_says_what_the_code_does() {

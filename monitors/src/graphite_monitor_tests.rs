@@ -503,38 +503,3 @@ fn nc_is_understood() {
     assert!(status.success());
     assert_eq!(server.lines(1), ["nc.test 1.5 orig_time=1700000000.0"]);
 }
-
-#[test]
-#[ignore = "figures"]
-fn tmp_figures() {
-    let mut server = serve(|_| {});
-    let mut stream = server.connect("text");
-    let cpu = || {
-        let s = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let f: Vec<&str> = s.rsplit(") ").next().unwrap().split(' ').collect();
-        (f[11].parse::<u64>().unwrap() + f[12].parse::<u64>().unwrap()) as f64 / 100.0
-    };
-    let mut batch = Vec::new();
-    for k in 0..1000 { writeln!(batch, "servers.web{k}.cpu.load {k}.5 1700000000").unwrap(); }
-    let (c0, t0) = (cpu(), Instant::now());
-    for _ in 0..500 { stream.write_all(&batch).unwrap(); }
-    stream.write_all(b"end 1 2\n").unwrap();
-    let mut n = 0;
-    loop { let t = server.lines.take(); n += t.lines().count(); if n > 500_000 { break; } std::thread::sleep(Duration::from_millis(20)); }
-    println!("text: 500k lines in {:?}, cpu {:.2}", t0.elapsed(), cpu() - c0);
-    let mut pk = b"\x80\x02](".to_vec();
-    for k in 0..500 { let name = format!("servers.web{k}.cpu.load"); pk.push(b'X'); pk.extend((name.len() as u32).to_le_bytes()); pk.extend(name.as_bytes()); pk.extend(b"J\x01\xf1SeG@\x1e\0\0\0\0\0\0\x86\x86"); }
-    pk.extend(b"e.");
-    let pk = framed(&pk);
-    let mut stream = server.connect("pickle");
-    let (c0, t0) = (cpu(), Instant::now());
-    for _ in 0..1000 { stream.write_all(&pk).unwrap(); }
-    n = 0;
-    loop { let t = server.lines.take(); n += t.lines().count(); if n >= 500_000 { break; } std::thread::sleep(Duration::from_millis(20)); }
-    println!("pickle: 500k in {:?}, cpu {:.2}", t0.elapsed(), cpu() - c0);
-    let s = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", s.lines().filter(|l| l.starts_with("VmHWM") || l.starts_with("Threads")).collect::<Vec<_>>().join(" "));
-    let mut times: Vec<Duration> = (0..200).map(|_| { let b = Instant::now(); server.text.clear(); stream.write_all(&framed(b"(lp0\n(S'a'\n(I1\nI2\ntta.")).unwrap(); while server.lines.take().is_empty() { std::thread::yield_now(); } b.elapsed() }).collect();
-    times.sort();
-    println!("latency median {:?} p99 {:?}", times[100], times[198]);
-}

@@ -365,7 +365,7 @@ impl JournaldMonitor {
             }
             self.flush(out);
             out.alive();
-            let said = journalctl.said();
+            let said = journalctl.news();
             if !said.is_empty() && out.once_in(HOUR, &said) {
                 out.warn(format_args!("{} says: {said}", self.program));
             }

@@ -61,6 +61,8 @@ impl Host {
     fn ends(&self, n: usize, said: &str, status: i32) {
         fs::write(self.journal(&format!("said.{n}")), said).unwrap();
         fs::write(self.journal(&format!("exit.{n}")), status.to_string()).unwrap();
+        // What it says is read before it ends.
+        fs::write(self.journal(&format!("slow.{n}")), "").unwrap();
     }
 
     fn checkpoint(&self) -> String {

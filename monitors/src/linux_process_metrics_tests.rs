@@ -433,3 +433,30 @@ fn our_own_process_is_measured_as_it_is() {
     child.wait().unwrap();
     assert!(bench.value("app.disk.bytes write").unwrap() >= written + 5000.0);
 }
+
+#[test]
+#[ignore = "measures"]
+fn what_a_sample_and_a_pass_cost() {
+    use nix::sys::resource::{getrusage, UsageWho};
+    use nix::sys::time::TimeValLike as _;
+    let cpu = || {
+        let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds()
+    };
+    let mut bench = Bench::new(json!({"id": "me", "pid": "$$"}), Path::new("/"));
+    let began = cpu();
+    for _ in 0..1000 {
+        bench.sample();
+    }
+    println!("a sample of one process: {} us", (cpu() - began) / 1000);
+    let mut table = Table::default();
+    let began = cpu();
+    for _ in 0..100 {
+        table.refresh(Path::new("/"), Duration::ZERO).unwrap();
+    }
+    let count = table.processes().len();
+    println!(
+        "a pass over {count} processes: {} us",
+        (cpu() - began) / 100
+    );
+}

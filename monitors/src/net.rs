@@ -29,7 +29,7 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes that one connection may hold which the service has not taken. Beyond: [`Why::Full`].
     pub buffered: usize,
-    /// The same for all connections together; it meets the one that wants more.
+    /// The same for all connections together; it meets the one that holds most.
     pub total: usize,
     /// A connection of which the service has taken nothing for this long is closed.
     pub idle: Option<Duration>,

@@ -235,7 +235,7 @@ fn many_unfinished_messages_share_one_bound() {
             client
         })
         .collect();
-    // 6 * 900 > 5000: the last one has to go on, whichever that is
+    // 6 * 900 > 5000: one of them has to go on, whichever that is
     let Heard::Rest(Why::Full, bytes) = running.next() else {
         panic!("nothing was said to be full")
     };
@@ -244,6 +244,31 @@ fn many_unfinished_messages_share_one_bound() {
     for _ in 0..5 {
         assert!(matches!(running.next(), Heard::Rest(Why::End, _)));
     }
+}
+
+#[test]
+fn who_sends_whole_messages_does_not_pay_for_who_holds_much() {
+    let tight = Limits {
+        total: 1700,
+        ..limits()
+    };
+    let running = start(&[port(Transport::Tcp)], tight, None);
+    let address = running.address();
+    let mut greedy: Vec<_> = (0..2)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let mut modest = TcpStream::connect(address).unwrap();
+    modest.write_all(b"whole\npart").unwrap();
+    assert_eq!(running.next(), line("whole"));
+    greedy[0].write_all(&[b'y'; 800]).unwrap();
+    greedy[1].write_all(&[b'y'; 950]).unwrap();
+    let Heard::Rest(Why::Full, bytes) = running.next() else {
+        panic!("nothing was said to be full")
+    };
+    assert_eq!(bytes.len(), 950);
+    modest.write_all(b"ed\n").unwrap();
+    assert_eq!(running.next(), line("parted"));
+    assert_eq!(running.count("connections_dropped"), 0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The table of commands and of the agent's options (cli.md §2). A new command is a row here and a
 //! function.
 
-use super::decl::Action::{Flag, Help, Value};
-use super::decl::Verdict::{Better, New, Same};
+use super::decl::Action::{Flag, Help, Refused, Value};
+use super::decl::Verdict::{self, Better, New, Same};
 use super::decl::{Command, Complete, Operands, Opt, Run};
 use super::{
     check, config, dry_run, explain, generate, monitor, restart, start, status, stop, version,
@@ -296,8 +296,11 @@ besides to stderr. Ends by a signal or after the samples asked for.
         &MONITOR_CONFIG,
         &MONITOR_SAMPLE_INTERVAL,
         &MONITOR_PATH,
+        &MONITOR_PYTHON_PATH,
         &MONITOR_DIR,
         &MONITOR_SAMPLES,
+        &AGENT_CONFIG,
+        &DEBUG_LEVEL,
     ],
     classic: false,
     exits: &[
@@ -307,7 +310,7 @@ besides to stderr. Ends by a signal or after the samples asked for.
             "its options are wrong, or it took no sample that went well",
         ),
     ],
-    verdict: New,
+    verdict: Better("a command of its own; `python -m scalyr_agent.run_monitor` there"),
     run: Run::Alone(|options| monitor::run(&options)),
 };
 
@@ -502,7 +505,7 @@ static MONITOR_CONFIG: Opt = Opt {
     }),
     text: "Its options, as an object.",
     more: "In the dialect of configuration files, without `module`.",
-    verdict: New,
+    verdict: Better("also in the relaxed dialect of configuration files"),
 };
 
 static MONITOR_SAMPLE_INTERVAL: Opt = Opt {
@@ -520,7 +523,7 @@ static MONITOR_SAMPLE_INTERVAL: Opt = Opt {
     }),
     text: "Time between samples (5).",
     more: "`sample_interval` among its options wins.",
-    verdict: New,
+    verdict: Same,
 };
 
 static MONITOR_PATH: Opt = Opt {
@@ -533,6 +536,34 @@ static MONITOR_PATH: Opt = Opt {
     text: "A further folder of plug-ins.",
     more: "May be given several times.",
     verdict: New,
+};
+
+/// What `run_monitor` of the Python agent calls it.
+static MONITOR_PYTHON_PATH: Opt = Opt {
+    short: None,
+    long: "monitor-python-path",
+    action: MONITOR_PATH.action,
+    text: "The same.",
+    more: "",
+    verdict: Better("may be given several times"),
+};
+
+static AGENT_CONFIG: Opt = Opt {
+    short: Some(b'a'),
+    long: "agent-config",
+    action: Refused,
+    text: "",
+    more: "",
+    verdict: Verdict::Refused("a monitor that runs alone reads no configuration of the agent"),
+};
+
+static DEBUG_LEVEL: Opt = Opt {
+    short: None,
+    long: "debug-level",
+    action: Refused,
+    text: "",
+    more: "",
+    verdict: Verdict::Refused("monitors have no debug messages"),
 };
 
 static MONITOR_DIR: Opt = Opt {

@@ -31,28 +31,22 @@ pub fn reference() -> String {
         );
     }
     page.push_str(
-        "\n## Options of the agent\n\nThe commands that are not new take all of these that are not new, as there; the column \
-         says which ones use them.\nThey may stand before and after the command, and unambiguous beginnings of long ones do.\n\n\
-         | option | used by | | beside the Python agent |\n|---|---|---|---|\n",
+        "\n## Options of the agent\n\nThe Python agent's commands, but for `config`, take all of these, as there; the column \
+         says which ones use them.\nThey may stand before and after the command, and unambiguous beginnings of long ones do.\n\n",
     );
-    let mut all: Vec<&Opt> = CLASSIC.to_vec();
+    let mut known: Vec<&Opt> = CLASSIC.to_vec();
+    table(&mut page, &known);
+    page.push_str("\n## Further options of the new commands\n\n");
+    let mut further: Vec<&Opt> = Vec::new();
     for command in COMMANDS.iter().filter(|c| **c != &commands::CONFIG) {
         for opt in command.options {
-            if !all.iter().any(|known| std::ptr::eq(*known, *opt)) {
-                all.push(opt);
+            if !known.iter().any(|other| std::ptr::eq(*other, *opt)) {
+                known.push(opt);
+                further.push(opt);
             }
         }
     }
-    for opt in all {
-        let _ = writeln!(
-            page,
-            "| {} | {} | {} | {} |",
-            names(opt),
-            users(opt),
-            full(opt),
-            verdict(opt.verdict)
-        );
-    }
+    table(&mut page, &further);
     let _ = write!(
         page,
         "\n## Options of `config`\n\n`{CONFIG_PROGRAM}` is the same program under another name and the same as \
@@ -77,6 +71,21 @@ pub fn reference() -> String {
     }
     page.push_str("| others | 0 | done |\n| others | 1 | failed |\n| any | 2 | usage error |\n");
     page
+}
+
+/// A table of options with the commands that use them.
+fn table(page: &mut String, options: &[&Opt]) {
+    page.push_str("| option | used by | | beside the Python agent |\n|---|---|---|---|\n");
+    for opt in options {
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} |",
+            names(opt),
+            users(opt),
+            full(opt),
+            verdict(opt.verdict)
+        );
+    }
 }
 
 fn names(opt: &Opt) -> String {

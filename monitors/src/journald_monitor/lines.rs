@@ -3,7 +3,6 @@
 
 use super::export::Entry;
 use crate::line::{self, json_value, Value};
-use common::stamp;
 use common::time::civil;
 use serde_json::{Map, Value as Json};
 use std::borrow::Cow;
@@ -251,11 +250,6 @@ fn text(out: &mut Vec<u8>, text: &str, shape: Shape) {
     } else {
         json_value(out, Value::Text(text));
     }
-}
-
-/// Now, as lines are stamped.
-pub fn now_ms() -> u64 {
-    stamp::now_ms()
 }
 
 #[cfg(test)]

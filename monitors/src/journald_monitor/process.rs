@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What of its complaints is kept: the beginning says why it ended.
+/// What of its complaints is kept, in bytes.
 const MOST_SAID: usize = 4096;
 /// Room for what it writes while we sleep, in bytes. More than the usual 64 KiB, so that it can
 /// work on while a backlog is being read.
@@ -20,6 +20,8 @@ pub struct Journalctl {
     output: ChildStdout,
     complaints: ChildStderr,
     said: Vec<u8>,
+    /// So much of it is known to our caller.
+    told: usize,
 }
 
 /// What reading gave.
@@ -65,6 +67,7 @@ impl Journalctl {
             output,
             complaints,
             said: Vec::new(),
+            told: 0,
         };
         // Without privileges the kernel may refuse; then it is as large as it is.
         let _ = fcntl(&journalctl.output, FcntlArg::F_SETPIPE_SZ(PIPE));
@@ -87,26 +90,27 @@ impl Journalctl {
         }
     }
 
-    /// Takes its complaints, so that it never waits for us with them.
+    /// Takes its complaints, so that it never waits for us with them. The latest are kept.
     fn listen(&mut self) {
         let mut buffer = [0; 1024];
         while let Ok(n @ 1..) = self.complaints.read(&mut buffer) {
-            let room = MOST_SAID.saturating_sub(self.said.len());
-            self.said.extend_from_slice(&buffer[..n.min(room)]);
+            self.said.extend_from_slice(&buffer[..n]);
+            let too_much = self.said.len().saturating_sub(MOST_SAID);
+            self.said.drain(..too_much);
+            self.told = self.told.saturating_sub(too_much);
         }
     }
 
-    /// Its complaints so far, in one line, and forgets them.
-    pub fn said(&mut self) -> String {
+    /// Its complaints since this was last asked, in one line.
+    pub fn news(&mut self) -> String {
         self.listen();
-        let text = String::from_utf8_lossy(&self.said);
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let line = lines.collect::<Vec<_>>().join("; ");
-        self.said.clear();
-        line.replace(char::is_control, " ")
+        let news = one_line(self.said.get(self.told..).unwrap_or_default());
+        self.told = self.said.len();
+        news
     }
 
-    /// Waits for its end, which its closed output has announced, and tells how it ended.
+    /// Waits for its end, which its closed output has announced. How it ended, and all of its
+    /// complaints.
     pub fn end(mut self) -> (String, String) {
         // It has nothing more to do; if it lingers all the same, it is not waited for long.
         let patience = Instant::now() + Duration::from_secs(1);
@@ -120,7 +124,8 @@ impl Journalctl {
                 Err(error) => break error.to_string(),
             }
         };
-        (status, self.said())
+        self.listen();
+        (status, one_line(&self.said))
     }
 }
 
@@ -130,6 +135,13 @@ impl Drop for Journalctl {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn one_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join("; ");
+    line.replace(char::is_control, " ")
 }
 
 fn is_nothing(error: &io::Error) -> bool {

@@ -157,16 +157,28 @@ impl<S: Service> Server<'_, S> {
             }
         }
         let late = conn.waits_since.zip(self.limits.incomplete);
-        let full = conn.rest.len() > self.limits.buffered || self.held > self.limits.total;
+        let too_much = conn.rest.len() > self.limits.buffered;
         self.look_at(late.map(|(since, most)| since + most));
-        if full && !self.press(slot, Why::Full, now, out) {
-            if out.once_in(TEN_MINUTES, "full") {
-                out.warn(format_args!("A connection was closed because it sent too much without completing a message. Further ones are counted in the status as connections_dropped."));
-            }
-            self.count.dropped.fetch_add(1, Relaxed);
-            self.close(slot, false, out);
+        if too_much {
+            self.relieve(slot, now, out);
+        } else if self.held > self.limits.total {
+            let held = |slot: &Option<Connection<_>>| slot.as_ref().map_or(0, |c| c.rest.len());
+            let largest = (0..self.slots.len()).max_by_key(|&other| held(&self.slots[other]));
+            self.relieve(largest.unwrap_or(slot), now, out);
         }
         true
+    }
+
+    /// Makes the service take what a connection holds, or ends that.
+    fn relieve(&mut self, slot: usize, now: Instant, out: &mut Emitter) {
+        if self.press(slot, Why::Full, now, out) {
+            return;
+        }
+        if out.once_in(TEN_MINUTES, "full") {
+            out.warn(format_args!("A connection was closed because it sent too much without completing a message. Further ones are counted in the status as connections_dropped."));
+        }
+        self.count.dropped.fetch_add(1, Relaxed);
+        self.close(slot, false, out);
     }
 
     /// Shows the service once more what it has not taken. False if the connection has to go.

@@ -263,7 +263,9 @@ impl Files {
         }
         let open = self.targets.len() - self.free.len() - 1;
         let most = self.settings.most;
-        if open >= most || self.made.len() >= most.saturating_mul(10) {
+        let too_many = self.made.len() >= most.saturating_mul(10)
+            && !self.made.has(&self.settings.log_dir.join(name));
+        if open >= most || too_many {
             if out.once_in(TEN_MINUTES, "max_log_files") {
                 out.warn(format_args!(
                     "There are {open} files of message_log_template open, and {} in all that were not deleted yet; max_log_files allows {most} and ten times that. Messages for further files go to {}.",
@@ -273,7 +275,7 @@ impl Files {
             }
             return FileId::BASE;
         }
-        match self.open(name, values, only, now, out) {
+        match self.open(name, values, only, now) {
             Ok(id) => {
                 self.by_name.insert(name.to_owned(), Some(id));
                 id
@@ -310,7 +312,6 @@ impl Files {
         values: &Values,
         only: impl Fn(&str) -> bool,
         now: Instant,
-        out: &mut Emitter,
     ) -> Result<FileId, Refusal> {
         let settings = &self.settings;
         let path = settings.log_dir.join(name);
@@ -378,7 +379,6 @@ impl Files {
         self.open.fetch_add(1, Relaxed);
         let expires = now + self.settings.expire;
         self.next_expiry = Some(self.next_expiry.map_or(expires, |then| then.min(expires)));
-        let _ = out;
         Ok(FileId {
             slot,
             serial: self.serial,

@@ -48,6 +48,11 @@ impl Made {
         self.paths.len()
     }
 
+    /// Whether a file is in it.
+    pub fn has(&self, path: &Path) -> bool {
+        self.paths.contains(path)
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()

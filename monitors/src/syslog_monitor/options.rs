@@ -146,7 +146,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "log_flush_delay",
         Kind::Float,
         D::Float(1.0),
-        "Longest time in seconds that messages are held back to be written together; 0: none.",
+        "Longest time in seconds that messages are held back to be written together; 0: not at all. It holds for all files.",
     )
     .at_least(0.0)
     .at_most(3600.0),
@@ -168,7 +168,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "max_log_files",
         Kind::Int,
         D::Int(1000),
-        "Files of message_log_template that may be open at one time, and a tenth of those that may exist; messages for further files go to message_log. At most a quarter of the limit of open files.",
+        "Files of message_log_template that may be open at one time; ten times as many may exist. Messages for further files go to message_log. At most a quarter of the limit of open files.",
     )
     .at_least(0.0)
     .at_most(1e6),

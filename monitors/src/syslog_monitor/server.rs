@@ -312,11 +312,13 @@ impl Sorter {
                 None => self.tally.headerless += 1,
             }
         }
-        if self.sender != Some(peer.address.ip()) {
-            self.sender = Some(peer.address.ip());
+        // On a socket for both, IPv4 addresses come as IPv6 ones.
+        let sender = peer.address.ip().to_canonical();
+        if self.sender != Some(sender) {
+            self.sender = Some(sender);
             self.sender_text.clear();
             // Writing into a String cannot fail.
-            let _ = write!(self.sender_text, "{}", peer.address.ip());
+            let _ = write!(self.sender_text, "{sender}");
         }
         let (proto, dest_port) = self
             .ports
