@@ -311,7 +311,8 @@ impl LinuxProcessMetrics {
         let due = self
             .discovered
             .is_none_or(|then| then.elapsed() >= self.discover_every);
-        if !self.watched.is_empty() && !(self.aggregate && due) {
+        let look = self.watched.is_empty() || (self.aggregate && due);
+        if !look {
             return Ok(None);
         }
         let table = self.table.get_or_insert_with(|| table::shared(&self.root));

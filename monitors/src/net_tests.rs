@@ -48,6 +48,11 @@ impl Service for Lines {
         let _ = self.heard.send(Heard::Datagram(bytes.to_vec()));
     }
 
+    fn tick(&mut self, _: Instant, out: &mut Emitter) -> Option<Instant> {
+        out.counter("rounds").fetch_add(1, Relaxed);
+        None
+    }
+
     fn listening(&mut self, port: usize, address: SocketAddr) {
         let _ = self.addresses.send((port, address));
     }
@@ -88,6 +93,7 @@ fn start(ports: &[Port], limits: Limits, close_on: Option<&'static [u8]>) -> Run
         "connections_timed_out",
         "connections_dropped",
         "ports_not_bound",
+        "rounds",
     ]
     .map(|name| (name, out.counter(name)))
     .into();
@@ -187,6 +193,19 @@ fn a_stop_is_heard_at_once_and_loses_nothing_that_has_arrived() {
     assert!(running.stop() < Duration::from_secs(2));
     assert_eq!(running.next(), rest(Why::End, "begun"));
     assert!(TcpStream::connect(tcp).is_err());
+}
+
+#[test]
+fn nothing_wakes_an_idle_server_with_open_connections() {
+    let running = start(&[port(Transport::Tcp)], limits(), None);
+    let mut client = TcpStream::connect(running.address()).unwrap();
+    client.write_all(b"a\npart").unwrap();
+    assert_eq!(running.next(), line("a"));
+    running.await_count("connections", 1);
+    std::thread::sleep(Duration::from_millis(100));
+    let before = running.count("rounds");
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(running.count("rounds"), before);
 }
 
 #[test]

@@ -260,7 +260,7 @@ impl Plan {
         let unknown =
             unknown.map(|key| format!("Monitor {name} has no option \"{key}\"; it is ignored."));
         let idle = self.options.idle().iter();
-        let idle = idle.map(|key| format!("Monitor {name}: option \"{key}\" has no effect yet."));
+        let idle = idle.map(|key| format!("Monitor {name}: option \"{key}\" has no effect here."));
         let short = self
             .options
             .float("sample_interval")

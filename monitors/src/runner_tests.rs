@@ -257,7 +257,6 @@ fn an_entry_is_checked_before_anything_runs() {
         plan.warnings(),
         [
             "Monitor linux_system_metrics() has no option \"tagz\"; it is ignored.",
-            "Monitor linux_system_metrics(): option \"local_disks_only\" has no effect yet.",
             "Monitor linux_system_metrics(): sample_interval 0.01 is too short; 0.1 is used.",
         ]
     );

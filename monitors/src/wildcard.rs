@@ -48,7 +48,7 @@ fn one<'a>(pattern: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
         },
         element => element == c,
     };
-    matched.then(|| (p.as_str(), t.as_str()))
+    matched.then_some((p.as_str(), t.as_str()))
 }
 
 /// Splits behind the bracket that ends a set; one that comes first is a member of it.

@@ -98,7 +98,7 @@ fn is_sound(cursor: &str) -> bool {
 }
 
 /// An element of a cursor, such as `t`.
-fn part<'a>(cursor: &'a str, name: char) -> Option<&'a str> {
+fn part(cursor: &str, name: char) -> Option<&str> {
     let mut parts = cursor.split(';');
     parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
 }

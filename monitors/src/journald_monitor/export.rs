@@ -94,13 +94,6 @@ impl Parser {
         }
     }
 
-    /// Forgets what has begun.
-    pub fn reset(&mut self) {
-        self.state = State::Name;
-        self.name.clear();
-        self.entry.clear();
-    }
-
     /// Takes the next piece and hands each entry that is complete to `each`.
     ///
     /// # Errors

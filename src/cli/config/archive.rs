@@ -411,7 +411,7 @@ fn listed(folder: &Path) -> Vec<PathBuf> {
 
 /// Whether a file is an object of the configuration's dialect.
 fn syntax(file: &Path) -> Result<(), String> {
-    let name = file.file_name().unwrap_or_default().display();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
     let text = fs::read_to_string(file).map_err(|error| format!("\"{name}\": {error}"))?;
     match json::parse(&text).map(|node| node.value) {
         Ok(Json::Object(_)) => Ok(()),
