@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 /// What a child may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// From start to end, the end of what it has started and what holds its output included.
+    /// From start to end, and until nothing of what it has started holds its output any more.
     /// `None`: as long as it likes.
     pub timeout: Option<Duration>,
     /// So many bytes of each output are kept; what follows is read, counted and dropped.
@@ -86,8 +86,9 @@ fn undead() -> std::sync::MutexGuard<'static, Vec<Child>> {
 /// standard input (which is `/dev/null` if there is none).
 ///
 /// It is through when it has ended and everything that holds its outputs has closed them: what runs
-/// on in the background with redirected output is left alone. Past a limit, or when the monitor is
-/// to stop, the whole [`Family`] gets SIGTERM and a second later SIGKILL. Returns within about two
+/// on in the background is left alone, and if it holds an output, that is not heard past the limit.
+/// A command that itself is past a limit, or still runs when the monitor is to stop, gets SIGTERM and
+/// a second later SIGKILL, with its whole [`Family`]. Returns within about two
 /// seconds of that in any case.
 ///
 /// # Errors
@@ -230,15 +231,6 @@ impl<'a> Pipes<'a> {
         }
     }
 
-    /// Inode numbers of the outputs that are open.
-    fn numbers(&self) -> Vec<u64> {
-        use std::os::unix::fs::MetadataExt as _;
-        let files = self.outputs.iter().filter_map(|pipe| pipe.file.as_ref());
-        files
-            .filter_map(|file| Some(file.metadata().ok()?.ino()))
-            .collect()
-    }
-
     fn too_much(&self, limits: &Limits) -> bool {
         self.outputs.iter().any(|pipe| pipe.got.bytes > limits.most)
     }
@@ -325,7 +317,11 @@ impl Running<'_> {
 
     /// Makes an end of it, in [`GRACE`] and [`PATIENCE`] at the most.
     fn end(&mut self, why: CutShort) {
-        self.family.holds(self.pipes.numbers());
+        if why == CutShort::OutputHeld {
+            // The command has ended; whoever it left behind may be a daemon that it was to start
+            self.pipes.close();
+            return;
+        }
         if why == CutShort::TooMuchOutput {
             // What is said from now on is not heard: SIGPIPE ends most writers.
             self.pipes.close();
@@ -351,16 +347,14 @@ impl Running<'_> {
     }
 }
 
-/// A child, which leads a process group of its own, and what it has started: its group, its
-/// descendants (those with another group or session too), and whoever holds its pipes.
+/// A child, which leads a process group of its own, and what it has started: its group and its
+/// descendants, those with another group or session too.
 ///
 /// To be used only as long as the child has not been waited for: until then its number is nobody
 /// else's.
 #[derive(Debug)]
 pub struct Family {
     head: Pid,
-    /// Inode numbers of its pipes.
-    pipes: Vec<u64>,
     /// Members seen at the last signal, by number and start time. An orphan is no descendant any
     /// more.
     known: Vec<(Pid, u64)>,
@@ -372,14 +366,8 @@ impl Family {
         Family {
             // The kernel's numbers are at most 2^22.
             head: Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)),
-            pipes: Vec::new(),
             known: Vec::new(),
         }
-    }
-
-    /// Whoever may write into one of these pipes, by inode number, belongs to it from now on.
-    pub fn holds(&mut self, pipes: Vec<u64>) {
-        self.pipes = pipes;
     }
 
     /// Whether the child itself has ended. Leaves it to be waited for.
@@ -432,15 +420,6 @@ impl Family {
                 }
             }
         }
-        if !self.pipes.is_empty() {
-            let me = Pid::this();
-            let others = all.iter().zip(&found).filter(|(_, found)| !**found);
-            for (process, _) in others {
-                if process.pid != me && writes_into(process.pid, &self.pipes) {
-                    self.known.push((process.pid, process.start));
-                }
-            }
-        }
     }
 }
 
@@ -477,33 +456,6 @@ fn processes() -> Vec<Process> {
             })
         })
         .collect()
-}
-
-/// Whether the process holds the writing end of one of the pipes. False if it does not let itself
-/// be looked at.
-fn writes_into(pid: Pid, pipes: &[u64]) -> bool {
-    let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
-    };
-    fds.flatten().any(|fd| {
-        let ours = std::fs::read_link(fd.path()).is_ok_and(|target| {
-            let target = target.to_string_lossy();
-            let inode = target
-                .strip_prefix("pipe:[")
-                .and_then(|rest| rest.strip_suffix(']'));
-            inode
-                .and_then(|inode| inode.parse().ok())
-                .is_some_and(|inode: u64| pipes.contains(&inode))
-        });
-        ours && is_writable(pid, &fd.file_name().to_string_lossy())
-    })
-}
-
-fn is_writable(pid: Pid, fd: &str) -> bool {
-    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    let flags = flags.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & 3 != 0)
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ const OPTIONS: &[OptionSpec] = &[
         "timeout",
         Kind::Float,
         Default::None,
-        "Seconds after which the command and everything it has started is ended: by SIGTERM, a second later by SIGKILL. The line then has a field error. 0: never. Default: sample_interval if the entry sets one longer than 60, else 60. A process in the background counts as long as it holds the command's output; redirect that if it is to live on.",
+        "Seconds after which the command and everything it has started is ended: by SIGTERM, a second later by SIGKILL. The line then has a field error. 0: never. Default: sample_interval if that is longer than 60, else 60. A process that it leaves in the background is not ended, but waited for so long if it holds the command's output.",
     )
     .at_least(0.0)
     .at_most(1e9),
@@ -95,7 +95,7 @@ impl ShellMonitor {
     fn new(setup: &Setup) -> Result<Self, Error> {
         let options = setup.options;
         let seconds = options.float("timeout").unwrap_or_else(|| {
-            let interval = options.float("sample_interval").unwrap_or(TIMEOUT);
+            let interval = setup.place.sample_interval;
             interval.clamp(TIMEOUT, 1e9)
         });
         let command = options.text("command").to_owned();
