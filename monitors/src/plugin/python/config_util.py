@@ -50,11 +50,11 @@ def parse_array_of_strings(text, separators=(",",)):
 
 def convert_config_param(field, value, convert_to, is_environment_variable=False):
     """`value` as `convert_to`; BadConfiguration where that is not allowed or not possible."""
-    kind = "environment variable" if is_environment_variable else "config param"
+    kind = "environment variable for" if is_environment_variable else "option"
     have = type(value)
     if convert_to not in _ALLOWED.get(have, ()):
         raise BadConfiguration(
-            'Prohibited conversion of %s "%s" from %s to %s'
+            "Prohibited conversion: the %s %s is of type %s, which is not taken for %s"
             % (kind, field, have.__name__, convert_to.__name__),
             field,
             "illegalConversion",

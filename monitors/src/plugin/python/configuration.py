@@ -2,11 +2,10 @@
 
 
 class BadConfiguration(Exception):
+    """Which field is wrong, in words and by a code that programs can look for."""
+
     def __init__(self, message, field, error_code):
-        self.message = message
-        self.field = field
+        super().__init__("%s (field %s, code %s)" % (message, field, error_code))
         self.error_code = error_code
-        Exception.__init__(
-            self,
-            '%s [[badField="%s" errorCode="%s"]]' % (message, field, error_code),
-        )
+        self.field = field
+        self.message = message

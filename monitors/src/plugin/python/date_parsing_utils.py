@@ -9,15 +9,9 @@ _FORM = re.compile(
 )
 
 
-class UTC(datetime.tzinfo):
-    def utcoffset(self, dt):
-        return datetime.timedelta(0)
-
-    def tzname(self, dt):
-        return "UTC"
-
-    def dst(self, dt):
-        return datetime.timedelta(0)
+def UTC():
+    """Used to be a class of its own; Python has had the zone for long."""
+    return datetime.timezone.utc
 
 
 def _parts(text):

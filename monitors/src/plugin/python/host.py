@@ -103,10 +103,8 @@ class Manager(object):
         self.monitors = [monitor]
 
     def find_monitor(self, module_name):
-        for monitor in self.monitors:
-            if monitor.module_name == module_name:
-                return monitor
-        return None
+        named = (m for m in self.monitors if m.module_name == module_name)
+        return next(named, None)
 
 
 def private_streams():

@@ -13,9 +13,9 @@ class JsonParseException(Exception):
     """A text is no JSON."""
 
     def __init__(self, message, position=-1, line_number=-1):
+        place = ""
+        if min(position, line_number) >= 0:
+            place = ", in line %d, at offset %d" % (line_number, position)
+        super().__init__(message + place)
         self.raw_message = message
-        self.position = position
-        self.line_number = line_number
-        if position >= 0 and line_number >= 0:
-            message += " (line %d, byte position %d)" % (line_number, position)
-        Exception.__init__(self, message)
+        self.line_number, self.position = line_number, position

@@ -61,7 +61,7 @@ class JsonObject(object):
 
     def __getitem__(self, field):
         if field not in self._map:
-            raise JsonMissingFieldException('The missing field "%s" in object.' % field)
+            raise JsonMissingFieldException('The object has no field "%s"' % field)
         return self._map[field]
 
     def __setitem__(self, key, value):
@@ -175,7 +175,7 @@ class JsonObject(object):
             if default is not None or none_if_missing:
                 return default
             raise JsonMissingFieldException(
-                "The required field %s was not found in object." % field
+                'The object has no field "%s", and there is no default' % field
             )
         value = self._map[field]
         try:

@@ -5,12 +5,9 @@ import math
 import threading
 import time
 
-DEBUG_LEVEL_0 = logging.INFO
-DEBUG_LEVEL_1 = logging.DEBUG
-DEBUG_LEVEL_2 = 7
-DEBUG_LEVEL_3 = 6
-DEBUG_LEVEL_4 = 5
-DEBUG_LEVEL_5 = 4
+# Level 1 is that of `logging`; the finer ones lie below it.
+DEBUG_LEVEL_0, DEBUG_LEVEL_1 = logging.INFO, logging.DEBUG
+DEBUG_LEVEL_2, DEBUG_LEVEL_3, DEBUG_LEVEL_4, DEBUG_LEVEL_5 = range(7, 3, -1)
 
 # How many different limited messages are remembered.
 _MOST_LIMITS = 1000
@@ -25,33 +22,28 @@ class BadMetricOrFieldName(Exception):
         )
 
 
+_NAMED_IN_ERRORS = ("metric_name", "metric_value", "field_name", "field_value")
+
+
 class UnsupportedValueType(Exception):
     """A name that is no text, or a value that is no text, number or truth value."""
 
     def __init__(
         self, metric_name=None, metric_value=None, field_name=None, field_value=None
     ):
-        self.metric_name = metric_name
-        self.metric_value = metric_value
-        self.field_name = field_name
-        self.field_value = field_value
-        if field_name is None and metric_value is None:
-            text = "Unsupported metric name type %s, name %r" % (
-                type(metric_name).__name__,
-                metric_name,
-            )
-        elif field_name is None:
-            text = "Unsupported metric value type %s of metric %r" % (
-                type(metric_value).__name__,
-                metric_name,
-            )
+        given = locals()
+        for attribute in _NAMED_IN_ERRORS:
+            setattr(self, attribute, given[attribute])
+        if field_name is not None:
+            what, wrong = "value of the field %r of" % (field_name,), field_value
+        elif metric_value is not None:
+            what, wrong = "value of", metric_value
         else:
-            text = "Unsupported field value type %s of field %r of metric %r" % (
-                type(field_value).__name__,
-                field_name,
-                metric_name,
-            )
-        Exception.__init__(self, text)
+            what, wrong = "name for", metric_name
+        super().__init__(
+            "Unsupported type %s as %s the metric %r"
+            % (type(wrong).__name__, what, metric_name)
+        )
 
 
 def _scalar(value):
@@ -63,6 +55,14 @@ def _scalar(value):
             return {"number": str(int(value))}
         return int(value)
     return value
+
+
+# What a call of a logger may say beyond what `logging` knows; the last five mean nothing here.
+_SPECIAL = frozenset(
+    "limit_once_per_x_secs limit_key current_time error_code emit_to_metric_log "
+    "metric_log_for_monitor error_for_monitor monitor_id_override force_stdout "
+    "force_stderr timestamp".split()
+)
 
 
 class AgentLogger(logging.Logger):
@@ -148,27 +148,22 @@ class AgentLogger(logging.Logger):
         extra=None,
         stack_info=False,
         stacklevel=1,
-        error_code=None,
-        metric_log_for_monitor=None,
-        error_for_monitor=None,
-        limit_once_per_x_secs=None,
-        limit_key=None,
-        current_time=None,
-        emit_to_metric_log=False,
-        monitor_id_override=None,
-        force_stdout=False,
-        force_stderr=False,
-        timestamp=None,
+        **special
     ):
-        if limit_once_per_x_secs is not None:
-            if limit_key is None:
-                raise Exception("limit_once_per_x_secs needs a limit_key")
-            if not self._may_say(limit_key, limit_once_per_x_secs, current_time):
+        unknown = set(special) - _SPECIAL
+        if unknown:
+            raise TypeError("no logger knows %s" % ", ".join(sorted(unknown)))
+        period, key = special.get("limit_once_per_x_secs"), special.get("limit_key")
+        if period is not None:
+            if key is None:
+                raise ValueError("a limit_once_per_x_secs comes with a limit_key")
+            if not self._may_say(key, period, special.get("current_time")):
                 return
         extra = dict(extra or {})
-        extra["agent_error_code"] = error_code
-        extra["agent_metric_log"] = emit_to_metric_log or (
-            metric_log_for_monitor is not None
+        extra["agent_error_code"] = special.get("error_code")
+        extra["agent_metric_log"] = bool(
+            special.get("emit_to_metric_log")
+            or special.get("metric_log_for_monitor") is not None
         )
         logging.Logger._log(
             self, level, msg, args, exc_info=exc_info, extra=extra, stack_info=stack_info
@@ -246,7 +241,7 @@ class BaseFormatter(logging.Formatter):
     """UTC with milliseconds, as the agent's logs have it."""
 
     def __init__(self, fmt, format_name):
-        logging.Formatter.__init__(self, fmt=fmt)
+        super().__init__(fmt)
         self.format_name = format_name
 
     def formatTime(self, record, datefmt=None):

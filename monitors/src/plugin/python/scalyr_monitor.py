@@ -18,31 +18,21 @@ _SHORTEST = 0.1
 
 class BadMonitorConfiguration(Exception):
     def __init__(self, message, field):
-        self.message = message
-        self.field = field
-        Exception.__init__(self, message)
+        super().__init__(message)
+        self.field, self.message = field, message
 
 
 class UnsupportedSystem(Exception):
     def __init__(self, monitor_name, message):
+        super().__init__(message)
         self.monitor_name = monitor_name
-        Exception.__init__(self, message)
 
 
 class ConfigOption(object):
-    """One declared option."""
+    """One declared option: an attribute for each argument of define_config_option."""
 
-    def __init__(self):
-        self.option_name = None
-        self.description = None
-        self.required_option = False
-        self.max_value = None
-        self.min_value = None
-        self.convert_to = None
-        self.default = None
-        self.env_aware = False
-        self.env_name = None
-        self.allow_http = True
+    def __init__(self, **declared):
+        self.__dict__.update(declared)
 
 
 class MonitorInformation(object):
@@ -91,19 +81,10 @@ def define_config_option(
 ):
     """Declares an option: it is converted, checked and given its default before the monitor is made.
     A later declaration of the same name takes the place of an earlier one."""
-    option = ConfigOption()
-    option.option_name = option_name
-    option.description = option_description
-    option.required_option = required_option
-    option.max_value = max_value
-    option.min_value = min_value
-    option.convert_to = convert_to
-    option.default = default
-    option.env_aware = env_aware
-    option.env_name = env_name
-    option.allow_http = allow_http
-    MonitorInformation._of(monitor_module)._options[option_name] = option
-    return None
+    declared = dict(locals())
+    info = MonitorInformation._of(declared.pop("monitor_module"))
+    declared["description"] = declared.pop("option_description")
+    info._options[option_name] = ConfigOption(**declared)
 
 
 def define_metric(
@@ -116,18 +97,14 @@ def define_metric(
     category=None,
 ):
     """For documentation."""
-    MonitorInformation._of(monitor_module).metrics.append(
-        (metric_name, description, extra_fields, unit, cumulative, category)
-    )
-    return None
+    declared = dict(locals())
+    MonitorInformation._of(declared.pop("monitor_module")).metrics.append(declared)
 
 
 def define_log_field(monitor_module, field_name, field_description):
     """For documentation."""
-    MonitorInformation._of(monitor_module).log_fields.append(
-        (field_name, field_description)
-    )
-    return None
+    info = MonitorInformation._of(monitor_module)
+    info.log_fields.append((field_name, field_description))
 
 
 class MonitorConfig(object):
@@ -197,9 +174,8 @@ class MonitorConfig(object):
                 value = other if value is None else value
             if value is None:
                 if required_field:
-                    raise BadMonitorConfiguration(
-                        'Missing required field "%s"' % field, field
-                    )
+                    why = 'Missing required field "%s"' % field
+                    raise BadMonitorConfiguration(why, field)
                 value = default
             if value is None:
                 return None
@@ -277,6 +253,15 @@ def monitor_entry(hello):
     return entry
 
 
+_COMMON_OPTIONS = (
+    ("_metric_name_blacklist", "metric_name_blacklist", ArrayOfStrings, []),
+    ("_calculate_rate_metric_name", "calculate_rate_metric_names", ArrayOfStrings, []),
+    ("_log_flush_delay", "monitor_log_flush_delay", float, 0.0),
+    ("_log_max_write_burst", "monitor_log_max_write_burst", int, 100000),
+    ("_log_write_rate", "monitor_log_write_rate", int, 2000),
+)
+
+
 class ScalyrMonitor(StoppableThread):
     """A monitor: derived classes have `gather_sample`, or a `run` of their own."""
 
@@ -285,16 +270,16 @@ class ScalyrMonitor(StoppableThread):
     def __init__(
         self, monitor_config, logger, sample_interval_secs=None, global_config=None
     ):
-        StoppableThread.__init__(self, name="metric thread")
-        self._logger = logger
-        self._global_config = global_config
         module = monitor_config["module"]
-        self.raw_monitor_name = module.split(".")[-1]
-        self.monitor_module_name = self.raw_monitor_name
-        self.monitor_id = str(monitor_config.get("id", "") or "default")
-        self.short_hash = hashlib.sha256(
-            ("%s:%s" % (module, self.monitor_id)).encode("utf-8")
-        ).hexdigest()[:10]
+        short_name = module.rpartition(".")[2]
+        StoppableThread.__init__(self, name=short_name)
+        self._global_config, self._logger = global_config, logger
+        self.raw_monitor_name = self.monitor_module_name = short_name
+        given_id = monitor_config.get("id", "")
+        self.monitor_id = str(given_id) if given_id else "default"
+        identity = hashlib.sha256()
+        identity.update(module.encode() + b":" + self.monitor_id.encode())
+        self.short_hash = identity.hexdigest()[:10]
         self._config = MonitorConfig(monitor_config, monitor_module=module)
         component = getattr(logger, "component", "core")
         prefix = "monitor:"
@@ -313,21 +298,10 @@ class ScalyrMonitor(StoppableThread):
                 default=self.DEFAULT_SAMPLE_INTERVAL_SECS,
             )
         self._sample_interval_secs = sample_interval_secs
-        self._log_write_rate = self._config.get(
-            "monitor_log_write_rate", convert_to=int, default=2000
-        )
-        self._log_max_write_burst = self._config.get(
-            "monitor_log_max_write_burst", convert_to=int, default=100000
-        )
-        self._log_flush_delay = self._config.get(
-            "monitor_log_flush_delay", convert_to=float, default=0.0, min_value=0
-        )
-        self._metric_name_blacklist = self._config.get(
-            "metric_name_blacklist", convert_to=ArrayOfStrings, default=[]
-        )
-        self._calculate_rate_metric_name = self._config.get(
-            "calculate_rate_metric_names", convert_to=ArrayOfStrings, default=[]
-        )
+        # The agent acts on these; a monitor may look at them.
+        for attribute, option, kind, default in _COMMON_OPTIONS:
+            value = self._config.get(option, convert_to=kind, default=default)
+            setattr(self, attribute, value)
         self._adjust_sleep_by_gather_time = False
         self._limits = (self._log_write_rate, self._log_max_write_burst)
         self._initialize()

@@ -7,16 +7,10 @@ import operator
 import sys
 import types
 
-PY2 = False
-PY3 = True
-PY34 = True
-
-string_types = (str,)
-integer_types = (int,)
-class_types = (type,)
-text_type = str
-binary_type = bytes
+PY2, PY3, PY34 = False, True, True
 MAXSIZE = sys.maxsize
+text_type, binary_type = str, bytes
+string_types, integer_types, class_types = (str,), (int,), (type,)
 
 StringIO = io.StringIO
 BytesIO = io.BytesIO
@@ -45,49 +39,44 @@ def u(text):
     return text
 
 
-def iterkeys(d, **kw):
-    return iter(d.keys(**kw))
+def _call(name, wrap=None):
+    """A function that calls a method of its first argument, for its result or an iterator over it."""
+
+    def of(mapping, **kw):
+        result = getattr(mapping, name)(**kw)
+        return result if wrap is None else wrap(result)
+
+    return of
 
 
-def itervalues(d, **kw):
-    return iter(d.values(**kw))
+viewkeys, iterkeys = _call("keys"), _call("keys", iter)
+viewvalues, itervalues = _call("values"), _call("values", iter)
+viewitems, iteritems = _call("items"), _call("items", iter)
+iterlists = _call("lists", iter)
 
 
-def iteritems(d, **kw):
-    return iter(d.items(**kw))
+def _ensure(have, wanted, convert):
+    """A function that leaves `wanted` as it is and turns `have` into it by its method `convert`."""
+
+    def ensure(text, encoding="utf-8", errors="strict"):
+        if isinstance(text, wanted):
+            return text
+        if isinstance(text, have):
+            return getattr(text, convert)(encoding, errors)
+        kind = type(text).__name__
+        raise TypeError("%s is neither text nor bytes" % kind)
+
+    return ensure
 
 
-def iterlists(d, **kw):
-    return iter(d.lists(**kw))
-
-
-viewkeys = operator.methodcaller("keys")
-viewvalues = operator.methodcaller("values")
-viewitems = operator.methodcaller("items")
-
-
-def ensure_binary(s, encoding="utf-8", errors="strict"):
-    if isinstance(s, bytes):
-        return s
-    if isinstance(s, str):
-        return s.encode(encoding, errors)
-    raise TypeError("not expecting type '%s'" % type(s))
-
-
-def ensure_text(s, encoding="utf-8", errors="strict"):
-    if isinstance(s, bytes):
-        return s.decode(encoding, errors)
-    if isinstance(s, str):
-        return s
-    raise TypeError("not expecting type '%s'" % type(s))
-
-
-ensure_str = ensure_text
+ensure_binary = _ensure(str, bytes, "encode")
+ensure_text = ensure_str = _ensure(bytes, str, "decode")
 
 
 def reraise(tp, value, tb=None):
-    value = tp() if value is None else value
-    raise value.with_traceback(tb)
+    error = value if value is not None else tp()
+    error.__traceback__ = tb
+    raise error
 
 
 def raise_from(value, from_value):

@@ -87,10 +87,9 @@ class StoppableThread(threading.Thread):
         self._died_of = None
 
     def run(self):
-        if self._work is not None:
-            self._work(self._run_state)
-        else:
-            self.run_and_propagate()
+        if self._work is None:
+            return self.run_and_propagate()
+        return self._work(self._run_state)
 
     def run_and_propagate(self):
         """For derived classes."""
@@ -111,17 +110,19 @@ class StoppableThread(threading.Thread):
     def died_of(self):
         return self._died_of
 
-    def is_running(self):
-        return self._run_state.is_running()
-
-    def stop(self, wait_on_join=True, join_timeout=5):
-        self._run_state.stop()
-        self._prepare_to_stop()
-        if wait_on_join:
-            self.join(join_timeout)
-
     def _prepare_to_stop(self):
         """For derived classes."""
+
+    def stop(self, wait_on_join=True, join_timeout=5):
+        run_state, wait = self._run_state, wait_on_join
+        run_state.stop()
+        self._prepare_to_stop()
+        return self.join(join_timeout) if wait else None
+
+    def is_running(self):
+        """Whether nobody has told it to stop; it may have ended by itself."""
+        run_state = self._run_state
+        return run_state.is_running()
 
     def join(self, timeout=None):
         threading.Thread.join(self, timeout)
@@ -133,10 +134,10 @@ class RateLimiter(object):
     """A bucket of bytes."""
 
     def __init__(self, bucket_size, bucket_fill_rate, current_time=None):
-        self._size = bucket_size
-        self._rate = bucket_fill_rate
-        self._contents = bucket_size
-        self._last = time.time() if current_time is None else current_time
+        now = time.time() if current_time is None else current_time
+        self._size, self._rate = bucket_size, bucket_fill_rate
+        # It starts full.
+        self._contents, self._last = bucket_size, now
 
     def charge_if_available(self, num_bytes, current_time=None):
         if self._wait(num_bytes, current_time) > 0.0:
@@ -147,7 +148,7 @@ class RateLimiter(object):
     def block_until_charge_succeeds(self, num_bytes, current_time=None):
         """The seconds that it slept."""
         if self._rate <= 0.0:
-            raise ValueError("the fill rate must be greater than 0")
+            raise ValueError("a bucket that nothing flows into would be waited for in vain")
         seconds = self._wait(num_bytes, current_time)
         if seconds > 0.0:
             time.sleep(seconds)
@@ -168,9 +169,8 @@ class RateLimiter(object):
 
 class JsonReadFileException(Exception):
     def __init__(self, file_path, message):
-        self.file_path = file_path
-        self.raw_message = message
-        Exception.__init__(self, "Failed while reading file '%s': %s" % (file_path, message))
+        super().__init__("%s: %s" % (file_path, message))
+        self.raw_message, self.file_path = message, file_path
 
 
 def _builtin(value):
@@ -203,7 +203,7 @@ def _read(file_path, decode):
     try:
         return decode(text)
     except (ValueError, JsonParseException) as error:
-        raise JsonReadFileException(file_path, "JSON parsing error occurred: %s" % error)
+        raise JsonReadFileException(file_path, "no JSON: %s" % error)
 
 
 def read_file_as_json(file_path, strict_utf8=False):
@@ -232,7 +232,7 @@ def value_to_bool(value):
         return value == 1
     if isinstance(value, str):
         return value not in ("", "f") and value.lower() != "false"
-    raise ValueError("Cannot convert %s value to bool: %s" % (type(value), value))
+    raise ValueError("%r is neither true nor false" % (value,))
 
 
 def create_unique_id():
