@@ -98,6 +98,52 @@ fn metrics_in_memory_stay_bounded_while_the_server_is_away_and_losses_are_told()
 }
 
 #[test]
+fn metrics_in_memory_survive_a_reload_in_an_outage_and_what_is_lost_at_the_end_is_told() {
+    let mut site = Site::new();
+    site.set("monitors", json!([numbers("a")]));
+    site.set("metrics_in_memory", true).start();
+    let path = site.path("log").join("test_monitor.log");
+    let path = path.to_str().unwrap().to_owned();
+    // Of each sample the number
+    let counts = |site: &Site| -> Vec<u64> {
+        let lines = site.receiver.lines_of(&path).into_iter();
+        let gauss = lines.filter(|line| line.contains("] gauss "));
+        gauss
+            .filter_map(|line| line.rsplit('=').next()?.parse().ok())
+            .collect()
+    };
+    site.until("some", |state| !state.lines_of(&path).is_empty());
+    site.receiver.fault(Fault::status(500).until_cleared());
+    let taken = |site: &Site| {
+        let monitor = monitor(site, "test_monitor(a)");
+        monitor["reported_lines"].as_u64().unwrap_or(0)
+    };
+    let before = taken(&site);
+    site.until_seen("metrics that wait", || taken(&site) > before + 20);
+    site.set("max_request_spacing_interval", 0.7).write_config();
+    site.until_logged("Starting new copying and metrics threads");
+    site.receiver.clear_faults();
+    let at_least = before / 2 + 20;
+    site.until("what came after it", |state| {
+        let lines = state.lines_of(&path).into_iter();
+        lines.filter(|line| line.contains("] gauss ")).count() as u64 > at_least
+    });
+    let counts = counts(&site);
+    let all: Vec<u64> = (1..=counts.len() as u64).collect();
+    assert_eq!(counts, all);
+    // At the end nobody takes them any more
+    site.receiver.fault(Fault::status(500).until_cleared());
+    let before = taken(&site);
+    site.until_seen("metrics that wait", || taken(&site) > before + 6);
+    site.term();
+    let log = site.agent_log();
+    assert!(
+        log.contains("that were in memory could not be delivered; they are lost"),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_reload_leaves_monitors_alone_that_it_does_not_change() {
     let mut site = Site::new();
     site.set("monitors", json!([numbers("a"), numbers("b")]))

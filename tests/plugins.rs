@@ -7,6 +7,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 fn put(site: &Site, name: &str, mode: u32, text: &str) {
     let path = site.path(name);
@@ -79,6 +80,21 @@ fn a_plugin_ends_by_itself_when_the_agent_is_killed() {
     let pid = read().trim().to_owned();
     site.kill9();
     site.until_seen("its end", || has_ended(&pid));
+}
+
+#[test]
+fn a_plugin_that_ignores_every_request_to_end_does_not_outlive_the_agent() {
+    let mut site = with_plugins(json!([{"module": "mine"}]));
+    let script = "#!/bin/sh\ntrap '' TERM INT HUP PIPE\necho $$ > \"$(dirname \"$0\")/pid\"\nwhile :; do sleep 1000; done\n";
+    put(&site, "plugins/mine.sh", 0o755, script);
+    site.start();
+    let read = || fs::read_to_string(site.path("plugins/pid")).unwrap_or_default();
+    site.until_seen("the plug-in", || read().ends_with('\n'));
+    let pid = read().trim().to_owned();
+    let began = Instant::now();
+    site.term();
+    assert!(has_ended(&pid));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

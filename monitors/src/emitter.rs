@@ -11,6 +11,7 @@ use common::stop::Stop;
 use log::Level;
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -37,7 +38,9 @@ pub struct Emitter {
     block: Vec<u8>,
     /// The line being made.
     line: Vec<u8>,
-    said: HashMap<String, Instant>,
+    /// By the hash of the key, which may be long.
+    said: HashMap<u64, Instant>,
+    hasher: RandomState,
     /// In tests, instead of the clock.
     fixed_ms: Option<u64>,
 }
@@ -63,6 +66,7 @@ impl Emitter {
             block: Vec::new(),
             line: Vec::new(),
             said: HashMap::new(),
+            hasher: RandomState::new(),
             fixed_ms: None,
         }
     }
@@ -157,8 +161,9 @@ impl Emitter {
         let name = line::clean_name(metric);
         if name.changed && self.once_in(DAY, "client/badMetricName") {
             self.warn(format_args!(
-                "[error=\"client/badMetricName\"] {metric:?} is no valid metric name, it is written as \"{}\". Names consist of letters, digits, '_', '.' and '-' and begin with a letter or '_'.",
-                name.text
+                "[error=\"client/badMetricName\"] {:?} is no valid metric name, it is written as \"{}\". Names consist of letters, digits, '_', '.' and '-' and begin with a letter or '_'.",
+                shown(metric),
+                shown(&name.text)
             ));
         }
         if self.blacklist.iter().any(|listed| *listed == name.text) {
@@ -185,8 +190,9 @@ impl Emitter {
         );
         if let Some(field) = bad.filter(|_| self.once_in(DAY, "client/badFieldName")) {
             self.warn(format_args!(
-                "[error=\"client/badFieldName\"] {field:?} is no valid field name, it is written as \"{}\".",
-                line::clean_name(&field).text
+                "[error=\"client/badFieldName\"] {:?} is no valid field name, it is written as \"{}\".",
+                shown(&field),
+                shown(&line::clean_name(&field).text)
             ));
         }
         self.hand_over();
@@ -245,7 +251,7 @@ impl Emitter {
         let bytes = self.line.len().saturating_sub(1);
         match self.limit.admit(bytes, Instant::now()) {
             Admission::Drop => {
-                self.status.dropped.store(self.limit.dropped(), Relaxed);
+                self.status.dropped.fetch_add(1, Relaxed);
                 return;
             }
             Admission::PassAfter(skipped) => limit::marker(&mut self.block, skipped),
@@ -277,6 +283,12 @@ impl Emitter {
         }
     }
 
+    /// Counts a restart, as after a panic, of what does the monitor's work: a process outside. With
+    /// `stop_agent_on_failure` the agent ends.
+    pub fn begins_anew(&self) {
+        self.status.restarts.fetch_add(1, Relaxed);
+    }
+
     /// Set when the agent stops or drops this monitor; long work in `gather` should end then.
     pub fn stop(&self) -> &Stop {
         &self.stop
@@ -285,7 +297,8 @@ impl Emitter {
     /// True if `key` has not been spoken of for `period`: `if out.once_in(HOUR, "x") { out.warn(..) }`.
     pub fn once_in(&mut self, period: Duration, key: &str) -> bool {
         let now = Instant::now();
-        if let Some(then) = self.said.get_mut(key) {
+        let key = self.hasher.hash_one(key);
+        if let Some(then) = self.said.get_mut(&key) {
             if now.duration_since(*then) < period {
                 return false;
             }
@@ -295,7 +308,7 @@ impl Emitter {
         if self.said.len() >= MOST_SAID {
             self.said.clear();
         }
-        self.said.insert(key.to_owned(), now);
+        self.said.insert(key, now);
         true
     }
 
@@ -343,6 +356,15 @@ impl Emitter {
             .build();
         log::logger().log(&record);
     }
+}
+
+/// The beginning of a name, for messages: plug-ins may give long ones.
+fn shown(name: &str) -> &str {
+    let end = name
+        .char_indices()
+        .nth(100)
+        .map_or(name.len(), |(at, _)| at);
+    &name[..end]
 }
 
 impl fmt::Debug for Emitter {

@@ -132,8 +132,9 @@ impl GraphiteMonitor {
     fn new(setup: &Setup) -> Result<Self, Error> {
         let options = setup.options;
         let size = |name: &str| {
-            let n = options.int(name).and_then(|n| usize::try_from(n).ok());
-            n.unwrap_or(102_400)
+            // None of them may be negative; some may be more than 32 bits hold.
+            let n = options.int(name);
+            n.map_or(102_400, |n| usize::try_from(n).unwrap_or(usize::MAX))
         };
         let port = |name: &str| {
             let n = options.int(name).and_then(|n| u16::try_from(n).ok());
@@ -295,7 +296,7 @@ impl Service for Graphite {
 impl Graphite {
     fn lines(&mut self, peer: &Peer, bytes: &[u8], out: &mut Emitter) -> Verdict {
         let mut taken = 0;
-        while let Some(end) = bytes[taken..].iter().position(|&b| b == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', &bytes[taken..]) {
             let line = &bytes[taken..taken + end];
             taken += end + 1;
             if line.len() >= self.max_request {
@@ -462,7 +463,10 @@ fn is_path(path: &str) -> bool {
 }
 
 fn text_line(line: &[u8]) -> Option<(&str, f64, f64)> {
-    let mut parts = std::str::from_utf8(line).ok()?.split_whitespace();
+    // Blanks of other scripts are part of a path, as they were.
+    let blank = |c: char| c.is_ascii_whitespace() || c == '\x0b';
+    let parts = std::str::from_utf8(line).ok()?.split(blank);
+    let mut parts = parts.filter(|part| !part.is_empty());
     let path = parts.next().filter(|path| is_path(path))?;
     let value = float(parts.next()?)?;
     let time = float(parts.next()?)?;

@@ -158,10 +158,11 @@ fn plain_text_is_written_as_recorded() {
           metric\t5  1700000000\n\
           tags;dc=us 5 1700000000\n\
           under 1_000 1_7\n\
-          inf -inf 1700000000\n",
+          inf -inf 1700000000\n\
+          no\xc2\xa0blank\x0b1 2\n",
     );
     assert_eq!(
-        server.lines(10),
+        server.lines(11),
         [
             "requests.500.host1 1.03 orig_time=123456789.0",
             "cpu.load 42.0 orig_time=1700000000.0",
@@ -173,6 +174,7 @@ fn plain_text_is_written_as_recorded() {
             "tags_dc_us 5.0 orig_time=1700000000.0",
             "under 1000.0 orig_time=17.0",
             "inf null orig_time=1700000000.0",
+            "no_blank 1.0 orig_time=2.0",
         ]
     );
     assert_eq!(server.count("bad_lines"), 4);

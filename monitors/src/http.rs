@@ -35,9 +35,6 @@ pub struct Request {
 pub struct Response {
     /// 200 and so on; anything the server says is an answer, 404 and 302 too.
     pub status: u16,
-    /// The headers; application monitors look at `Content-Type`.
-    #[allow(dead_code)]
-    pub headers: HeaderMap,
     /// The body.
     pub body: Bounded,
     /// The body was longer than [`Limits::most`].
@@ -211,13 +208,18 @@ impl Client {
 }
 
 fn parse(url: &str) -> Result<Uri, Failure> {
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let scheme = url
+        .split_once(':')
+        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let scheme = scheme.filter(|(scheme, _)| !scheme.is_empty() && !scheme.contains('/'));
+    let Some((scheme, rest)) = scheme else {
         return Err(Failure::unknown(format!("unknown url type: '{url}'")));
     };
-    if !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()) {
+    if !["http", "https"].contains(&scheme.as_str()) {
         return Err(Failure::url(format!("unknown url type: {scheme}")));
     }
-    if rest.is_empty() || rest.starts_with(['/', '?', '#']) {
+    let host = rest.strip_prefix("//").unwrap_or_default();
+    if host.is_empty() || host.starts_with(['/', '?', '#']) {
         return Err(Failure::url("no host given"));
     }
     url.parse()
@@ -316,7 +318,6 @@ fn exchange(
     let (body, broken_off) = read(body, limits, deadline)?;
     Ok(Response {
         status: parts.status.as_u16(),
-        headers: parts.headers,
         body,
         broken_off,
     })
@@ -381,8 +382,12 @@ fn failure(error: &ureq::Error) -> Failure {
 
 fn io_failure(error: &io::Error) -> Failure {
     if let Some(number) = error.raw_os_error() {
-        let text = Errno::from_raw(number).desc();
-        return Failure::url(format!("[Errno {number}] {text}"));
+        let text = format!("[Errno {number}] {}", Errno::from_raw(number).desc());
+        return match error.kind() {
+            // There was a connection.
+            io::ErrorKind::ConnectionReset => Failure::unknown(text),
+            _ => Failure::url(text),
+        };
     }
     match error.kind() {
         io::ErrorKind::TimedOut => Failure::timed_out(),

@@ -73,6 +73,19 @@ fn addresses_that_are_none_fail_as_recorded() {
             "<urlopen error unknown url type: file>",
         ),
         ("http:///x", Class::Url, "<urlopen error no host given>"),
+        ("HTTP:x", Class::Url, "<urlopen error no host given>"),
+        (
+            "localhost:80/x",
+            Class::Url,
+            "<urlopen error unknown url type: localhost>",
+        ),
+        (
+            "MailTo:x",
+            Class::Url,
+            "<urlopen error unknown url type: mailto>",
+        ),
+        ("/x:y", Class::Unknown, "unknown url type: '/x:y'"),
+        (":x", Class::Unknown, "unknown url type: ':x'"),
     ] {
         let failure = parse(url).unwrap_err();
         assert_eq!((failure.class, failure.text.as_str()), (class, text));

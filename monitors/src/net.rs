@@ -237,9 +237,11 @@ impl<S: Service> Server<'_, S> {
             self.round(&mut events, timeout(next), out)?;
             now = Instant::now();
         }
-        for port in &mut self.ports {
-            if let Socket::Tcp(_) = port.socket {
-                port.socket = Socket::None;
+        for index in 0..self.ports.len() {
+            if let Socket::Tcp(_) = self.ports[index].socket {
+                // Who has connected by now may have sent something as well.
+                self.accept(index, now, out);
+                self.ports[index].socket = Socket::None;
             }
         }
         let deadline = now + LAST_READS;

@@ -2,7 +2,7 @@ use super::*;
 use crate::emitter::captured;
 use common::limit::WriteLimit;
 use common::stop::Stopper;
-use crossbeam_channel::{unbounded, Receiver, Sender};
+use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
 use std::io::Read as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
@@ -84,7 +84,16 @@ fn port(transport: Transport) -> Port {
 }
 
 fn start(ports: &[Port], limits: Limits, close_on: Option<&'static [u8]>) -> Running {
-    let (say, heard) = unbounded();
+    start_heard(ports, limits, close_on, unbounded())
+}
+
+/// With a channel of its own for what is heard: the server waits where that is full.
+fn start_heard(
+    ports: &[Port],
+    limits: Limits,
+    close_on: Option<&'static [u8]>,
+    (say, heard): (Sender<Heard>, Receiver<Heard>),
+) -> Running {
     let (tell, addresses) = unbounded();
     let (mut out, _, stopper) = captured::stoppable("net", WriteLimit::none(), &[]);
     let counters = [
@@ -193,6 +202,26 @@ fn a_stop_is_heard_at_once_and_loses_nothing_that_has_arrived() {
     assert!(running.stop() < Duration::from_secs(2));
     assert_eq!(running.next(), rest(Why::End, "begun"));
     assert!(TcpStream::connect(tcp).is_err());
+}
+
+#[test]
+fn a_client_that_came_just_before_the_stop_is_still_heard() {
+    let mut running = start_heard(&[port(Transport::Tcp)], limits(), None, bounded(0));
+    let address = running.address();
+    let mut busy = TcpStream::connect(address).unwrap();
+    busy.write_all(b"busy\n").unwrap();
+    running.await_count("connections", 1);
+    // The server is held up by its service, so these wait to be accepted.
+    for _ in 0..3 {
+        let mut late = TcpStream::connect(address).unwrap();
+        late.write_all(b"last\n").unwrap();
+    }
+    running.stopper = None;
+    assert_eq!(running.next(), line("busy"));
+    for _ in 0..3 {
+        assert_eq!(running.next(), line("last"));
+    }
+    running.stop();
 }
 
 #[test]

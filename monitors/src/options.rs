@@ -159,7 +159,7 @@ pub const COMMON: &[OptionSpec] = &[
         "stop_agent_on_failure",
         Kind::Bool,
         Default::Bool(false),
-        "Whether the agent ends when this monitor fails: when it panics or hangs.",
+        "Whether the agent ends when this monitor fails: when it panics or hangs, or when the process of a plug-in fails whose plugin_mode is not sample.",
     ),
 ];
 

@@ -3,6 +3,7 @@
 use crate::line::{Field, Value};
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Series that one monitor may have; further ones get no rate.
 const MOST_SERIES: usize = 30_000;
@@ -15,10 +16,12 @@ const FORGOTTEN_AFTER: f64 = 1800.0;
 #[derive(Debug)]
 pub(crate) struct Rates {
     rules: Vec<Rule>,
-    series: HashMap<String, Point>,
+    /// By the hash of metric and fields: fields may be long.
+    series: HashMap<u64, Point>,
+    hasher: RandomState,
     cleanup_secs: f64,
     last_cleanup: Option<f64>,
-    /// The key being looked up.
+    /// What is being hashed.
     key: String,
 }
 
@@ -75,6 +78,7 @@ impl Rates {
         Rates {
             rules,
             series: HashMap::new(),
+            hasher: RandomState::new(),
             cleanup_secs,
             last_cleanup: None,
             key: String::new(),
@@ -89,8 +93,8 @@ impl Rates {
         let Some(value) = number(value) else {
             return Rate::NoNumber;
         };
-        self.make_key(name, fields);
-        let Some(last) = self.series.get_mut(&self.key) else {
+        let key = self.key_of(name, fields);
+        let Some(last) = self.series.get_mut(&key) else {
             if self.series.len() >= MOST_SERIES {
                 // A look at all of them costs too much for each new one
                 if self.last_cleanup.is_none_or(|then| at - then >= 60.0) {
@@ -100,7 +104,7 @@ impl Rates {
                     return Rate::TooMany;
                 }
             }
-            self.series.insert(self.key.clone(), Point { at, value });
+            self.series.insert(key, Point { at, value });
             return Rate::None;
         };
         if at <= last.at {
@@ -128,13 +132,14 @@ impl Rates {
     }
 
     /// A series is its metric and its fields, but for one called `timestamp`.
-    fn make_key(&mut self, name: &str, fields: &[Field]) {
+    fn key_of(&mut self, name: &str, fields: &[Field]) -> u64 {
         self.key.clear();
         self.key.push_str(name);
         for (field, value) in fields.iter().filter(|(field, _)| *field != "timestamp") {
             // Writing into a String cannot fail.
             let _ = write!(self.key, "\0{field}={value:?}");
         }
+        self.hasher.hash_one(&self.key)
     }
 }
 

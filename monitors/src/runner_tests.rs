@@ -158,6 +158,60 @@ fn a_monitor_that_hangs_does_not_hold_up_the_end() {
 }
 
 #[test]
+fn one_that_hangs_is_left_behind_and_its_successor_goes_on_counting() {
+    static RELEASE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let scratch = Scratch::new("replaced");
+    let held = RELEASE.lock().unwrap();
+    let description = description!({
+        let life = MADE.fetch_add(1, SeqCst);
+        move |out: &mut Emitter| {
+            // More than the limit lets through
+            for n in 0..4 {
+                out.emit("n", n, &[("life", life.into())]);
+            }
+            if life == 0 {
+                drop(RELEASE.lock());
+                out.emit("late", 1, &[]);
+            }
+            Ok(())
+        }
+    });
+    let entry = [
+        ("sample_interval", Json::from(0.1)),
+        ("monitor_log_write_rate", 0.into()),
+        ("monitor_log_max_write_burst", 100.into()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value));
+    let plan = Plan::of(description, ("probe", "x"), &entry, &host(&scratch)).unwrap();
+    MADE.store(0, SeqCst);
+    let mut hanging = Runner::start_into(plan, Box::new(Lines::default())).unwrap();
+    let status = Arc::clone(hanging.status());
+    await_that("the hanging sample", || {
+        let now = status.snapshot();
+        now.busy_ms.is_some() && now.dropped > 0
+    });
+    let before = status.snapshot();
+    let lines = Lines::default();
+    let next = hanging.replace(Box::new(lines.clone())).unwrap();
+    await_that("a good sample", || {
+        status.snapshot().last_sample_ms.is_some()
+    });
+    let now = status.snapshot();
+    assert_eq!((now.restarts, now.errors, now.alive), (1, 1, true));
+    assert!(now.lines > before.lines);
+    assert!(now.dropped > before.dropped, "{before:?} {now:?}");
+    // The one that was left behind comes to its end, and nobody hears of it
+    drop(held);
+    assert!(hanging.join(Instant::now() + Duration::from_secs(20)));
+    assert!(!next.is_done() && status.snapshot().alive);
+    assert_eq!(status.snapshot().errors, 1);
+    let text = lines.take();
+    assert!(text.contains("life=1") && !text.contains("late"), "{text}");
+    assert_eq!(stop_all(&mut [next], Duration::from_secs(20)), [""; 0]);
+}
+
+#[test]
 fn a_long_sample_hears_that_it_should_stop() {
     let scratch = Scratch::new("hears");
     let description = description!(|out: &mut Emitter| {

@@ -80,7 +80,7 @@ const METRICS: &[MetricSpec] = &[MetricSpec {
     measure: Measure::Gauge,
     unit: "",
     fields: &["command", "duration", "error", "exit_code", "length"],
-    text: "What the command printed. duration: seconds; exit_code: the exit status, or the negative number of the signal that ended it; length: characters of the text before it was cut; error: why the command was ended, only if it was.",
+    text: "What the command printed. duration: seconds; exit_code: the exit status, or the negative number of the signal that ended it; length: characters of the text before it was cut; error: why the command was ended or its output not waited for, only if that was so.",
 }];
 
 struct ShellMonitor {
@@ -148,20 +148,23 @@ impl Monitor for ShellMonitor {
         }
         let error = outcome.cut_short.and_then(|why| self.error(why));
         if let Some(error) = &error {
-            let counter = match outcome.cut_short {
-                Some(CutShort::TooMuchOutput) => "commands_with_too_much_output",
-                _ => "commands_timed_out",
+            const ENDED: &str = "The command was ended with all it had started";
+            let (counter, what, advice) = match outcome.cut_short {
+                Some(CutShort::TooMuchOutput) => (
+                    "commands_with_too_much_output",
+                    ENDED,
+                    "The limit is max_output_bytes.",
+                ),
+                Some(CutShort::OutputHeld) => (
+                    "outputs_held",
+                    "The command's output is no longer listened to",
+                    "Redirect the output of what is to run on in the background, or raise timeout.",
+                ),
+                _ => ("commands_timed_out", ENDED, "The limit is timeout."),
             };
             out.counter(counter).fetch_add(1, Relaxed);
             if out.once_in(DAY, error) {
-                let advice = match outcome.cut_short {
-                    Some(CutShort::TooMuchOutput) => "The limit is max_output_bytes.",
-                    Some(CutShort::OutputHeld) => "Redirect the output of what is to run on in the background, or raise timeout.",
-                    _ => "The limit is timeout.",
-                };
-                out.warn(format_args!(
-                    "The command was ended with all it had started: {error}. {advice}"
-                ));
+                out.warn(format_args!("{what}: {error}. {advice}"));
             }
         }
         let Some(code) = outcome.code else {

@@ -77,14 +77,21 @@ fn a_command_that_never_ends_gets_a_line_that_says_so() {
 
 #[test]
 fn a_process_left_in_the_background_with_the_output_does_not_hang_the_monitor() {
-    let entry = json!({"command": "sleep 600 & echo x", "timeout": 0.3});
-    let line = line("shell_monitor()", entry);
+    let entry = json!({"command": "sleep 30 & echo x", "timeout": 0.3});
+    let mut monitor = make(&DESCRIPTION, &entry, &Place::new("/", "/")).unwrap();
+    let (mut out, lines) = capture("shell_monitor()");
+    monitor.gather(&mut out).unwrap();
+    out.flush();
+    let line = lines.take();
     assert!(
         line.contains(
             "error=\"a background process held the output for 0.3 s\" exit_code=0 length=2"
         ),
         "{line}"
     );
+    // The command itself was in time.
+    assert_eq!(out.counter("commands_timed_out").load(Relaxed), 0);
+    assert_eq!(out.counter("outputs_held").load(Relaxed), 1);
 }
 
 #[test]

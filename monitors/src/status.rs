@@ -40,7 +40,8 @@ pub struct Snapshot {
     pub dropped: u64,
     /// Lines that could not be written (disk full, no directory).
     pub lost: u64,
-    /// How often it was made anew after a panic.
+    /// How often it was made anew after a panic or because it hung, or the process of a plug-in was
+    /// after it failed.
     pub restarts: u64,
     /// Samples taken, well or not.
     pub samples: u64,

@@ -184,13 +184,19 @@ impl UrlMonitor {
             fields.push(("latency", latency.into()));
         }
         out.emit("response", "failed", &fields);
-        // The line has only the beginning of it. The address may hold a password.
+        // The line has only the beginning of it.
         if out.once_in(HOUR, &failure.text) {
-            out.warn(format_args!(
-                "The request failed: {}. This reason is told once an hour.",
-                failure.text.escape_debug()
-            ));
+            out.warn(format_args!("{}", self.told(failure)));
         }
+    }
+
+    /// For agent.log. The address may hold a password.
+    fn told(&self, failure: &Failure) -> String {
+        let reason = failure.text.replace(&self.url, "(url)");
+        format!(
+            "The request failed: {}. This reason is told once an hour.",
+            reason.escape_debug()
+        )
     }
 }
 

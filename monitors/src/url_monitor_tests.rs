@@ -52,6 +52,16 @@ fn says(answer: &'static [u8]) -> (SocketAddr, Receiver<String>) {
     })
 }
 
+/// Has the connection end without a proper farewell.
+fn reset(stream: &mut TcpStream) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let at_once = nix::libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    setsockopt(&*stream, sockopt::Linger, &at_once).unwrap();
+}
+
 /// The line of one sample without stamp and tag.
 fn line(entry: Json) -> String {
     let mut monitor = make(&DESCRIPTION, &entry, &Place::new("/", "/")).unwrap();
@@ -143,6 +153,12 @@ fn failures_are_written_as_recorded() {
         assert!(line.contains(reason), "{line}");
         assert!(!line.contains("traceback"));
     }
+    let (torn, _) = server(reset);
+    let torn = line(json!({"url": format!("http://{torn}/")}));
+    assert!(
+        torn.contains("unknown_error=\"[Errno 104] Connection reset b...\""),
+        "{torn}"
+    );
     assert_eq!(
         line(json!({"url": "foo://x/y"})),
         "response \"failed\" length=0 status=0 url=\"foo://x/y\" url_error=\"<urlopen error unknown url typ...\"\n"
@@ -277,6 +293,27 @@ fn further_fields_come_only_when_they_are_asked_for() {
     let failed =
         line(json!({"url": "foo://x", "log_latency": true, "log_method_of_failures": true}));
     assert!(failed.contains("latency=") && failed.contains("request_method=\"GET\""));
+}
+
+#[test]
+fn a_password_in_the_address_is_not_told_in_agent_log() {
+    for url in ["user:secret@host/path", "http://user:secret@ho st/"] {
+        let entry = json!({"url": url});
+        let place = Place::new("/", "/");
+        let members: Vec<_> = entry.as_object().unwrap().clone().into_iter().collect();
+        let options = crate::options::Options::read(OPTIONS, &members).unwrap();
+        let mut monitor = UrlMonitor::new(&Setup {
+            options: &options,
+            place: &place,
+            module: "",
+            id: "",
+        })
+        .unwrap();
+        let (out, _) = capture("url_monitor()");
+        let failure = monitor.client.fetch(&monitor.request, out.stop());
+        let told = monitor.told(&failure.unwrap_err());
+        assert!(!told.contains("secret"), "{told}");
+    }
 }
 
 #[test]

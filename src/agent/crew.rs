@@ -4,7 +4,7 @@
 use super::flash::Way;
 use monitors::sink::LogFiles;
 use monitors::{stop_all, Plan, Runner, Snapshot};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A sample that takes longer than this, and longer than ten intervals, hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(300);
@@ -12,12 +12,13 @@ const HANGS_AFTER: Duration = Duration::from_secs(300);
 const MOST_LEFT_BEHIND: u32 = 3;
 
 /// All monitors of the agent.
-#[derive(Default)]
 pub struct Crew {
     members: Vec<Member>,
+    /// Those that were asked to end and have not yet.
+    late: Vec<Runner>,
     files: LogFiles,
     /// The way of metrics that are in no file.
-    pub way: Way,
+    way: Way,
     in_memory: bool,
 }
 
@@ -26,14 +27,33 @@ struct Member {
     left_behind: u32,
 }
 
+/// Whether `plans` has one that would run in just the same way; it is taken out, for two entries may
+/// be alike to the last letter.
+fn take(plans: &mut Vec<&Plan>, plan: &Plan) -> bool {
+    let at = plans.iter().position(|other| plan.same_as(other));
+    at.map(|at| plans.swap_remove(at)).is_some()
+}
+
 impl Crew {
+    /// Without anyone. Metrics that are in no file go by `way`.
+    pub fn new(way: Way) -> Self {
+        Crew {
+            members: Vec::new(),
+            late: Vec::new(),
+            files: LogFiles::default(),
+            way,
+            in_memory: false,
+        }
+    }
+
     /// Asks those to end that are not among `plans` with just the options that they have; `within` is
     /// the time that they have for it.
     pub fn dismiss(&mut self, plans: &[Plan], in_memory: bool, within: Duration) {
         let same_way = in_memory == self.in_memory;
+        let mut wanted: Vec<&Plan> = plans.iter().collect();
         let (stay, go) = self.members.drain(..).partition(|member| {
             let runner = &member.runner;
-            same_way && !runner.is_done() && plans.iter().any(|p| runner.plan().same_as(p))
+            same_way && !runner.is_done() && take(&mut wanted, runner.plan())
         });
         self.members = stay;
         let go: Vec<Member> = go;
@@ -45,16 +65,24 @@ impl Crew {
         for runner in &ending {
             runner.plan().forget_logs();
         }
+        self.late.extend(ending);
+        self.late.retain(|runner| !runner.is_done());
+    }
+
+    /// Waits until `until` for those that were asked to end and have not: what they have started, and
+    /// end in turn, would outlive the agent.
+    pub fn finish(&self, until: Instant) {
+        for runner in &self.late {
+            runner.join(until);
+        }
     }
 
     /// Starts those of `plans` that do not run.
     pub fn hire(&mut self, plans: Vec<Plan>, in_memory: bool) {
         self.in_memory = in_memory;
-        let running = |plan: &Plan| {
-            let mut members = self.members.iter();
-            members.any(|member| member.runner.plan().same_as(plan))
-        };
-        let fresh: Vec<Plan> = plans.into_iter().filter(|plan| !running(plan)).collect();
+        let mut running: Vec<&Plan> = self.members.iter().map(|m| m.runner.plan()).collect();
+        let is_fresh = |plan: &Plan| !take(&mut running, plan);
+        let fresh: Vec<Plan> = plans.into_iter().filter(is_fresh).collect();
         for plan in fresh {
             let name = plan.name();
             match self.start(plan) {
@@ -123,5 +151,51 @@ impl Crew {
     /// Asks all to end and waits no longer than `within`.
     pub fn stop(&mut self, within: Duration) {
         self.dismiss(&[], self.in_memory, within);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monitors::{Host, Place};
+    use std::sync::Arc;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn plan(mean: f64) -> Plan {
+        let dir = std::env::temp_dir().join(format!("crew-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let host = Host {
+            place: Place::new("/", dir),
+            sample_interval: 1000.0,
+            jitter: false,
+            rate_metrics: Arc::default(),
+            rate_cleanup: 0.0,
+        };
+        let entry = [("gauss_mean".to_owned(), mean.into())];
+        Plan::new("test_monitor", "a", &entry, &host).unwrap()
+    }
+
+    fn reload(crew: &mut Crew, plans: &[Plan]) {
+        crew.dismiss(plans, true, SOON);
+        crew.hire(plans.to_vec(), true);
+    }
+
+    #[test]
+    fn of_two_entries_that_are_alike_each_has_its_monitor_and_one_goes_with_its_entry() {
+        let mut crew = Crew::new(Way::default());
+        let one = plan(1.0);
+        reload(&mut crew, &[one.clone()]);
+        assert_eq!(crew.members.len(), 1);
+        reload(&mut crew, &[one.clone(), one.clone()]);
+        assert_eq!(crew.members.len(), 2);
+        let other = plan(2.0);
+        reload(&mut crew, &[one.clone(), other.clone()]);
+        assert_eq!(crew.members.len(), 2);
+        assert!(crew.members[1].runner.plan().same_as(&other));
+        reload(&mut crew, &[one]);
+        assert_eq!(crew.members.len(), 1);
+        crew.stop(SOON);
+        assert!(crew.members.is_empty() && crew.late.is_empty());
     }
 }

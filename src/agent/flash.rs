@@ -1,29 +1,84 @@
 //! `metrics_in_memory`: metrics go over a bounded channel straight into requests, so that a device's
 //! flash is not worn by log files that are read once.
 
-use super::session::Lines;
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{bounded, Receiver, Sender};
 use monitors::sink::{Lost, Sink};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Leads to the session that takes metrics. Sessions may be started anew; this stays.
-#[derive(Clone, Default)]
-pub struct Way(Arc<Mutex<Option<Sender<Lines>>>>);
+/// How many blocks of lines are on the way at the most.
+const BLOCKS: usize = 16;
+
+/// Lines of a metric log on their way to the session.
+pub struct Lines {
+    /// The file that they would be in.
+    pub path: Arc<Path>,
+    /// Whole lines.
+    pub bytes: Vec<u8>,
+}
+
+impl Lines {
+    fn count(&self) -> u64 {
+        memchr::memchr_iter(b'\n', &self.bytes).count() as u64
+    }
+}
+
+/// Leads from the monitors to the session that takes metrics. It outlives both: what is on it while
+/// sessions are started anew waits for the next one.
+#[derive(Clone)]
+pub struct Way(Arc<Ends>);
+
+struct Ends {
+    to: Sender<Lines>,
+    from: Receiver<Lines>,
+    /// What a session that has ended had taken and not delivered.
+    left: Mutex<Vec<Lines>>,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        let (to, from) = bounded(BLOCKS);
+        let left = Mutex::default();
+        Way(Arc::new(Ends { to, from, left }))
+    }
+}
 
 impl Way {
-    /// Leads to another session from now on, or nowhere.
-    pub fn set(&self, to: Option<Sender<Lines>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = to;
-    }
-
     /// The end of the way for one metric log.
     pub fn sink(&self, path: &Path) -> Box<dyn Sink> {
         Box::new(InMemory {
             way: self.clone(),
             path: path.into(),
         })
+    }
+
+    /// The other end, for the one session that takes metrics.
+    pub fn lines(&self) -> Receiver<Lines> {
+        self.0.from.clone()
+    }
+
+    /// A session ends that has taken these lines and not delivered them.
+    pub fn leave(&self, lines: impl IntoIterator<Item = Lines>) {
+        self.left().extend(lines);
+    }
+
+    /// What an earlier session has left; older than all that is on the way.
+    pub fn take_left(&self) -> Vec<Lines> {
+        std::mem::take(&mut self.left())
+    }
+
+    /// Gives up all that nobody will take any more. How many lines that are.
+    pub fn give_up(&self) -> u64 {
+        let left = self.take_left().into_iter();
+        left.chain(self.0.from.try_iter())
+            .map(|lines| lines.count())
+            .sum()
+    }
+
+    /// A panic elsewhere leaves nothing half done here.
+    fn left(&self) -> MutexGuard<'_, Vec<Lines>> {
+        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -38,19 +93,39 @@ impl Sink for InMemory {
             path: self.path.clone(),
             bytes: bytes.to_vec(),
         };
-        let to = self.way.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = match to.as_ref().map(|to| to.try_send(lines)) {
-            Some(Ok(())) => return Ok(()),
-            Some(Err(TrySendError::Full(_))) => {
-                "the memory for metrics (metrics_memory_bytes) is full, the server does not take them fast enough"
-            }
-            Some(Err(TrySendError::Disconnected(_))) | None => {
-                "no session is running that would take them"
-            }
-        };
-        Err(Lost {
-            lines: memchr::memchr_iter(b'\n', bytes).count() as u64,
-            error: io::Error::other(why),
+        self.way.0.to.try_send(lines).map_err(|refused| Lost {
+            lines: refused.into_inner().count(),
+            error: io::Error::other(
+                "the memory for metrics (metrics_memory_bytes) is full, the server does not take them fast enough",
+            ),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_while_no_session_runs_waits_for_the_next_one_within_bounds() {
+        let way = Way::default();
+        let mut sink = way.sink(Path::new("/m.log"));
+        let first = way.lines();
+        sink.write(b"a\n").unwrap();
+        let taken = first.try_recv().unwrap();
+        drop(first);
+        // That session ends without having delivered it
+        way.leave([taken]);
+        for _ in 0..BLOCKS {
+            sink.write(b"b\nc\n").unwrap();
+        }
+        let lost = sink.write(b"d\ne\n").unwrap_err();
+        assert_eq!(lost.lines, 2);
+        let left = way.take_left();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].bytes, b"a\n");
+        assert_eq!(way.lines().try_recv().unwrap().bytes, b"b\nc\n");
+        assert_eq!(way.give_up(), 2 * (BLOCKS as u64 - 1));
+        assert_eq!(way.give_up(), 0);
     }
 }

@@ -149,6 +149,7 @@ impl Agent {
         for (name, value) in config.settings() {
             log::info!("\t{name}: {value}");
         }
+        let monitor_logs = MonitorLogs::default();
         let mut agent = Agent {
             fingerprint,
             config_state: ConfigState {
@@ -159,8 +160,8 @@ impl Agent {
                 error_logged: None,
             },
             sessions: Vec::new(),
-            crew: Crew::default(),
-            monitor_logs: MonitorLogs::default(),
+            crew: Crew::new(monitor_logs.way.clone()),
+            monitor_logs,
             launched: now,
             statistics: statistics::Statistics::new(),
             responder: Responder::new(&data_dir),
@@ -217,8 +218,9 @@ impl Agent {
             log::info!("Copying manager worker session #{id} started.");
             self.sessions.push(session);
         }
-        let takes_metrics = self.sessions.iter().find_map(|s| s.lines.clone());
-        self.crew.way.set(takes_metrics);
+        if !self.config.options.metrics_in_memory {
+            self.give_up_metrics();
+        }
         log::info!(
             "Copying started. Total worker sessions: {}, server {}",
             self.sessions.len(),
@@ -232,16 +234,10 @@ impl Agent {
         let mut next_check = Instant::now() + self.check_interval();
         let (delivered, cpu) = self.totals_now();
         self.pulse.beat(Instant::now(), delivered, cpu);
-        let ping = self.notifier.watchdog_interval();
-        let mut next_ping = Instant::now();
         loop {
             let mut next = next_supervision.min(next_check);
-            if let Some(ping) = ping {
-                if Instant::now() >= next_ping {
-                    self.notifier.alive();
-                    next_ping = Instant::now() + ping;
-                }
-                next = next.min(next_ping);
+            if let Some(sign) = self.notifier.alive() {
+                next = next.min(sign);
             }
             let signal = signals.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
@@ -454,6 +450,8 @@ impl Agent {
                     log::warn!("session {} did not end in time", session.id);
                     break;
                 }
+                // A request may be under way for longer than systemd waits for a sign
+                self.notifier.alive();
                 let asked = signals.as_mut().and_then(|s| s.pending());
                 if asked == Some(Signal::Stop) {
                     self.stop_asked = true;
@@ -470,6 +468,16 @@ impl Agent {
         self.sessions.clear();
     }
 
+    /// Metrics in memory that nobody will take any more.
+    fn give_up_metrics(&self) {
+        let lines = self.monitor_logs.way.give_up();
+        if lines > 0 {
+            log::warn!(
+                "{lines} metric lines that were in memory could not be delivered; they are lost"
+            );
+        }
+    }
+
     fn stop(&mut self) {
         self.notifier.stopping();
         let until = Instant::now() + STOP_WITHIN;
@@ -477,12 +485,15 @@ impl Agent {
         self.crew.stop(MONITORS_WITHIN);
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
         self.end_sessions(within, true, None);
+        self.give_up_metrics();
         tail::consolidate(&self.data_dir);
         log::info!(
             "Save consolidated checkpoints into file {}",
             self.data_dir.join("checkpoints.json").display()
         );
         log::info!("Copying manager is finished.");
+        // What monitors have started shall not outlive us
+        self.crew.finish(until);
     }
 }
 

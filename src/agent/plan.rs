@@ -1,5 +1,6 @@
 //! From the configuration to what threads are made of.
 
+use super::flash::Way;
 use super::session::{Dynamic, EntryOf, Memory, Plan};
 use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
@@ -68,12 +69,14 @@ pub fn shapes(config: &Config) -> Result<Shapes, String> {
 }
 
 /// The logs of monitors.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub struct MonitorLogs {
     /// Those that are there from the start.
     pub fixed: Vec<monitors::MonitorLog>,
     /// Those that come and go.
     pub followed: Arc<FollowedLogs>,
+    /// The way of metrics that are in no file.
+    pub way: Way,
 }
 
 /// The plans of all sessions of all workers. Opens the followed files and writes the first
@@ -107,6 +110,7 @@ pub fn sessions(
                 memory: (config.options.metrics_in_memory && plans.is_empty()).then(|| Memory {
                     entries: memory_entries(config, shapes, fixed),
                     most: usize::try_from(config.options.metrics_memory_bytes).unwrap_or(0),
+                    way: monitor_logs.way.clone(),
                 }),
             });
         }
@@ -139,7 +143,6 @@ pub fn tail_settings(
         session: format!("{}-{index}", worker.id),
         worker: worker.id.clone(),
         share: (u64::from(index), u64::from(worker.sessions)),
-        keeps_orphans: worker.id == "default" && index == 0,
         max_request,
         data_dir: PathBuf::from(&options.agent_data_path),
         max_line_size: bytes(options.max_line_size),

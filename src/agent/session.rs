@@ -3,6 +3,7 @@
 //! Two batches go round: one is filled while the other is sent. That bounds memory, and it is the
 //! backpressure: with both away nothing is read, and the backlog waits on disk.
 
+use super::flash::{Lines, Way};
 use crate::tail::{self, TailStatus, Tailer};
 use crate::upload::{self, Fate, UploadSettings, UploadStats, Verdict};
 use crate::util::stop::{self, Stopper};
@@ -11,7 +12,7 @@ use crossbeam_channel::{bounded, never, select, unbounded, Receiver, RecvTimeout
 use monitors::{FollowedLogs, MonitorLog};
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,8 +41,6 @@ pub struct Session {
     pub worker: String,
     /// What its upload thread counts.
     pub stats: Arc<UploadStats>,
-    /// Takes metrics that are in no file.
-    pub lines: Option<Sender<Lines>>,
     control: Sender<Control>,
     tail: Option<JoinHandle<()>>,
     upload: Option<JoinHandle<()>>,
@@ -86,18 +85,9 @@ pub struct Memory {
     pub entries: HashMap<PathBuf, tail::Entry>,
     /// Bytes that may wait; beyond that nothing is taken from the channel.
     pub most: usize,
+    /// Where they come from.
+    pub way: Way,
 }
-
-/// Lines of a metric log on their way to the session.
-pub struct Lines {
-    /// The file that they would be in.
-    pub path: Arc<Path>,
-    /// Whole lines.
-    pub bytes: Vec<u8>,
-}
-
-/// How many blocks of lines are on the way at the most.
-const LINES: usize = 16;
 
 impl Session {
     /// Starts both threads.
@@ -110,12 +100,9 @@ impl Session {
         let (verdict_tx, verdict_rx) = bounded(BATCHES);
         let (control_tx, control_rx) = unbounded();
         let (upload_stopper, upload_stop) = stop::pair();
-        let (lines_tx, lines_rx) = match &plan.memory {
-            Some(_) => {
-                let (tx, rx) = bounded(LINES);
-                (Some(tx), rx)
-            }
-            None => (None, never()),
+        let lines = match &plan.memory {
+            Some(memory) => memory.way.lines(),
+            None => never(),
         };
         let first_limit = plan.upload.pacing.max_request_size;
         let upload = upload::spawn(
@@ -134,7 +121,7 @@ impl Session {
             control: control_rx,
             dynamic: plan.dynamic,
             memory: plan.memory,
-            lines: lines_rx,
+            lines,
             spare: (0..BATCHES).map(|_| Batch::new()).collect(),
             filling: None,
             full: false,
@@ -155,7 +142,6 @@ impl Session {
             id: plan.id,
             worker: plan.worker,
             stats,
-            lines: lines_tx,
             control: control_tx,
             tail: Some(tail),
             upload: Some(upload),
@@ -252,6 +238,10 @@ struct Desk {
 
 impl Desk {
     fn run(&mut self) {
+        let left = self.memory.as_ref().map(|memory| memory.way.take_left());
+        for lines in left.into_iter().flatten() {
+            self.take(&lines);
+        }
         loop {
             while let Ok(verdict) = self.verdicts.try_recv() {
                 self.settle(verdict);
@@ -452,7 +442,7 @@ impl Desk {
 
     fn end(&mut self, flush: bool, until: Instant) {
         let now = Instant::now();
-        // The monitors have ended: this is all that they had to say
+        // If the monitors have ended this is all that they had to say
         while self.has_room() {
             match self.lines.try_recv() {
                 Ok(lines) => self.take(&lines),
@@ -497,5 +487,12 @@ impl Desk {
         // Lets the upload thread end
         self.batches = None;
         self.tailer.checkpoint_full();
+        if let Some(memory) = &self.memory {
+            let left = self.tailer.undelivered_lines().into_iter();
+            memory.way.leave(left.map(|(path, bytes)| Lines {
+                path: path.into(),
+                bytes,
+            }));
+        }
     }
 }

@@ -94,6 +94,7 @@ pub(super) fn run(options: &Options) -> i32 {
             return exit::FAILED;
         }
     };
+    crate::logging::init_stderr();
     let runner = match Runner::start_into(plan, Box::new(Stdout)) {
         Ok(runner) => runner,
         Err(error) => {

@@ -5,13 +5,15 @@ use std::ffi::OsString;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The way to the service manager.
 #[derive(Debug, Default)]
 pub struct Notifier {
     to: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
+    /// When the next sign of life is due.
+    next_sign: Option<Instant>,
     /// The last status line, which is not said twice.
     said: String,
 }
@@ -29,13 +31,9 @@ impl Notifier {
         Notifier {
             to: Some(to),
             watchdog: watchdog.map(Duration::from_micros),
+            next_sign: None,
             said: String::new(),
         }
-    }
-
-    /// How often [`Notifier::alive`] is expected at the least: half of the manager's patience.
-    pub fn watchdog_interval(&self) -> Option<Duration> {
-        self.watchdog.map(|patience| patience / 2)
     }
 
     /// The start is over.
@@ -56,10 +54,18 @@ impl Notifier {
         self.send("STOPPING=1\nSTATUS=Stopping");
     }
 
-    /// The main thread does its work.
-    pub fn alive(&self) {
-        if self.watchdog.is_some() {
-            self.send("WATCHDOG=1");
+    /// The main thread does its work: says so if it is time, twice in the manager's patience. When it
+    /// is to be called again, if signs of life are awaited.
+    pub fn alive(&mut self) -> Option<Instant> {
+        let interval = self.watchdog? / 2;
+        let now = Instant::now();
+        match self.next_sign {
+            Some(next) if now < next => Some(next),
+            _ => {
+                self.send("WATCHDOG=1");
+                self.next_sign = Some(now + interval);
+                self.next_sign
+            }
         }
     }
 
@@ -133,12 +139,14 @@ mod tests {
         let mut notifier = Notifier {
             to: open(&manager.path.clone().into()),
             watchdog: Some(Duration::from_secs(30)),
+            next_sign: None,
             said: String::new(),
         };
         notifier.ready();
         notifier.status("a".to_owned());
         notifier.status("a".to_owned());
-        notifier.alive();
+        let next = notifier.alive().unwrap();
+        assert_eq!(notifier.alive(), Some(next));
         notifier.reloading();
         notifier.stopping();
         assert_eq!(manager.heard(), "READY=1");
@@ -146,7 +154,7 @@ mod tests {
         assert_eq!(manager.heard(), "WATCHDOG=1");
         assert!(manager.heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
         assert!(manager.heard().starts_with("STOPPING=1"));
-        assert_eq!(notifier.watchdog_interval(), Some(Duration::from_secs(15)));
+        assert!(next <= Instant::now() + Duration::from_secs(15));
     }
 
     #[test]

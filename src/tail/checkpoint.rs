@@ -4,6 +4,7 @@
 use super::generation::{Generation, State};
 use super::identity::{FileId, Signature};
 use super::log::Log;
+use crate::config::{json_members, AttrValue};
 use crate::util::escape::{json_path, path_from_json};
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
@@ -42,6 +43,8 @@ pub struct SavedLog {
     pub serial: Option<u64>,
     /// The contents.
     pub generations: Vec<SavedGeneration>,
+    /// Attributes that only the monitor knew that wrote the log; empty for other logs.
+    pub attributes: Vec<(String, AttrValue)>,
 }
 
 /// One checkpoint file.
@@ -65,6 +68,7 @@ impl SavedLog {
             time,
             serial: None,
             generations: log.generations.iter().map(save).collect(),
+            attributes: log.entry.named_attributes().to_vec(),
         }
     }
 
@@ -190,6 +194,9 @@ struct RawLog {
     /// Ours: rotated contents that the Python agent would have finished.
     #[serde(default)]
     finished_files: Vec<RawGeneration>,
+    /// Ours: see [`SavedLog::attributes`].
+    #[serde(default)]
+    attributes: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -230,10 +237,19 @@ impl RawLog {
             let shared = sequence.take();
             generations.extend(raw.into_saved(committed, shared));
         }
+        let attributes = self.attributes.into_iter().filter_map(|(key, value)| {
+            let value = match value {
+                serde_json::Value::String(text) => AttrValue::Text(text),
+                serde_json::Value::Number(number) => AttrValue::Number(number.to_string()),
+                _ => return None,
+            };
+            Some((key, value))
+        });
         SavedLog {
             time: self.time.unwrap_or(file_time),
             serial: self.serial,
             generations,
+            attributes: attributes.collect(),
         }
     }
 }
@@ -305,14 +321,15 @@ impl Writer {
 
     /// Adds a followed log.
     pub fn log(&mut self, log: &Log) {
-        let saved: Vec<SavedGeneration> = log.generations.iter().map(save).collect();
-        let log_serial = Some(self.serial);
-        self.entry(&log.path, self.now, log_serial, &saved);
+        let mut saved = SavedLog::of(log, self.now);
+        saved.serial = Some(self.serial);
+        self.saved(&log.path, &saved);
     }
 
     /// Adds a log as it was remembered.
     pub fn saved(&mut self, path: &Path, log: &SavedLog) {
-        self.entry(path, log.time, log.serial, &log.generations);
+        self.key(path);
+        put_log(&mut self.text, None, log);
     }
 
     /// Adds what another worker than `default` remembers of a path. `again`: the path has an entry
@@ -324,25 +341,13 @@ impl Writer {
             text.extend_from_slice(b"{\"path\":");
             put_path(&mut text, path);
             text.extend_from_slice(b",\"entry\":");
-            put_log(
-                &mut text,
-                log.time,
-                log.serial,
-                Some(worker),
-                &log.generations,
-            );
+            put_log(&mut text, Some(worker), log);
             text.push(b'}');
             self.more = text;
             return;
         }
         self.key(path);
-        put_log(
-            &mut self.text,
-            log.time,
-            log.serial,
-            Some(worker),
-            &log.generations,
-        );
+        put_log(&mut self.text, Some(worker), log);
     }
 
     fn key(&mut self, path: &Path) {
@@ -352,17 +357,6 @@ impl Writer {
         self.first = false;
         put_path(&mut self.text, path);
         self.text.push(b':');
-    }
-
-    fn entry(
-        &mut self,
-        path: &Path,
-        time: f64,
-        serial: Option<u64>,
-        generations: &[SavedGeneration],
-    ) {
-        self.key(path);
-        put_log(&mut self.text, time, serial, None, generations);
     }
 
     /// The whole text.
@@ -378,16 +372,11 @@ impl Writer {
     }
 }
 
-fn put_log(
-    out: &mut Vec<u8>,
-    time: f64,
-    serial: Option<u64>,
-    worker: Option<&str>,
-    generations: &[SavedGeneration],
-) {
+fn put_log(out: &mut Vec<u8>, worker: Option<&str>, log: &SavedLog) {
     out.extend_from_slice(b"{\"position\":0,\"pending_files\":[");
     // What the Python agent would read again is not shown to it.
-    let (finished, pending): (Vec<_>, Vec<_>) = generations
+    let (finished, pending): (Vec<_>, Vec<_>) = log
+        .generations
         .iter()
         .partition(|g| !g.is_log && g.committed >= g.size);
     let mut begin = 0i64;
@@ -421,10 +410,15 @@ fn put_log(
         out.extend_from_slice(b",\"worker\":");
         crate::util::escape::json_str(out, worker);
     }
-    if let Some(serial) = serial {
+    if !log.attributes.is_empty() {
+        out.extend_from_slice(b",\"attributes\":{");
+        json_members(out, &log.attributes);
+        out.push(b'}');
+    }
+    if let Some(serial) = log.serial {
         let _ = write!(out, ",\"serial\":{serial}");
     }
-    let _ = write!(out, ",\"time\":{time:.6}}}");
+    let _ = write!(out, ",\"time\":{:.6}}}", log.time);
 }
 
 /// What a checkpoint says of a generation.
@@ -536,6 +530,10 @@ mod tests {
             time: 11.25,
             serial: Some(6),
             generations: generations.clone(),
+            attributes: vec![
+                ("host".into(), AttrValue::Text("a \"b\" é".into())),
+                ("port".into(), AttrValue::Number("601".into())),
+            ],
         };
         writer.saved(&path, &log);
         writer.saved(Path::new("/empty"), &SavedLog::default());

@@ -70,11 +70,23 @@ impl Tailer {
             }
             match self.entry_for(path) {
                 Some(_) if !self.is_mine(path) => {}
-                Some(entry) => found.push(self.restore_log(path.clone(), entry, log, now)),
-                None if self.settings.keeps_orphans
-                    && self.is_mine(path)
-                    && now_secs() - log.time < ORPHANS_FOR =>
-                {
+                Some(entry) if log.attributes.is_empty() => {
+                    found.push(self.restore_log(path.clone(), entry, log, now));
+                }
+                Some(entry) => {
+                    // A monitor had named it: what waits to be sent keeps those attributes
+                    let mut named = Entry::clone(&entry);
+                    named.attributes.clone_from(&log.attributes);
+                    named.named = true;
+                    let restored = self.restore_log(path.clone(), Arc::new(named), log, now);
+                    if let Some(log) = self.logs.get_mut(&restored.number) {
+                        log.left = true;
+                        self.leaving = true;
+                    }
+                    found.push(restored);
+                }
+                // A monitor may name it again
+                None if self.is_mine(path) && now_secs() - log.time < ORPHANS_FOR => {
                     self.orphans.push((path.clone(), log.clone()))
                 }
                 None => {}

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// More remembered logs than these are looked through for files that are gone.
-const MANY_ORPHANS: usize = 1_000;
+pub(super) const MANY_ORPHANS: usize = 1_000;
 
 impl Tailer {
     /// Makes these the entries beyond those of the configuration; each is for one path and wins over
     /// a configured one. Files of earlier ones that are missing here are finished and then left.
-    pub fn set_dynamic(&mut self, entries: Vec<Entry>, now: Instant) {
+    pub fn set_dynamic(&mut self, mut entries: Vec<Entry>, now: Instant) {
+        for entry in &mut entries {
+            entry.named = true;
+        }
         let paths: HashSet<PathBuf> = entries.iter().map(|e| e.pattern.clone()).collect();
         let before: Vec<PathBuf> = self.entries[..self.dynamic]
             .iter()
@@ -26,6 +29,9 @@ impl Tailer {
             .iter()
             .map(|entry| !known.contains(&entry.pattern))
             .collect();
+        for entry in &entries {
+            self.fit_buffer(entry);
+        }
         let mut all: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
         let count = all.len();
         all.extend(self.entries.drain(..).skip(self.dynamic));
@@ -38,8 +44,9 @@ impl Tailer {
                 let covered = self.entry_for(path);
                 if let Some(log) = self.logs.get_mut(&number) {
                     match covered {
-                        Some(entry) => log.relabel(entry),
-                        None => {
+                        Some(entry) if log.pending() == 0 => log.relabel(entry),
+                        // What waits to be sent keeps its attributes
+                        _ => {
                             log.left = true;
                             self.leaving = true;
                         }
@@ -85,7 +92,8 @@ impl Tailer {
     }
 
     /// Forgets logs that nothing names any more and that are finished. Where each stands is
-    /// remembered, for a sender that comes back.
+    /// remembered, for a sender that comes back. Those that an entry of the configuration is about
+    /// are its own from then on.
     pub(super) fn retire_left(&mut self) {
         let done: Vec<u64> = self
             .logs
@@ -99,6 +107,13 @@ impl Tailer {
                 continue;
             };
             let path = log.path.clone();
+            if let Some(entry) = self.entry_for(&path) {
+                if let Some(log) = self.logs.get_mut(&number) {
+                    log.left = false;
+                    log.relabel(entry);
+                }
+                continue;
+            }
             let mut remembered = None;
             if path.exists() {
                 let saved = SavedLog::of(log, crate::util::time::now_secs());
@@ -120,8 +135,10 @@ impl Tailer {
     }
 
     fn remember(&mut self, path: &Path, saved: SavedLog) {
-        if self.orphans.len() > MANY_ORPHANS {
+        if self.orphans.len() >= self.many_orphans {
             self.orphans.retain(|(path, _)| path.exists());
+            // Not at each further one, if they are all still there
+            self.many_orphans = MANY_ORPHANS.max(2 * self.orphans.len());
         }
         self.orphans.push((path.to_owned(), saved));
     }

@@ -8,7 +8,7 @@ use super::settings::Entry;
 use super::tailer::Tailer;
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,13 @@ impl MemoryLog {
         if self.bytes.len() < self.bytes.capacity() / 4 {
             self.bytes.shrink_to(2 * self.bytes.len());
         }
+    }
+
+    /// What is held from `offset` on.
+    fn since(&self, offset: u64) -> Vec<u8> {
+        let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        let from = from.min(self.bytes.len());
+        self.bytes.range(from..).copied().collect()
     }
 
     /// Reads content at `offset`; short only at the end.
@@ -84,6 +91,7 @@ impl Tailer {
     }
 
     fn add_memory_log(&mut self, path: &Path, entry: Entry, now: Instant) -> u64 {
+        self.fit_buffer(&entry);
         let mut log = Log::new(path.to_owned(), Arc::new(entry), now);
         let mut generation = Generation::new(
             path.to_owned(),
@@ -109,6 +117,27 @@ impl Tailer {
         logs.filter_map(|number| self.logs.get(number))
             .map(Log::pending)
             .sum()
+    }
+
+    /// Takes out what of such logs nobody has said has arrived: whole lines of each path, for a
+    /// tailer that comes after this one. The logs are forgotten.
+    pub fn undelivered_lines(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut left = Vec::new();
+        for (path, number) in std::mem::take(&mut self.memory_logs) {
+            let Some(log) = self.logs.remove(&number) else {
+                continue;
+            };
+            for generation in &log.generations {
+                self.by_key.remove(&generation.key);
+                if let Some(Source::Memory(memory)) = &generation.source {
+                    let lines = memory.since(generation.committed);
+                    if !lines.is_empty() {
+                        left.push((path.clone(), lines));
+                    }
+                }
+            }
+        }
+        left
     }
 
     /// Plans the next look at a log that has no file: only for an unfinished group of lines.

@@ -404,7 +404,6 @@ fn two_workers_that_copy_the_same_file_each_keep_their_position() {
         let mut settings = Settings::new(desk.path("data"));
         settings.session = session.into();
         settings.worker = session.split('-').next().unwrap().into();
-        settings.keeps_orphans = session == "default-0";
         let mut entry = Entry::new(desk.dir.join("a.log"));
         entry.copy_from_start = true;
         Tailer::new(settings, vec![entry], desk.envelope.clone(), saved)

@@ -33,6 +33,8 @@ pub struct Entry {
     /// Where the first start begins for a file that the agent itself writes: the size that it had
     /// before the agent's first line (copying.md §20).
     pub start_offset: Option<u64>,
+    /// A monitor has named it while we run: its attributes are nowhere in the configuration.
+    pub named: bool,
 }
 
 impl std::fmt::Debug for Entry {
@@ -55,6 +57,15 @@ impl Entry {
             stale_after: None,
             minimum_scan_interval: Duration::ZERO,
             start_offset: None,
+            named: false,
+        }
+    }
+
+    /// What a checkpoint has to remember of the attributes.
+    pub fn named_attributes(&self) -> &[(String, AttrValue)] {
+        match self.named {
+            true => &self.attributes,
+            false => &[],
         }
     }
 
@@ -90,8 +101,6 @@ pub struct Settings {
     pub worker: String,
     /// Which part of the worker's files: index and number of its sessions.
     pub share: (u64, u64),
-    /// Whether this session's checkpoints carry what is remembered of files that no entry names.
-    pub keeps_orphans: bool,
     /// `max_allowed_request_size`
     pub max_request: usize,
     pub data_dir: PathBuf,
@@ -124,7 +133,6 @@ impl Settings {
             session: "default-0".into(),
             worker: "default".into(),
             share: (0, 1),
-            keeps_orphans: true,
             max_request: 5_900_000,
             data_dir,
             max_line_size: 49_900,

@@ -57,6 +57,8 @@ pub struct Tailer {
     pub(super) retired: Counters,
     /// Remembered logs that the configuration does not name at the moment.
     pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
+    /// So many of them are looked through for files that are gone.
+    pub(super) many_orphans: usize,
     /// How many of `entries`, from the front, came while we run.
     pub(super) dynamic: usize,
     /// Some log is finished and then forgotten.
@@ -133,6 +135,7 @@ impl Tailer {
             scanned_at: now,
             retired: Counters::default(),
             orphans: Vec::new(),
+            many_orphans: super::dynamic::MANY_ORPHANS,
             dynamic: 0,
             leaving: false,
             memory_logs: HashMap::new(),
@@ -145,6 +148,19 @@ impl Tailer {
             stamp: Stamp::new(crate::util::time::now_nanos()),
             started: now,
             settings,
+        }
+    }
+
+    /// The buffer holds a whole unit of every pipeline: what redaction did not see whole could show
+    /// a part of a secret.
+    pub(super) fn fit_buffer(&mut self, entry: &Entry) {
+        let Some(pipeline) = &entry.pipeline else {
+            return;
+        };
+        let (page, line) = (self.settings.read_page_size, self.settings.max_line_size);
+        let size = read::buffer_size(page, line, pipeline.window());
+        if size > self.buf.len() {
+            self.buf.resize(size, 0);
         }
     }
 

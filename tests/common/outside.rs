@@ -231,6 +231,14 @@ impl Site {
         );
     }
 
+    /// Sets a variable of the environment that the agent and its commands get from now on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        if self.wrapper.is_empty() {
+            self.wrapper.push("env".into());
+        }
+        self.wrapper.push(format!("{name}={value}").into());
+    }
+
     /// Has the agent run as the user `nobody` from now on; false if that does not work here.
     pub fn run_as_nobody(&mut self) -> bool {
         const NOBODY: u32 = 65_534;

@@ -70,7 +70,7 @@ pub(super) fn prefixes(json: &Json) -> Result<Vec<String>, Error> {
         )
     };
     match json {
-        Json::String(text) => Ok(text.split(',').map(str::to_owned).collect()),
+        Json::String(text) => Ok(text.split(',').map(|one| one.trim().to_owned()).collect()),
         Json::Array(items) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))

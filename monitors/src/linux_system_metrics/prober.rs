@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How long one filesystem may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Helpers that may be stuck at a time. Each is a thread.
+/// Helpers that may be stuck at a time, and one more for each further type of filesystem. Each is a
+/// thread.
 const MOST_STUCK: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
@@ -158,14 +159,9 @@ impl Prober {
     }
 
     fn hand_over(&mut self, mounts: &Arc<[Mount]>, places: Arc<[usize]>) -> io::Result<()> {
+        let places = self.within_bounds(mounts, places);
         if places.is_empty() {
             return Ok(());
-        }
-        let stuck = self.trouble.iter().filter(|t| t.stuck.is_some()).count();
-        if stuck >= MOST_STUCK {
-            return Err(io::Error::other(format!(
-                "{stuck} of them do not answer, more are not tried"
-            )));
         }
         let job = Job {
             mounts: Arc::clone(mounts),
@@ -185,6 +181,25 @@ impl Prober {
         }
         self.job = Some(job);
         Ok(())
+    }
+
+    /// Those that are asked although others are stuck: all of them, but from [`MOST_STUCK`] on none
+    /// of the types of those that are, so that the disks of this host do not fall silent with a server.
+    fn within_bounds(&mut self, mounts: &[Mount], places: Arc<[usize]>) -> Arc<[usize]> {
+        let stuck = self.trouble.iter().filter(|t| t.stuck.is_some());
+        let stuck: Vec<&str> = stuck.map(|t| t.mount.fstype.as_str()).collect();
+        if stuck.len() < MOST_STUCK {
+            return places;
+        }
+        let of_another_type = |place: &usize| !stuck.contains(&mounts[*place].fstype.as_str());
+        let kept: Arc<[usize]> = places.iter().copied().filter(of_another_type).collect();
+        if kept.len() < places.len() {
+            self.news.push(format!(
+                "{} filesystems do not answer; others of the same type are not asked",
+                stuck.len()
+            ));
+        }
+        kept
     }
 
     /// What each of the mounts has answered; nothing for those that were not asked or did not
@@ -339,7 +354,7 @@ mod tests {
             }
             Ok(SPACE)
         }));
-        prober.patience = Duration::from_millis(50);
+        prober.patience = Duration::from_millis(200);
         (prober, asked, free)
     }
 
@@ -410,7 +425,30 @@ mod tests {
         prober.patience = Duration::from_millis(5);
         assert_eq!(ask(&mut prober, &mounts), [false; 20]);
         assert_eq!(asked.load(SeqCst), MOST_STUCK);
-        assert!(prober.begin(&mounts).is_err());
+        assert_eq!(ask(&mut prober, &mounts), [false; 20]);
+        assert_eq!(asked.load(SeqCst), MOST_STUCK);
+        drop(free);
+    }
+
+    #[test]
+    fn many_hung_filesystems_do_not_silence_those_of_another_kind() {
+        let (mut prober, _, free) = prober();
+        let many: Vec<String> = (0..MOST_STUCK + 4).map(|n| format!("/hung/{n}")).collect();
+        let hung = many.iter().map(String::as_str);
+        let paths: Vec<&str> = ["/"].into_iter().chain(hung).chain(["/data"]).collect();
+        let mut all = mounts(&paths).to_vec();
+        for mount in &mut all {
+            if !mount.field.starts_with("/hung") {
+                "ext4".clone_into(&mut mount.fstype);
+            }
+        }
+        let all: Arc<[Mount]> = all.into();
+        for _ in 0..3 {
+            let answered = ask(&mut prober, &all);
+            let heard: Vec<usize> = (0..all.len()).filter(|&n| answered[n]).collect();
+            assert_eq!(heard, [0, all.len() - 1]);
+        }
+        assert!(!prober.news().is_empty());
         drop(free);
     }
 

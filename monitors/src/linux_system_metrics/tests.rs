@@ -415,7 +415,7 @@ fn interfaces_are_found_by_pattern_by_name_and_by_being_hardware() {
         (json!({}), "eth0"),
         (json!({"network_interface_prefixes": "ens"}), "ens5"),
         (
-            json!({"network_interface_prefixes": "eth,ens"}),
+            json!({"network_interface_prefixes": "eth, ens"}),
             "eth0 ens5",
         ),
         (

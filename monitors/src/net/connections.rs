@@ -126,6 +126,10 @@ impl<S: Service> Server<'_, S> {
                 conn.rest.clear();
                 conn.rest
                     .extend_from_slice(&bytes[taken.min(bytes.len())..]);
+                if conn.rest.is_empty() {
+                    // Many connections that wait for their next message should hold nothing.
+                    conn.rest = Vec::new();
+                }
             }
             verdict
         } else {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 /// A variable whose name contains one of these, in whatever case, is kept from plug-ins.
-const SECRET: [&str; 9] = [
+const SECRET: [&str; 12] = [
     "API_KEY",
     "APIKEY",
     "ACCESS_KEY",
@@ -12,6 +12,9 @@ const SECRET: [&str; 9] = [
     "SECRET",
     "PASSWORD",
     "PASSWD",
+    "PASSPHRASE",
+    "_PASS",
+    "_PWD",
     "CREDENTIAL",
 ];
 
@@ -25,8 +28,8 @@ const OURS: [&str; 6] = [
     "LISTEN_FDNAMES",
 ];
 
-/// The variables that a plug-in gets: no secrets, no addresses of proxies with a password in them,
-/// unless the configuration names them in `allowed`.
+/// The variables that a plug-in gets: no secrets, no addresses of proxies, databases and the like with
+/// a password in them, unless the configuration names them in `allowed`.
 pub fn for_plugin(
     all: impl Iterator<Item = (OsString, OsString)>,
     allowed: &[String],
@@ -37,10 +40,21 @@ pub fn for_plugin(
         }
         let upper = name.to_string_lossy().to_ascii_uppercase();
         let secret = SECRET.iter().any(|part| upper.contains(part))
+            || has_password(&value.to_string_lossy())
             || (upper.ends_with("_PROXY") && value.to_string_lossy().contains('@'));
         !secret && !OURS.contains(&upper.as_str())
     })
     .collect()
+}
+
+/// Whether there is an address of the form `scheme://user:password@host` in it.
+fn has_password(value: &str) -> bool {
+    value.split("://").skip(1).any(|rest| {
+        let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or_default();
+        authority
+            .rsplit_once('@')
+            .is_some_and(|(user, _)| user.contains(':'))
+    })
 }
 
 #[cfg(test)]
@@ -60,6 +74,11 @@ mod tests {
             ("https_proxy", "http://u:p@proxy:1"),
             ("HTTP_PROXY", "http://proxy:1"),
             ("NOTIFY_SOCKET", "/run/x"),
+            ("PWD", "/"),
+            ("MYSQL_PWD", "p"),
+            ("DB_PASS", "p"),
+            ("DATABASE_URL", "postgres://u:p@db/x"),
+            ("HOME_PAGE", "https://example.com/a:b@c"),
         ];
         let kept = for_plugin(
             all.iter().map(|(k, v)| (k.into(), v.into())),
@@ -72,7 +91,9 @@ mod tests {
                 "PATH",
                 "SCALYR_SERVER",
                 "SCALYR_REDIS_PASSWORD",
-                "HTTP_PROXY"
+                "HTTP_PROXY",
+                "PWD",
+                "HOME_PAGE"
             ]
         );
     }

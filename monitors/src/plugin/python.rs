@@ -2,6 +2,7 @@
 //! which offers them the modules that they import and speaks the protocol of all plug-ins.
 
 use super::lookup::Found;
+use super::trust;
 use crate::Error;
 use serde_json::{json, Map, Value as Json};
 use std::ffi::OsStr;
@@ -50,6 +51,8 @@ pub fn bundle(found: &Found, dotted: bool, dirs: &[PathBuf]) -> Vec<u8> {
     let dirs: Vec<_> = dirs
         .iter()
         .filter_map(|dir| std::path::absolute(dir).ok())
+        // What a plug-in imports is run as well
+        .filter(|dir| trust::is_kept(dir))
         .map(|dir| dir.to_string_lossy().into_owned())
         .collect();
     let line = json!({
@@ -69,7 +72,8 @@ pub fn bundle(found: &Found, dotted: bool, dirs: &[PathBuf]) -> Vec<u8> {
 pub fn command(python: &str, path: Option<&OsStr>, name: &str) -> Result<Command, Error> {
     let Some(program) = in_path(python, path) else {
         let place = match path {
-            _ if python.contains('/') => String::new(),
+            _ if python.starts_with('/') => String::new(),
+            _ if python.contains('/') => ", which would have to be an absolute path".to_owned(),
             Some(path) => format!(" in {}", path.to_string_lossy()),
             None => " because PATH is not set".to_owned(),
         };
@@ -85,7 +89,7 @@ pub fn command(python: &str, path: Option<&OsStr>, name: &str) -> Result<Command
 /// The executable of that name.
 fn in_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     if name.contains('/') {
-        return Some(PathBuf::from(name)).filter(|path| path.is_file());
+        return Some(PathBuf::from(name)).filter(|path| path.is_absolute() && path.is_file());
     }
     path?
         .as_bytes()

@@ -376,8 +376,13 @@ impl Monitor for Plugin {
             if self.mode == Mode::Sample {
                 self.next = self.tick();
             }
+            let is_life = self.mode != Mode::Sample;
             let failed = |text: String, out: &mut Emitter| {
                 out.counter("plugin_failures").fetch_add(1, Relaxed);
+                if is_life {
+                    // Not just a sample: stop_agent_on_failure is about it
+                    out.begins_anew();
+                }
                 Err(Error::new(text))
             };
             match result {

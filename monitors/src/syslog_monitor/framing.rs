@@ -207,7 +207,9 @@ pub fn cut<'a>(
                 Count::None if rules.framing == Framing::Counted => {
                     // Some senders end counted messages with a newline on top.
                     if rest[0] == b'\n' || rest.starts_with(b"\r\n") {
-                        at += if rest[0] == b'\n' { 1 } else { 2 };
+                        let skipped = if rest[0] == b'\n' { 1 } else { 2 };
+                        at += skipped;
+                        scanned = scanned.saturating_sub(skipped);
                         continue;
                     }
                     malformed = true;
@@ -485,6 +487,21 @@ mod tests {
             assert_eq!(
                 cut_all(&rules, b"a\nb\r\n.c\r\r\n.\r\n.d\r\n", step),
                 ["a\nb", "c\r", "", "d\r\n"]
+            );
+        }
+    }
+
+    #[test]
+    fn a_delimiter_behind_a_line_end_is_seen_however_the_bytes_come() {
+        let rules = Rules {
+            delimiter: b"|".to_vec(),
+            ..rules(Framing::Counted)
+        };
+        for step in 1..8 {
+            assert_eq!(
+                cut_all(&rules, b"3 abc\r\n|x|3 def", step),
+                ["abc", "!", "!x", "def"],
+                "{step}"
             );
         }
     }

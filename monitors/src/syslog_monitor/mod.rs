@@ -103,7 +103,11 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
             )))
         }
     }
-    let number = |name| options.int(name).map(|n| usize::try_from(n).unwrap_or(0));
+    // None of them may be negative; some may be more than 32 bits hold.
+    let number = |name| {
+        let n = options.int(name)?;
+        Some(usize::try_from(n).unwrap_or(usize::MAX))
+    };
     let parser = match options.text("tcp_request_parser") {
         "default" => Parser::Default,
         "batch" => Parser::Batch,

@@ -234,7 +234,10 @@ impl Service for Server {
             };
             *file = (!piece.ends).then_some(to);
             if !batch {
-                sorter.files.put(to, text, now, out);
+                // Of a message that was cut nothing but a line end may be left.
+                if piece.begins || !text.is_empty() {
+                    sorter.files.put(to, text, now, out);
+                }
                 return;
             }
             match before.replace((to, text)) {

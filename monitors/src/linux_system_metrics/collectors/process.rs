@@ -71,10 +71,15 @@ impl Process {
         self.family.signal(signal);
     }
 
+    /// Whether it has ended. [`Process::ended`] is still to be called.
+    pub fn has_ended(&self) -> bool {
+        self.family.head_has_ended()
+    }
+
     /// How it has ended, if it has: its exit code, or the signal's number below 0. Ends what is left
     /// of its process group.
     pub fn ended(&mut self) -> Option<i32> {
-        if !self.family.head_has_ended() {
+        if !self.has_ended() {
             return None;
         }
         // Its number is still nobody else's: it has not been waited for.

@@ -103,11 +103,7 @@ impl Supervisor {
                 self.scan(now);
                 scan = now + SCAN;
             }
-            let emptied = self.mailbox.emptied.load(Relaxed);
-            if emptied != self.emptied {
-                self.emptied = emptied;
-                self.collectors.iter_mut().for_each(|one| one.said = 0);
-            }
+            self.hear_of_samples();
             for collector in &mut self.collectors {
                 collector.turn(now, &self.environment, &self.mailbox);
             }
@@ -120,6 +116,15 @@ impl Supervisor {
             }
         }
         self.end();
+    }
+
+    /// After a sample each may say as much again.
+    fn hear_of_samples(&mut self) {
+        let emptied = self.mailbox.emptied.load(Relaxed);
+        if emptied != self.emptied {
+            self.emptied = emptied;
+            self.collectors.iter_mut().for_each(|one| one.said = 0);
+        }
     }
 
     /// Finds what is new, has changed or is gone.
@@ -263,7 +268,8 @@ impl Collector {
     /// Starts it, notices its end, ends it: whatever is due.
     fn turn(&mut self, now: Instant, environment: &[(&'static str, String)], mailbox: &Mailbox) {
         let Some(process) = &mut self.process else {
-            if now >= self.due && self.ending.is_none() {
+            // What it has said already takes memory until the next sample.
+            if now >= self.due && self.ending.is_none() && self.said < BUDGET {
                 self.start(now, environment, mailbox);
             }
             return;
@@ -329,6 +335,9 @@ impl Collector {
 
     fn has_ended(&mut self, code: i32, now: Instant, mailbox: &Mailbox) {
         self.read(LAST_WORDS, mailbox);
+        if self.said >= BUDGET {
+            mailbox.put(Event::HeldBack(Arc::clone(&self.name)));
+        }
         self.process = None;
         let next = if self.interval.is_zero() {
             now + SCAN
@@ -407,5 +416,52 @@ impl Collector {
             text,
         };
         take(&mut process.stderr, &complaint, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::testing::Scratch;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn one_that_is_run_often_and_says_much_waits_for_the_next_sample() {
+        let scratch = Scratch::new("collectors-often");
+        let path = scratch.path("5/often");
+        fs::create_dir_all(scratch.path("5")).unwrap();
+        fs::write(&path, "#!/bin/sh\nyes 'm 1 2' | head -c 20000\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let mailbox = Arc::new(Mailbox::default());
+        let (_line, other_end) = UnixStream::pair().unwrap();
+        let directory = scratch.path("");
+        let mut supervisor = Supervisor::new(&directory, &[], Arc::clone(&mailbox), other_end);
+        let mut now = Instant::now();
+        supervisor.scan(now);
+        let mut runs = 0;
+        // No sample is taken in all this time.
+        for _ in 0..20 {
+            now += Duration::from_secs(5);
+            let collector = &mut supervisor.collectors[0];
+            collector.turn(now, &[], &mailbox);
+            runs += usize::from(collector.process.is_some());
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while let Some(process) = &collector.process {
+                assert!(Instant::now() < deadline);
+                if process.has_ended() {
+                    collector.turn(now, &[], &mailbox);
+                } else {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        assert!(runs < 5, "{runs}");
+        // It goes on once what it said has been taken.
+        mailbox.empty();
+        supervisor.hear_of_samples();
+        let collector = &mut supervisor.collectors[0];
+        collector.turn(now, &[], &mailbox);
+        assert!(collector.process.is_some());
+        supervisor.end();
     }
 }

@@ -1,0 +1,709 @@
+//! Monitors that write logs of their own, in the running agent: the files of `syslog_monitor` and of
+//! `journald_monitor` come and go, and each line in them arrives once, labelled as it should be.
+
+mod common;
+
+use common::Site;
+use receiver::{Fault, State};
+use serde_json::{json, Map, Value};
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+/// A port that nobody has, below those that the kernel gives away.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 10_000 + (std::process::id() % 400) as u16 * 50;
+    loop {
+        let port = base + NEXT.fetch_add(1, Relaxed) % 50;
+        let tcp = TcpListener::bind(("127.0.0.1", port));
+        if tcp.is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// An agent that takes syslog on a port; what `more` says of the monitor on top.
+fn syslog(site: &mut Site, more: Value) -> u16 {
+    let port = free_port();
+    let mut entry = json!({
+        "module": "syslog_monitor",
+        "protocols": format!("tcp:{port}, udp:{port}"),
+        "log_flush_delay": 0.02,
+    });
+    let all = entry.as_object_mut().unwrap();
+    all.extend(more.as_object().unwrap().clone());
+    site.set("monitors", json!([entry]));
+    port
+}
+
+fn connect(site: &Site, port: u16) -> TcpStream {
+    let mut stream = None;
+    site.until_seen("the port is open", || {
+        stream = TcpStream::connect(("127.0.0.1", port)).ok();
+        stream.is_some()
+    });
+    stream.unwrap()
+}
+
+/// A message of a program on a host.
+fn message(host: &str, app: &str, text: &str) -> String {
+    format!("<34>Oct 11 22:14:15 {host} {app}: {text}\n")
+}
+
+/// Numbered ones.
+fn numbered(host: &str, range: std::ops::Range<u64>) -> String {
+    range
+        .map(|n| message(host, "app", &format!("n={n:06} xxxx e={n:06}")))
+        .collect()
+}
+
+/// A file of the agent's own log directory.
+fn own(site: &Site, name: &str) -> String {
+    let path = site.path("log").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+fn count(state: &State, path: &str) -> u64 {
+    state.event_count(path)
+}
+
+#[track_caller]
+fn until_count(site: &mut Site, path: &str, lines: u64) {
+    site.until(&format!("{lines} lines of {path}"), |state| {
+        count(state, path) >= lines
+    });
+}
+
+fn lines(site: &Site, path: &str) -> Vec<String> {
+    let lines = site.receiver.lines_of(path).into_iter();
+    lines.map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Asserts that just these lines of a log arrived, in order.
+#[track_caller]
+fn assert_lines(site: &Site, path: &str, wanted: &[String]) {
+    let arrived = lines(site, path);
+    let mut pairs = arrived.iter().zip(wanted);
+    if let Some(at) = pairs.position(|(a, w)| a != w) {
+        let near = at.saturating_sub(2)..at + 3;
+        let show = |all: &[String]| all[near.start..near.end.min(all.len())].join("\n  ");
+        let (arrived, wanted) = (show(&arrived), show(wanted));
+        panic!(
+            "{path}, line {at}, arrived:\n  {arrived}\nwanted:\n  {wanted}\n{}",
+            site.report()
+        );
+    }
+    assert_eq!(arrived.len(), wanted.len(), "{path}");
+}
+
+/// The attributes of all lines of a log, each set once.
+fn attributes(site: &Site, path: &str) -> Vec<Map<String, Value>> {
+    let mut all: Vec<Map<String, Value>> = Vec::new();
+    for event in site.receiver.events() {
+        if *event.path == *path && !all.contains(&event.attrs) {
+            all.push((*event.attrs).clone());
+        }
+    }
+    all
+}
+
+#[track_caller]
+fn assert_attributes(site: &Site, path: &str, expected: Value) {
+    let expected = expected.as_object().unwrap().clone();
+    assert_eq!(attributes(site, path), [expected], "{path}");
+}
+
+fn monitor(site: &Site) -> Value {
+    site.status_json()["monitor_manager_status"]["monitors_status"][0].clone()
+}
+
+#[test]
+fn each_sender_has_a_file_with_its_name_on_it_and_the_rules_of_logs_hold() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({
+            "message_log": "others.log",
+            "message_log_template": "by-$PROTO-$HOSTNAME-$APPNAME.log",
+            "parser": "baseParser",
+            "attributes": {"a1": "v1", "source": "overridden"},
+        }),
+    );
+    let path = own(&site, "by-*-alpha-*.log");
+    site.log(json!({
+        "path": path,
+        "attributes": {"parser": "sshLog", "source": "network", "weight": 7},
+        "rename_logfile": "/syslog/$BASENAME_NO_EXT",
+        "redaction_rules": [{"match_expression": "password=\\S+", "replacement": "password=***"}],
+        "sampling_rules": [{"match_expression": "noise", "sampling_rate": 0}],
+    }));
+    site.start();
+    let mut tcp = connect(&site, port);
+    let text = [
+        message("alpha", "sshd[123]", "password=secret for root"),
+        message("alpha", "sshd[123]", "noise"),
+        message("alpha", "sshd[123]", "good bye"),
+        // No entry of logs is about it
+        message("beta", "cron", "password=secret"),
+    ];
+    tcp.write_all(text.concat().as_bytes()).unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let datagram = "<34>1 2003-10-11T22:14:15.003Z alpha su - ID47 - by 5424";
+    udp.send_to(datagram.as_bytes(), ("127.0.0.1", port))
+        .unwrap();
+    let [ssh, su, base] =
+        ["by-tcp-alpha-sshd.log", "by-udp-alpha-su.log", "others.log"].map(|n| own(&site, n));
+    until_count(&mut site, &ssh, 2);
+    until_count(&mut site, &su, 1);
+    until_count(&mut site, &base, 1);
+    assert_eq!(
+        lines(&site, &ssh),
+        [
+            "<34>Oct 11 22:14:15 alpha sshd[123]: password=*** for root",
+            "<34>Oct 11 22:14:15 alpha sshd[123]: good bye",
+        ]
+    );
+    assert_eq!(lines(&site, &su), [datagram]);
+    assert_eq!(
+        lines(&site, &base),
+        ["<34>Oct 11 22:14:15 beta cron: password=secret"]
+    );
+    let of = |proto: &str, app: &str, path: &str| {
+        json!({
+            "parser": "sshLog", "a1": "v1", "monitor": "agentSyslog", "source": "network",
+            "weight": 7, "proto": proto, "srcip": "127.0.0.1", "destport": port,
+            "hostname": "alpha", "appname": app,
+            "logfile": format!("/syslog/by-{proto}-alpha-{app}"), "original_file": path,
+        })
+    };
+    assert_attributes(&site, &ssh, of("tcp", "sshd", &ssh));
+    assert_attributes(&site, &su, of("udp", "su", &su));
+    assert_attributes(
+        &site,
+        &base,
+        json!({"parser": "baseParser", "monitor": "agentSyslog", "logfile": base}),
+    );
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn files_that_come_and_go_lose_and_repeat_nothing_and_keep_their_labels() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({"message_log_template": "by/$HOSTNAME/$APPNAME.log", "expire_log": 1}),
+    );
+    // The copier's own pattern finds the files of one host, those of the other are only the
+    // monitor's business: in a pattern of its own a `*` does not cross a slash
+    let flat = own(&site, "by/flat/*.log");
+    let deep = own(&site, "by/*.log");
+    site.log(json!({"path": flat, "attributes": {"parser": "p"}}));
+    site.log(json!({"path": deep, "attributes": {"parser": "p"}}));
+    site.start();
+    let paths = ["flat", "deep"].map(|host| (host, own(&site, &format!("by/{host}/app.log"))));
+    let mut stream = connect(&site, port);
+    let gone = |site: &Site| {
+        let monitor = monitor(site);
+        monitor["counters"]["template_files_open"] == 0
+    };
+    for round in 0..3 {
+        // The server is away in the second round, until the file is gone
+        if round == 1 {
+            site.receiver.fault(Fault::status(500).until_cleared());
+        }
+        let range = round * 10..round * 10 + 10;
+        for n in range.clone() {
+            for (host, _) in &paths {
+                let text = numbered(host, n..n + 1);
+                stream.write_all(text.as_bytes()).unwrap();
+            }
+            // Some wait in a request that fails, and some behind it
+            if round == 1 && n == 15 {
+                site.until("a request fails", |state| state.counts().faulted > 0);
+            }
+        }
+        site.until_seen("the messages are taken", || {
+            monitor(&site)["reported_lines"] == 2 * range.end
+        });
+        site.until_seen("the files are closed", || gone(&site));
+        site.receiver.clear_faults();
+        if round < 2 {
+            for (_, path) in &paths {
+                until_count(&mut site, path, range.end);
+            }
+        }
+    }
+    for (host, path) in &paths {
+        until_count(&mut site, path, 30);
+        let wanted: Vec<String> = numbered(host, 0..30).lines().map(str::to_owned).collect();
+        assert_lines(&site, path, &wanted);
+        assert_attributes(
+            &site,
+            path,
+            json!({
+                "parser": "p", "monitor": "agentSyslog", "proto": "tcp", "srcip": "127.0.0.1",
+                "destport": port, "hostname": host, "appname": "app", "logfile": path,
+            }),
+        );
+    }
+    site.term();
+    site.assert_well_formed();
+}
+
+/// Sends numbered messages of some hosts all the while, to whoever listens.
+struct Sender {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sender {
+    fn start(port: u16, hosts: u64) -> Sender {
+        let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
+        let (stopping, counted) = (stop.clone(), sent.clone());
+        let thread = std::thread::spawn(move || {
+            let mut stream = None;
+            let mut next = 0;
+            while !stopping.load(Relaxed) {
+                let Some(open) = &mut stream else {
+                    stream = TcpStream::connect(("127.0.0.1", port)).ok();
+                    std::thread::park_timeout(Duration::from_millis(5));
+                    continue;
+                };
+                let host = format!("h{}", next % hosts);
+                match open.write_all(numbered(&host, next..next + 1).as_bytes()) {
+                    Ok(()) => {
+                        next += 1;
+                        counted.store(next, Relaxed);
+                        std::thread::park_timeout(Duration::from_micros(500));
+                    }
+                    Err(_) => stream = None,
+                }
+            }
+        });
+        Sender {
+            stop,
+            sent,
+            thread: Some(thread),
+        }
+    }
+
+    fn until_more(&self, site: &Site, more: u64) {
+        let goal = self.sent.load(Relaxed) + more;
+        site.until_seen("more is sent", || self.sent.load(Relaxed) >= goal);
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[test]
+fn killed_and_stopped_while_senders_send_what_is_in_the_files_arrives_once() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({"message_log_template": "by-$HOSTNAME.log"}),
+    );
+    let path = own(&site, "by-*.log");
+    site.log(json!({"path": path, "attributes": {"parser": "p"}}));
+    site.start();
+    let mut sender = Sender::start(port, 3);
+    for round in 0..4 {
+        // What came in the second and third lives is still to be sent in the next one
+        match round {
+            1 => site.receiver.fault(Fault::status(500).until_cleared()),
+            3 => site.receiver.clear_faults(),
+            _ => {}
+        }
+        sender.until_more(&site, 300);
+        if round == 2 {
+            site.term();
+        } else {
+            site.kill9();
+        }
+        site.start();
+    }
+    sender.until_more(&site, 300);
+    sender.end();
+    for host in 0..3 {
+        let path = own(&site, &format!("by-h{host}.log"));
+        // Its size stands once the monitor has written the rest
+        let mut written = Vec::new();
+        site.until_seen("the file is complete and has arrived", || {
+            let text = fs::read_to_string(&path).unwrap();
+            written = text.lines().map(str::to_owned).collect();
+            text.ends_with('\n') && lines(&site, &path).len() >= written.len()
+        });
+        assert!(written.len() > 300, "{}", written.len());
+        assert_lines(&site, &path, &written);
+        assert_attributes(
+            &site,
+            &path,
+            json!({
+                "parser": "p", "monitor": "agentSyslog", "proto": "tcp", "srcip": "127.0.0.1",
+                "destport": port, "hostname": format!("h{host}"), "appname": "app",
+                "logfile": path,
+            }),
+        );
+    }
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn a_ring_of_files_that_are_written_in_turn_arrives_whole() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({
+            "message_log": "ring.log",
+            "unique_file_log_rotation": true,
+            "max_log_size": 3000,
+            "max_log_rotations": 3,
+            "parser": "p",
+        }),
+    );
+    site.start();
+    let mut stream = connect(&site, port);
+    let names = ["ring.log.0", "ring.log.1", "ring.log.2"].map(|name| own(&site, name));
+    // Several times round; the copier has time between two files, as it has where they are large
+    let mut sent = 0;
+    for round in 0..3 {
+        for _ in 0..10 {
+            let text = numbered("host", sent..sent + 20);
+            stream.write_all(text.as_bytes()).unwrap();
+            sent += 20;
+            site.until("the messages", |state| {
+                names.iter().map(|n| count(state, n)).sum::<u64>() >= sent
+            });
+        }
+        // A restart takes the oldest file, not the one that was written last
+        if round == 1 {
+            site.term();
+            site.start();
+            stream = connect(&site, port);
+        }
+    }
+    let own_log = own(&site, "ring.log");
+    assert!(!Path::new(&own_log).exists());
+    let mut numbers = HashSet::new();
+    for name in &names {
+        assert_attributes(
+            &site,
+            name,
+            json!({"parser": "p", "monitor": "agentSyslog", "logfile": name}),
+        );
+        for line in lines(&site, name) {
+            assert!(numbers.insert(line.clone()), "twice: {line}");
+        }
+    }
+    assert_eq!(numbers.len() as u64, sent);
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn the_entry_of_logs_says_whose_key_a_senders_file_goes_with() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({"message_log_template": "by-$HOSTNAME.log", "parser": "p"}),
+    );
+    let server = site.receiver.url();
+    site.set(
+        "workers",
+        json!([{"id": "second", "api_key": "second-key", "server_url": server}]),
+    );
+    for (name, worker) in [("by-alpha.log", "second"), ("by-*.log", "default")] {
+        let path = own(&site, name);
+        site.log(json!({"path": path, "worker_id": worker}));
+    }
+    site.start();
+    let mut stream = connect(&site, port);
+    for host in ["alpha", "beta"] {
+        stream.write_all(numbered(host, 0..50).as_bytes()).unwrap();
+    }
+    for (host, key) in [("alpha", "second-key"), ("beta", "test-key")] {
+        let path = own(&site, &format!("by-{host}.log"));
+        until_count(&mut site, &path, 50);
+        let events = site.receiver.events();
+        let of_host: HashSet<u64> = events
+            .iter()
+            .filter(|event| *event.path == *path)
+            .map(|event| event.request)
+            .collect();
+        for request in site.receiver.requests() {
+            if of_host.contains(&request.number) {
+                assert_eq!(request.token, key);
+            }
+        }
+        assert_eq!(lines(&site, &path).len(), 50);
+    }
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn a_reload_gives_files_that_are_open_their_new_rules_and_keeps_the_senders() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({"message_log_template": "by-$HOSTNAME.log", "parser": "p"}),
+    );
+    let by_host = own(&site, "by-*.log");
+    let rule = |word: &str| {
+        json!({
+            "path": by_host, "redaction_rules": [{"match_expression": word, "replacement": "***"}],
+        })
+    };
+    site.log(rule("first")).start();
+    let mut stream = connect(&site, port);
+    let path = own(&site, "by-alpha.log");
+    let say = |stream: &mut TcpStream, n: usize| {
+        let text = message("alpha", "app", &format!("{n} first second third"));
+        stream.write_all(text.as_bytes()).unwrap();
+    };
+    let started = "Starting new copying and metrics threads";
+    say(&mut stream, 0);
+    until_count(&mut site, &path, 1);
+    site.clear_logs().log(rule("second")).write_config();
+    site.until_logged_times(started, 1);
+    say(&mut stream, 1);
+    until_count(&mut site, &path, 2);
+    assert!(!site.agent_log().contains("Stopping monitor"));
+    // An entry in front of it: now it is another one by its number
+    let other = own(&site, "other-*.log");
+    site.clear_logs();
+    site.log(json!({"path": other})).log(rule("third"));
+    site.write_config();
+    site.until_logged_times(started, 2);
+    let mut stream = connect(&site, port);
+    say(&mut stream, 2);
+    until_count(&mut site, &path, 3);
+    let wanted = [
+        "0 *** second third",
+        "1 first *** third",
+        "2 first second ***",
+    ];
+    let wanted = wanted.map(|text| message("alpha", "app", text).trim_end().to_owned());
+    assert_lines(&site, &path, &wanted);
+    assert_eq!(attributes(&site, &path).len(), 1);
+    site.term();
+    site.assert_well_formed();
+}
+
+/// A journal that a script plays.
+struct Journal {
+    dir: PathBuf,
+    started: u64,
+}
+
+impl Journal {
+    fn new(site: &mut Site, rules: Value) -> Journal {
+        let dir = site.path("journal");
+        fs::create_dir_all(&dir).unwrap();
+        let program = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/monitors/tests/fixtures/journald/journalctl"
+        );
+        site.set("journald_logs", rules);
+        site.set(
+            "monitors",
+            json!([{
+                "module": "journald_monitor", "id": "j1", "journal_path": dir,
+                "journal_poll_interval": 0.1, "journalctl_path": program,
+            }]),
+        );
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let journal = Journal {
+            dir,
+            started: now.unwrap().as_secs() * 1_000_000,
+        };
+        // It goes on behind entry 0, which it read in an earlier life
+        let cursor = json!({"j1": journal.cursor(0)});
+        fs::write(
+            site.path("data/journald-checkpoints.json"),
+            cursor.to_string(),
+        )
+        .unwrap();
+        journal
+    }
+
+    fn cursor(&self, n: u64) -> String {
+        format!(
+            "s=abc;i={n:x};b=958b7e26df4c453aa0f9a8406cb508f2;m={n:x};t={:x};x={n:x}",
+            self.started
+        )
+    }
+
+    /// Entry number `n`, of a unit.
+    fn entry(&self, n: u64, unit: &str, message: &str) -> String {
+        format!(
+            "__CURSOR={}\n__REALTIME_TIMESTAMP={}\n_BOOT_ID=958b7e26df4c453aa0f9a8406cb508f2\n\
+             _SYSTEMD_UNIT={unit}\n_PID=8\nMESSAGE={message}\n\n",
+            self.cursor(n),
+            self.started,
+        )
+    }
+
+    /// What the `n`-th journalctl begins with.
+    fn plays(&self, n: usize, text: &str) {
+        fs::write(self.dir.join(format!("out.{n}")), text).unwrap();
+    }
+
+    fn until_saved(&self, site: &Site, n: u64) {
+        let path = site.path("data/journald-checkpoints.json");
+        let cursor = self.cursor(n);
+        site.until_seen("the place in the journal is saved", || {
+            fs::read_to_string(&path).is_ok_and(|text| text.contains(&cursor))
+        });
+    }
+}
+
+/// The log of a unit: what it was renamed to, or else the only one of that parser.
+fn journald_log(site: &Site, parser: &str) -> String {
+    let events = site.receiver.events();
+    let mut paths: Vec<_> = events
+        .iter()
+        .filter(|event| event.attrs["parser"] == parser)
+        .map(|event| event.path.to_string())
+        .collect();
+    paths.dedup();
+    assert_eq!(paths.len(), 1, "{parser}: {paths:?}");
+    paths.remove(0)
+}
+
+fn details(site: &Site, path: &str) -> Vec<String> {
+    let tag = "[journald_monitor()] details ";
+    let of_line = |line: String| line.split_once(tag).unwrap().1.to_owned();
+    lines(site, path).into_iter().map(of_line).collect()
+}
+
+#[test]
+fn units_have_logs_of_their_own_by_the_rules_of_journald_logs() {
+    let mut site = Site::new();
+    let journal = Journal::new(
+        &mut site,
+        json!([
+            {
+                "journald_unit": "ssh.*\\.service", "parser": "sshLog",
+                "attributes": {"service": "ssh"}, "rename_logfile": "/journald/ssh.log",
+                "redaction_rules": [{"match_expression": "for \\w+", "replacement": "for ***"}],
+                "sampling_rules": [{"match_expression": "noise", "sampling_rate": 0}],
+            },
+            {"journald_globs": {"unit": "cron*"}, "parser": "cronLog"},
+            {
+                "journald_globs": {"_SYSTEMD_UNIT": "raw*"}, "parser": "rawLog",
+                "emit_raw_details": true,
+            },
+        ]),
+    );
+    let entries = [
+        journal.entry(0, "ssh.service", "was read before"),
+        journal.entry(1, "ssh.service", "Accepted \"key\" for root"),
+        journal.entry(2, "sshd@1.service", "noise"),
+        journal.entry(3, "sshd@1.service", "bye"),
+        journal.entry(4, "cron.service", "hourly"),
+        journal.entry(5, "my-ssh.service", "not at the beginning"),
+        journal.entry(6, "raw.service", "as it \"is\""),
+    ];
+    journal.plays(1, &entries.concat());
+    site.start();
+    site.until("all entries but one", |state| state.counts().events >= 5);
+    journal.until_saved(&site, 6);
+    let ssh = journald_log(&site, "sshLog");
+    let id = "boot_id=\"958b7e26-df4c-453a-a0f9-a8406cb508f2\" monitor_id=\"j1\" pid=\"8\"";
+    assert_eq!(
+        details(&site, &ssh),
+        [
+            format!("\"Accepted \\\"key\\\" for ***\" {id} unit=\"ssh.service\""),
+            format!("\"bye\" {id} unit=\"sshd@1.service\""),
+        ]
+    );
+    assert_attributes(
+        &site,
+        &ssh,
+        json!({
+            "parser": "sshLog", "service": "ssh", "logfile": "/journald/ssh.log",
+            "original_file": ssh,
+        }),
+    );
+    for (parser, line) in [
+        ("cronLog", format!("\"hourly\" {id} unit=\"cron.service\"")),
+        ("rawLog", format!("as it \"is\" {id} unit=\"raw.service\"")),
+        (
+            "journald",
+            format!("\"not at the beginning\" {id} unit=\"my-ssh.service\""),
+        ),
+    ] {
+        let path = journald_log(&site, parser);
+        assert_eq!(details(&site, &path), [line], "{parser}");
+        assert_attributes(&site, &path, json!({"parser": parser, "logfile": path}));
+    }
+    assert_eq!(
+        journald_log(&site, "journald"),
+        own(&site, "journald_monitor.log")
+    );
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn restarts_neither_lose_nor_repeat_entries_of_the_journal() {
+    let mut site = Site::new();
+    let rules = json!([{"journald_unit": "ssh", "parser": "sshLog"}]);
+    let journal = Journal::new(&mut site, rules);
+    let entry = |n| {
+        let unit = ["ssh.service", "other.service"][n as usize % 2];
+        journal.entry(n, unit, &format!("n={n:06} xxxx e={n:06}"))
+    };
+    let entries = |range: std::ops::Range<u64>| range.map(entry).collect::<String>();
+    journal.plays(1, &entries(0..21));
+    site.start();
+    journal.until_saved(&site, 20);
+    // Nothing may have been sent by now, or all
+    site.kill9();
+    journal.plays(2, &entries(20..41));
+    site.receiver.fault(Fault::status(500).until_cleared());
+    site.start();
+    journal.until_saved(&site, 40);
+    site.term();
+    // The unit says nothing more: what is in its file has to go nevertheless
+    journal.plays(3, &entry(40));
+    site.receiver.clear_faults();
+    site.start();
+    site.until("all entries", |state| state.counts().events >= 40);
+    let more = format!("{}{}", entry(41), entry(42));
+    fs::write(journal.dir.join("more"), more).unwrap();
+    site.until("later entries", |state| state.counts().events >= 42);
+    site.term();
+    let numbers = |path: &str| -> Vec<u64> {
+        let number = |line: &String| line[line.find("n=").unwrap() + 2..][..6].parse().unwrap();
+        lines(&site, path).iter().map(number).collect()
+    };
+    let ssh = journald_log(&site, "sshLog");
+    let wanted = |first: u64| (first..43).step_by(2).collect::<Vec<u64>>();
+    assert_eq!(numbers(&ssh), wanted(2));
+    assert_eq!(numbers(&own(&site, "journald_monitor.log")), wanted(1));
+    site.assert_well_formed();
+}
