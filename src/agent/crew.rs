@@ -185,7 +185,7 @@ mod tests {
     fn of_two_entries_that_are_alike_each_has_its_monitor_and_one_goes_with_its_entry() {
         let mut crew = Crew::new(Way::default());
         let one = plan(1.0);
-        reload(&mut crew, &[one.clone()]);
+        reload(&mut crew, std::slice::from_ref(&one));
         assert_eq!(crew.members.len(), 1);
         reload(&mut crew, &[one.clone(), one.clone()]);
         assert_eq!(crew.members.len(), 2);

@@ -422,16 +422,16 @@ fn monitors_get_their_ids_and_keep_their_options() {
             "test_monitor(first)",
             "test_monitor(2)",
             "lonely",
-            "linux_system_metrics(1)",
+            // The implicit one is not wanted beside it
+            "linux_system_metrics",
             "twin(5)",
             "twin(5)",
-            "linux_system_metrics(2)",
             "linux_process_metrics(agent)"
         ]
     );
     assert!(config.warns(&["twin(5)"]));
     let implicit: Vec<_> = config.monitors.iter().map(|m| m.implicit).collect();
-    assert_eq!(implicit[5..], [false, true, true]);
+    assert_eq!(implicit[5..], [false, true]);
     assert!(config.monitors[1].stop_agent_on_failure && !config.monitors[0].stop_agent_on_failure);
     let value = config.monitors[0].get("x").unwrap();
     assert!(matches!(value, Json::Object(members) if members[0].key == "y"));
@@ -442,7 +442,7 @@ fn monitors_get_their_ids_and_keep_their_options() {
         ),
         "{error}"
     );
-    let pid = config.monitors[7].get("pid");
+    let pid = config.monitors[6].get("pid");
     assert_eq!(pid, Some(&Json::Text("$$".to_owned())));
 
     for (entry, code) in [
