@@ -223,3 +223,16 @@ fn the_own_system_metrics_entry_takes_the_place_of_the_implicit_one() {
     assert_eq!(all.len(), 1, "{all:?}");
     site.term();
 }
+
+#[test]
+fn a_monitor_that_is_run_alone_says_on_stderr_why_it_has_nothing_to_show() {
+    // Not by way of a site, which would add its configuration file
+    let said = std::process::Command::new(env!("CARGO_BIN_EXE_scalyr-agent-2"))
+        .args(["monitor", "run", "linux_process_metrics", "-n", "1"])
+        .args(["-c", "{pid: \"none\"}"])
+        .output()
+        .unwrap();
+    assert!(!said.status.success());
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(text.contains("pid \"none\" is no number"), "{text}");
+}

@@ -95,6 +95,10 @@ pub(super) fn run(options: &Options) -> i32 {
         }
     };
     crate::logging::init_stderr();
+    // Only one thing logs in this process, and only once
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
     let runner = match Runner::start_into(plan, Box::new(Stdout)) {
         Ok(runner) => runner,
         Err(error) => {
@@ -150,6 +154,26 @@ fn host(run: &Asked) -> Host {
         rate_metrics: Arc::default(),
         rate_cleanup: 1800.0,
     }
+}
+
+/// Where goes what would be in agent.log.
+struct Stderr;
+
+impl log::Log for Stderr {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record) {
+        err(format_args!(
+            "{} [{}] {}",
+            record.level(),
+            record.target(),
+            record.args()
+        ));
+    }
+
+    fn flush(&self) {}
 }
 
 /// Where the lines go.
