@@ -206,16 +206,31 @@ fn ask(report: &mut Report, config: &Config, worker: &Worker, settings: &UploadS
             "{server} takes requests with {whose} ({} ms)",
             took.as_millis()
         )),
-        Check::BadKey(text) => report.bad(
+        Check::BadKey(text) => bad_key(
+            report,
             format_args!("{server} does not know {whose}: {text}"),
-            "It has to be a key that may write logs, of an account on this server (scalyr_server).",
         ),
+        // The start goes on after these: they may pass
+        Check::Trouble(text) if is_about_the_key(&text) => {
+            bad_key(report, format_args!("{server} refuses {whose}: {text}"));
+        }
         Check::BadClock(text) => report.bad(
             format_args!("{server} says that this clock is wrong: {text}"),
             "Set the clock, or let chrony, ntpd or systemd-timesyncd do it.",
         ),
         Check::Trouble(text) => report.bad(format_args!("{server}: {text}"), advice(&text)),
     }
+}
+
+fn bad_key(report: &mut Report, what: std::fmt::Arguments) {
+    let todo =
+        "It has to be a key that may write logs, of an account on this server (scalyr_server).";
+    report.bad(what, todo);
+}
+
+fn is_about_the_key(text: &str) -> bool {
+    let words = ["noPermission", "apiKey", "ApiKey", "HTTP 401", "HTTP 403"];
+    words.iter().any(|word| text.contains(word))
 }
 
 fn clock(report: &mut Report, ahead: f64) {
