@@ -27,6 +27,7 @@ mod monitor;
 mod net;
 pub mod options;
 mod pickle;
+mod plan;
 mod plugin;
 mod procfs;
 mod rates;
@@ -51,5 +52,6 @@ pub use monitor::{
     short_name, Cadence, Description, JournaldRule, Like, Log, LogRule, Make, Measure, MetricSpec,
     Monitor, MonitorLog, Place, Setup,
 };
-pub use runner::{stop_all, Host, Plan, PlanError, Runner};
+pub use plan::{Host, Plan, PlanError};
+pub use runner::{stop_all, Runner};
 pub use status::{MonitorStatus, Snapshot};

@@ -1,4 +1,8 @@
 use super::*;
+use crate::monitor::{Description, Log, Place};
+use crate::plan::Host;
+use crate::Error;
+use serde_json::Value as Json;
 use crate::emitter::captured::Lines;
 use crate::options::{Default as D, Kind, OptionSpec};
 use common::testing::Scratch;

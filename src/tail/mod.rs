@@ -23,6 +23,7 @@ mod memory;
 mod poll;
 mod read;
 pub mod rehearse;
+mod restore;
 mod settings;
 mod siblings;
 mod status;

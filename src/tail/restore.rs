@@ -1,0 +1,317 @@
+//! Taking up what checkpoints remember: which content each remembered position belongs to now.
+
+use super::checkpoint::{Saved, SavedGeneration, SavedLog};
+use super::counters::Skip;
+use super::discover::birth;
+use super::generation::{Generation, Sequence, State};
+use super::glob;
+use super::identity::{self, FileId};
+use super::log::Log;
+use super::settings::Entry;
+use super::siblings;
+use super::tailer::Tailer;
+use crate::util::time::now_secs;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How long files that no entry names are remembered, in seconds.
+const ORPHANS_FOR: f64 = 30.0 * 86_400.0;
+
+impl Tailer {
+    /// Takes up what checkpoints remember of the files that the configuration still names.
+    pub(super) fn restore(&mut self, saved: Option<&Saved>, now: Instant) {
+        let Some(saved) = saved else {
+            log::info!(
+                "No checkpoints were found. All logs will be copied starting at their current end"
+            );
+            return;
+        };
+        let age = now_secs() - saved.time;
+        if self
+            .settings
+            .max_checkpoint_age
+            .is_some_and(|most| age > most)
+        {
+            log::warn!(
+                "[error=\"staleCheckpointFile\"] The checkpoints are {age:.0} s old, which is more than \
+                 max_allowed_checkpoint_age allows; logs are copied from their current end"
+            );
+            return;
+        }
+        if saved.watched.is_none() {
+            self.restored_from_python = Some(saved.time);
+        }
+        self.watched_before = saved.watched.clone().unwrap_or_default();
+        let mut found = Vec::new();
+        let mine = self.settings.worker.clone();
+        for ((worker, path), log) in &saved.logs {
+            // What says no worker is for all that have nothing of their own
+            let own = (mine.clone(), path.clone());
+            if *worker != mine && (!worker.is_empty() || saved.logs.contains_key(&own)) {
+                continue;
+            }
+            use std::os::unix::ffi::OsStrExt;
+            let bytes = path.as_os_str().as_bytes();
+            if self
+                .settings
+                .ignore_checkpoints
+                .iter()
+                .any(|p| glob::crosses(p, bytes))
+            {
+                self.watched_before.push(path.clone());
+                continue;
+            }
+            match self.entry_for(path) {
+                Some(_) if !self.is_mine(path) => {}
+                Some(entry) if log.attributes.is_empty() => {
+                    found.push(self.restore_log(path.clone(), entry, log, now));
+                }
+                Some(entry) => {
+                    // A monitor had named it: what waits to be sent keeps those attributes
+                    let mut named = Entry::clone(&entry);
+                    named.attributes.clone_from(&log.attributes);
+                    named.named = true;
+                    let restored = self.restore_log(path.clone(), Arc::new(named), log, now);
+                    if let Some(log) = self.logs.get_mut(&restored.number) {
+                        log.left = true;
+                        self.leaving = true;
+                    }
+                    found.push(restored);
+                }
+                // A monitor may name it again
+                None if self.is_mine(path) && now_secs() - log.time < ORPHANS_FOR => {
+                    self.orphans.push((path.clone(), log.clone()))
+                }
+                None => {}
+            }
+        }
+        // What is left is new; only now is known what belongs to another log
+        for log in found {
+            self.restore_rest(log, now);
+        }
+    }
+
+    pub(super) fn restore_log<'a>(
+        &mut self,
+        path: PathBuf,
+        entry: Arc<Entry>,
+        saved: &'a SavedLog,
+        now: Instant,
+    ) -> Restored<'a> {
+        let mut log = Log::new(path.clone(), entry, now);
+        log.started = true;
+        let number = log.number;
+        self.logs.insert(number, log);
+        self.by_path.insert(path.clone(), number);
+        let shown = identity::open(&path).ok();
+        let mut last_sibling: Option<PathBuf> = None;
+        let mut current = false;
+        for old in &saved.generations {
+            let found = shown
+                .as_ref()
+                .filter(|(file, meta)| !current && is_same(old, saved.time, &path, file, meta))
+                .map(|(_, meta)| (path.clone(), meta.clone(), State::Current, false))
+                .or_else(|| self.find_saved(&path, old, saved.time, now));
+            match found {
+                Some((at, meta, state, gz)) => {
+                    current |= state == State::Current;
+                    if state != State::Current {
+                        last_sibling = Some(at.clone());
+                    }
+                    self.adopt(number, revive(old, at, &meta, state, gz), None);
+                }
+                None => {
+                    self.count_lost(number, old);
+                    // It may come back: a volume that is mounted later, a lack of permission
+                    let mut g = Generation::new(
+                        path.clone(),
+                        old.id,
+                        old.committed,
+                        old.committed,
+                        State::Gone(now),
+                    );
+                    g.signature = old.signature;
+                    g.mark = old.mark;
+                    g.committed_mark = old.mark;
+                    if let Some((id, n)) = &old.sequence {
+                        g.sequence = Sequence::restored(id, n.wrapping_sub(old.committed));
+                        g.committed_sequence = g.sequence.clone();
+                    }
+                    // Its inode may be another file's by now, which is found under another log
+                    let owner = self.owned.get(&g.id).copied();
+                    let id = g.id;
+                    self.adopt(number, g, None);
+                    if let Some(owner) = owner {
+                        self.owned.insert(id, owner);
+                    }
+                }
+            }
+        }
+        self.make_ready(number);
+        self.plan(number, now, Some(now));
+        self.hold(number);
+        Restored {
+            number,
+            saved,
+            current,
+            last_sibling,
+        }
+    }
+
+    /// What came to a remembered log since its checkpoint.
+    pub(super) fn restore_rest(&mut self, restored: Restored, now: Instant) {
+        let Restored {
+            number,
+            saved,
+            current,
+            last_sibling,
+        } = restored;
+        let Some(path) = self.logs.get(&number).map(|log| log.path.clone()) else {
+            return;
+        };
+        if current {
+            return;
+        }
+        if let Some(old) = saved.generations.last() {
+            let known = (old.signature, old.committed, old.mark);
+            self.adopt_unseen(
+                number,
+                Some(known),
+                saved.time,
+                last_sibling.as_deref(),
+                now,
+            );
+        }
+        // Whatever the path shows now was not there before: all of it is new (C6), unless it is
+        // what another log had
+        if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
+            let id = FileId::of(&meta);
+            if self.moved_from(id, &path, number).is_none() {
+                let fresh = self.first_seen(&path, &meta, 0, now);
+                self.adopt(number, fresh, None);
+                self.hold(number);
+            }
+        }
+        self.make_ready(number);
+    }
+
+    /// A remembered content that the log's path does not show: under the name that a rotation gave
+    /// it, or in a copy that was made before a truncation, or compressed.
+    fn find_saved(
+        &self,
+        log: &Path,
+        old: &SavedGeneration,
+        time: f64,
+        now: Instant,
+    ) -> Option<(PathBuf, Metadata, State, bool)> {
+        let rotated = State::Rotated(now);
+        if let Some(path) = siblings::find_id(log, old.id, true).filter(|p| p != log) {
+            if let Ok((file, meta)) = identity::open(&path) {
+                if is_same(old, time, &path, &file, &meta) {
+                    return Some((path, meta, rotated, false));
+                }
+            }
+        }
+        let all = siblings::siblings(log).into_iter();
+        let copy = if old.signature.len > 0 {
+            all.into_iter()
+                .find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?
+        } else {
+            // The Python agent's checkpoint says nothing of the content. What was made since by
+            // copying it (the log still has the inode) or compressing it, and has the end of a line
+            // where that was settled, is taken for it; of several the one that was rotated first
+            let truncated = fs::metadata(log).is_ok_and(|m| m.ino() == old.id.ino);
+            all.filter(|s| (s.gz || truncated) && s.birth.unwrap_or(s.mtime) > time)
+                .filter(|s| !self.owned.contains_key(&s.id))
+                .filter(|s| siblings::has_line_end(s, old.committed))
+                .reduce(|a, b| match b.rotated_before(&a) {
+                    Some(true) => b,
+                    _ => a,
+                })?
+        };
+        let meta = fs::metadata(&copy.path).ok()?;
+        Some((copy.path, meta, rotated, copy.gz))
+    }
+
+    fn count_lost(&mut self, number: u64, old: &SavedGeneration) {
+        let bytes = old.size.saturating_sub(old.committed);
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
+        if bytes > 0 {
+            log.counters.skip(Skip::Vanished, bytes);
+            log::warn!(
+                "{} was rotated away or deleted while the agent was not running, and what it held (inode {}) is \
+                 nowhere in its directory: at least {bytes} bytes that were not sent yet are lost",
+                log.path.display(),
+                old.id.ino
+            );
+        }
+    }
+}
+
+/// A log whose remembered contents have been taken up.
+pub(super) struct Restored<'a> {
+    number: u64,
+    saved: &'a SavedLog,
+    current: bool,
+    last_sibling: Option<PathBuf>,
+}
+
+/// Whether an open file is the content that a checkpoint remembers
+/// that was written at `time`.
+fn is_same(old: &SavedGeneration, time: f64, path: &Path, file: &File, meta: &Metadata) -> bool {
+    let id = FileId::of(meta);
+    if id.ino != old.id.ino || meta.len() < old.committed {
+        return false;
+    }
+    // Device numbers may change with a reboot; then the content must speak for itself.
+    if old.id.dev != 0 && old.id.dev != id.dev && old.signature.len == 0 {
+        return false;
+    }
+    if let (Some(then), Some(now)) = (old.birth, birth(path, meta)) {
+        if (then - now).abs() > 0.001 {
+            return false; // the inode was reused
+        }
+    }
+    // The Python agent writes down no more than the inode; a file that is younger than its
+    // checkpoint reuses that
+    if old.signature.len == 0
+        && old.birth.is_none()
+        && birth(path, meta).is_some_and(|birth| birth > time)
+    {
+        return false;
+    }
+    identity::head(file).is_ok_and(|head| old.signature.agrees(&head))
+        && match old.mark {
+            None => true,
+            Some(mark) => identity::mark_at(file, old.committed).is_ok_and(|m| m == Some(mark)),
+        }
+}
+
+fn revive(
+    old: &SavedGeneration,
+    at: PathBuf,
+    meta: &Metadata,
+    state: State,
+    gz: bool,
+) -> Generation {
+    let mut g = Generation::new(at, FileId::of(meta), old.committed, meta.len(), state);
+    g.signature = old.signature;
+    g.birth = if gz { None } else { birth(&g.path, meta) };
+    g.mtime = siblings::mtime(meta);
+    g.gz = gz;
+    g.mark = old.mark;
+    g.committed_mark = old.mark;
+    if gz {
+        g.size = old.committed + 1; // shows when it is read
+    }
+    if let Some((id, number)) = &old.sequence {
+        g.sequence = Sequence::restored(id, number.wrapping_sub(old.committed));
+        g.committed_sequence = g.sequence.clone();
+    }
+    g
+}
