@@ -1,11 +1,11 @@
 use super::*;
+use crate::emitter::captured::Lines;
 use crate::monitor::{Description, Log, Place};
+use crate::options::{Default as D, Kind, OptionSpec};
 use crate::plan::Host;
 use crate::Error;
-use serde_json::Value as Json;
-use crate::emitter::captured::Lines;
-use crate::options::{Default as D, Kind, OptionSpec};
 use common::testing::Scratch;
+use serde_json::Value as Json;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 fn host(scratch: &Scratch) -> Host {

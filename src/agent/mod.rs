@@ -517,6 +517,7 @@ fn log_settings(config: &Config, foreground: bool) -> LogSettings {
         stdout: foreground
             .then(|| Severity::parse(&config.options.stdout_severity).unwrap_or(Severity::NotSet)),
         debug_level: config.options.debug_level.clamp(0, 5) as u8,
+        debug_names: config.options.debug_level_logger_names.clone(),
     }
 }
 

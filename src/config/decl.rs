@@ -46,8 +46,6 @@ impl Kind {
 pub enum Acts {
     /// It does.
     Yes,
-    /// Not yet: a warning by name when the operator set it.
-    NotYet,
     /// It never will, for this reason: a warning by name when the operator set it.
     Never(&'static str),
 }
@@ -220,10 +218,6 @@ impl Decl {
     }
     pub(crate) const fn mask(mut self, mask: fn(&str) -> String) -> Self {
         self.mask = Some(mask);
-        self
-    }
-    pub(crate) const fn not_yet(mut self) -> Self {
-        self.acts = Acts::NotYet;
         self
     }
     pub(crate) const fn never(mut self, why: &'static str) -> Self {

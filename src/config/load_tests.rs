@@ -485,7 +485,7 @@ fn names_that_nobody_knows_are_warned_about() {
 
 #[test]
 fn options_without_effect_are_warned_about_by_name() {
-    let config = Fixture::with("json_library: \"json\", k8s_api_url: \"https://k\", enable_profiling: true, k8s_logs: [{}], journald_logs: [{journald_unit: \"x\"}]")
+    let config = Fixture::with("json_library: \"json\", k8s_api_url: \"https://k\", enable_profiling: true, k8s_logs: [{}]")
         .env("SCALYR_USE_REQUESTS_LIB", "true")
         .load();
     for name in [
@@ -494,7 +494,6 @@ fn options_without_effect_are_warned_about_by_name() {
         "enable_profiling",
         "use_requests_lib",
         "k8s_logs",
-        "journald_logs",
     ] {
         assert!(config.warns(&[name]), "{name}: {:?}", config.warnings);
     }

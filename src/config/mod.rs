@@ -106,9 +106,9 @@ pub struct Config {
     /// The operator's entries in order, then the agent's own logs. The first that matches a file
     /// counts.
     pub logs: Vec<LogEntry>,
-    /// Rules for the systemd journal. Not acted on yet.
+    /// Rules for lines of the systemd journal.
     pub journald_logs: Vec<JournaldLog>,
-    /// Rules for logs of containers. Not acted on.
+    /// Rules for logs of containers; nothing here acts on them.
     pub k8s_logs: Vec<K8sLog>,
     /// The operator's monitors in order, then the implicit ones.
     pub monitors: Vec<MonitorEntry>,
@@ -174,14 +174,10 @@ impl Config {
             logs::journald(f, &context, &mut warnings)
         })?;
         let k8s_logs = each(&merged.k8s_logs, |f| logs::k8s(f, &context, &mut warnings))?;
-        for (name, there) in [
-            ("journald_logs", !journald_logs.is_empty()),
-            ("k8s_logs", !k8s_logs.is_empty()),
-        ] {
-            if there {
-                let text = format!("option \"{name}\" is not acted on yet");
-                warnings.daily(format!("not yet {name}"), text);
-            }
+        if !k8s_logs.is_empty() {
+            let text =
+                "option \"k8s_logs\" has no effect: there is no Kubernetes monitor".to_owned();
+            warnings.daily("no effect k8s_logs".to_owned(), text);
         }
         let monitors = each(&merged.monitors, monitors::monitor)?;
         let monitors = monitors::complete(monitors, &options, &mut warnings);

@@ -84,7 +84,7 @@ structured! {
     Array import_vars "Environment variables that strings of the same file may refer to as `$NAME`: names, or objects with `var` and `default`." no_env();
     Array logs "The files to copy, see below. Lists of several files are joined." no_env();
     Array journald_logs "Rules for lines of the systemd journal: members as in `logs` but with `journald_unit` (an expression for the beginning of the unit's name) or `journald_globs` (field: shell pattern) for `path`, and `emit_raw_details`, `detect_escaped_strings`." no_env();
-    Array k8s_logs "Rules for logs of containers: members as in `logs` but with `k8s_pod_glob`, `k8s_namespace_glob`, `k8s_container_glob` for `path`. Not acted on yet." no_env();
+    Array k8s_logs "Rules for logs of containers: members as in `logs` but with `k8s_pod_glob`, `k8s_namespace_glob`, `k8s_container_glob` for `path`. No effect: there is no Kubernetes monitor." no_env();
     Array monitors "The monitors to run: objects with `module`, and with `id`, `stop_agent_on_failure` and the monitor's own options as needed." no_env();
     Array workers "Further uploaders, each with `id`, `api_key`, and `server_url` and `sessions` as needed. Older name: `api_keys`." no_env();
 }

@@ -211,8 +211,9 @@ section "The agent's own logs" {
     log_rotation_backup_count: i64 = 2, between(0.0, 1_000.0);
     /// 0 for normal, 1 to 5 for more and more detail in agent_debug.log.
     debug_level: i64 = 0, between(0.0, 5.0), code("badDebugLevel");
-    /// Loggers that are set to debug level 5 one by one.
-    debug_level_logger_names: Vec<String> = Vec::new(), not_yet();
+    /// Loggers that have debug level 5 whatever `debug_level` says: a module as agent.log names it, or
+    /// one above it (`scalyr_agent.tail`), or a monitor (`shell_monitor(2)`).
+    debug_level_logger_names: Vec<String> = Vec::new();
     /// Least severity that is repeated on standard output with `--no-fork`, in any case.
     stdout_severity: String = "NOTSET".to_owned(), upper_case(), code("badStdoutSeverity"),
         one_of(&["NOTSET", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL", "FATAL"]);

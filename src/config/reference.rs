@@ -169,7 +169,6 @@ fn meaning(decl: &Decl) -> String {
     }
     match decl.acts {
         Acts::Yes => {}
-        Acts::NotYet => text.push_str(" *Not acted on yet.*"),
         Acts::Never(why) => {
             let _ = write!(text, " *No effect: {why}.*");
         }

@@ -31,10 +31,6 @@ pub(crate) fn options(
         };
         match decl.acts {
             Acts::Yes => {}
-            Acts::NotYet => warnings.daily(
-                format!("not yet {}", decl.name),
-                format!("{place}: option \"{}\" is not acted on yet", decl.name),
-            ),
             // Who asks for what happens anyway need not be told
             Acts::Never(_) if val == (decl.get)(&default) => {}
             Acts::Never(why) => warnings.daily(

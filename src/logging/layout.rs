@@ -39,6 +39,16 @@ pub(super) fn split(record: &[u8]) -> Option<(Level, &[u8])> {
     Some((level, text))
 }
 
+/// The component and the module of a formatted record: what stands in its first two brackets.
+pub(super) fn origin(record: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(record).ok()?;
+    let (_, rest) = text.split_once('[')?;
+    let (component, rest) = rest.split_once("] [")?;
+    let (place, _) = rest.split_once(']')?;
+    let (module, _) = place.rsplit_once(':')?;
+    Some((component, module))
+}
+
 fn name(level: Level) -> &'static str {
     match level {
         Level::Error => "ERROR",

@@ -140,10 +140,11 @@ pub fn reconfigure(settings: &LogSettings) -> io::Result<()> {
 }
 
 /// Applies a changed `debug_level`: 0 for INFO and above, 1 for DEBUG as well, 2 to 5 for all there
-/// is. Records below INFO go to agent_debug.log only.
+/// is. Records below INFO go to agent_debug.log only. Loggers that are named keep level 5.
 pub fn set_debug_level(level: u8) {
-    global().outputs().set_debug_level(level);
-    log::set_max_level(outputs::finest(level));
+    let mut outputs = global().outputs();
+    outputs.set_debug_level(level);
+    log::set_max_level(outputs.finest());
 }
 
 /// What was not written so far.

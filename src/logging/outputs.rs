@@ -1,6 +1,7 @@
 //! Which record goes where.
 
 use super::echo::Echo;
+use super::layout;
 use super::severity::Severity;
 use common::limit::{self, Admission, WriteLimit};
 use common::rotating::{RotatingFile, Rotation};
@@ -27,6 +28,8 @@ pub struct LogSettings {
     pub stdout: Option<Severity>,
     /// `debug_level`, 0 to 5.
     pub debug_level: u8,
+    /// `debug_level_logger_names`: what has level 5 whatever `debug_level` says.
+    pub debug_names: Vec<String>,
 }
 
 impl LogSettings {
@@ -55,6 +58,7 @@ pub(super) struct Outputs {
     echo: Echo,
     stdout: Option<Severity>,
     debug_level: u8,
+    debug_names: Vec<String>,
     /// The marker or a notice, and the record behind it.
     block: Vec<u8>,
     /// Records since agent.log last took one, and why it did not.
@@ -107,6 +111,7 @@ impl Outputs {
             echo: Echo::new(stdout),
             stdout: None,
             debug_level: 0,
+            debug_names: Vec::new(),
             block: Vec::new(),
             missing: None,
             lost: 0,
@@ -118,11 +123,13 @@ impl Outputs {
         self.files = Some(files);
         self.stdout = settings.stdout;
         self.debug_level = settings.debug_level;
+        self.debug_names = settings.debug_names.clone();
         Ok(size)
     }
 
     pub(super) fn reconfigure(&mut self, settings: &LogSettings) -> io::Result<()> {
         self.debug_level = settings.debug_level;
+        self.debug_names = settings.debug_names.clone();
         let Some(files) = &mut self.files else {
             return Ok(());
         };
@@ -139,6 +146,14 @@ impl Outputs {
         self.debug_level = level;
     }
 
+    /// The finest records that somebody wants to see.
+    pub(super) fn finest(&self) -> LevelFilter {
+        match self.debug_names.is_empty() {
+            true => finest(self.debug_level),
+            false => LevelFilter::Trace,
+        }
+    }
+
     pub(super) fn stats(&self) -> LogStats {
         LogStats {
             dropped: self.limit.dropped(),
@@ -149,7 +164,7 @@ impl Outputs {
 
     /// Takes a formatted record with its newline.
     pub(super) fn write(&mut self, level: Level, record: &[u8]) {
-        if level > finest(self.debug_level) {
+        if level > finest(self.debug_level) && !self.is_named(record) {
             return;
         }
         if self.files.is_none() {
@@ -162,6 +177,27 @@ impl Outputs {
         } else {
             self.write_debug(level, record);
         }
+    }
+
+    /// Whether a record is of a logger that `debug_level_logger_names` has: a module or one above it
+    /// (`scalyr_agent.tail`), or a monitor, with or without what stands before its name
+    /// (`scalyr_agent.builtin_monitors.shell_monitor(2)`).
+    fn is_named(&self, record: &[u8]) -> bool {
+        if self.debug_names.is_empty() {
+            return false;
+        }
+        let Some((component, module)) = layout::origin(record) else {
+            return false;
+        };
+        self.debug_names.iter().any(|name| {
+            let below = module.strip_prefix(name.as_str());
+            let monitor = component.strip_prefix("monitor:");
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                || monitor.is_some_and(|monitor| {
+                    let before = name.strip_suffix(monitor);
+                    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+                })
+        })
     }
 
     fn write_main(&mut self, level: Level, record: &[u8]) {

@@ -21,6 +21,7 @@ impl Scratch {
             backups: 2,
             stdout: None,
             debug_level: 0,
+            debug_names: Vec::new(),
         }
     }
 
@@ -97,6 +98,28 @@ fn records_have_the_form_that_the_server_parses() {
             " ERROR [monitor:shell_monitor(2)] [scalyr_agent.tail.reader:12] two / lines",
         ]
     );
+}
+
+#[test]
+fn loggers_that_are_named_are_heard_at_any_level_and_no_others() {
+    let scratch = Scratch::new("names");
+    for (name, heard) in [
+        ("scalyr_agent.tail", true),
+        ("scalyr_agent.tail.reader", true),
+        ("scalyr_agent.tai", false),
+        ("scalyr_agent.upload", false),
+        ("scalyr_agent.builtin_monitors.shell_monitor(2)", true),
+        ("shell_monitor(2)", true),
+        ("shell_monitor(1)", false),
+    ] {
+        let mut settings = scratch.settings();
+        settings.debug_names = vec![name.to_owned()];
+        let _ = fs::remove_file(scratch.0.join("agent_debug.log"));
+        let (log, _) = open(&settings);
+        say(&log, Level::Trace, "monitor:shell_monitor(2)", "fine");
+        let text = scratch.read("agent_debug.log");
+        assert_eq!(text.contains("fine"), heard, "{name}: {text}");
+    }
 }
 
 #[test]
