@@ -67,7 +67,7 @@ impl LogFiles {
         let mut file = RotatingFile::new(path, rotation);
         if let Err(error) = file.open() {
             log::warn!(
-                "Cannot open {}: {error}. Metrics are lost until it can be opened.",
+                "Cannot open {}: {error}. What would be written there is lost until it can be opened.",
                 path.display()
             );
         }
