@@ -155,3 +155,21 @@ fn status_answers_at_once() {
     assert!(quickest < Duration::from_millis(100), "{quickest:?}");
     site.term();
 }
+
+#[test]
+fn many_who_ask_at_once_each_get_the_report_in_their_own_form() {
+    let mut site = Site::new();
+    site.append("a.log", "one\n");
+    site.copy("a.log").start();
+    site.until_lines("a.log", 1);
+    let text: &[&str] = &["status", "-v"];
+    let json: &[&str] = &["status", "-v", "--format", "json"];
+    for (n, said) in site.run_at_once(&[text, json].repeat(6)).iter().enumerate() {
+        assert_eq!(said.code, 0, "{}", said.err);
+        match n % 2 {
+            0 => assert!(said.out.starts_with("Scalyr Agent status."), "{}", said.out),
+            _ => assert_valid(&serde_json::from_str(&said.out).unwrap()),
+        }
+    }
+    site.term();
+}

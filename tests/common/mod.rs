@@ -208,6 +208,23 @@ impl Site {
         self.run_with(&self.config_path(), args)
     }
 
+    /// Runs commands of the agent at the same time, each to its end.
+    pub fn run_at_once(&self, commands: &[&[&str]]) -> Vec<Said> {
+        let config = self.config_path();
+        let start =
+            |(n, args): (usize, &&[&str])| self.process(&config, args, &format!("at-once-{n}"));
+        let running: Vec<_> = commands.iter().enumerate().map(start).collect();
+        let end = |mut process: Process| {
+            let status = process.wait_exit(DEADLINE);
+            Said {
+                code: status.and_then(|s| s.code()).unwrap_or(-1),
+                out: process.stdout(),
+                err: process.stderr(),
+            }
+        };
+        running.into_iter().map(end).collect()
+    }
+
     /// The same with another configuration file.
     pub fn run_with(&self, config: &Path, args: &[&str]) -> Said {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
