@@ -69,13 +69,16 @@ pub fn index(all: &[&Description]) -> String {
     text
 }
 
-/// One line for each monitor, for a terminal.
+/// Each monitor and what it does, for a terminal of 80 columns.
 pub fn list(all: &[&Description]) -> String {
     let width = all.iter().map(|m| m.short_name().len()).max().unwrap_or(0);
     let mut text = String::new();
     for monitor in all {
+        let at = text.len();
+        wrap(&mut text, width + 2, first_sentence(monitor.text));
+        // Over the blanks of its first line
         let name = monitor.short_name();
-        let _ = writeln!(text, "{name:width$}  {}", first_sentence(monitor.text));
+        text.replace_range(at..at + name.len(), name);
     }
     text
 }
@@ -257,6 +260,23 @@ fn wrap(text: &mut String, indent: usize, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_fits_the_terminal_and_names_each_monitor_first() {
+        let shown = list(crate::registry::ALL);
+        assert!(
+            shown.lines().all(|line| line.chars().count() <= 78),
+            "{shown}"
+        );
+        for monitor in crate::registry::ALL {
+            let begins = |line: &str| line.starts_with(&format!("{} ", monitor.short_name()));
+            assert_eq!(
+                shown.lines().filter(|line| begins(line)).count(),
+                1,
+                "{shown}"
+            );
+        }
+    }
 
     #[test]
     fn every_option_and_metric_is_on_the_page_and_fits_the_terminal() {
