@@ -83,36 +83,20 @@ const OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
-const fn metric(
-    name: &'static str,
-    measure: Measure,
-    unit: &'static str,
-    fields: &'static [&'static str],
-    text: &'static str,
-) -> MetricSpec {
-    MetricSpec {
-        name,
-        measure,
-        unit,
-        fields,
-        text,
-    }
-}
-
 use Measure::{Counter, Gauge};
 #[rustfmt::skip]
 const METRICS: &[MetricSpec] = &[
-    metric("app.cpu", Counter, "1/100 s", &["app", "type"], "Processor time in the program (user) and in the kernel on its behalf (system)."),
-    metric("app.uptime", Counter, "ms", &["app"], "Time since the start of the process, or since monitoring began."),
-    metric("app.nice", Gauge, "", &["app"], "Nice value; of several processes, the sum."),
-    metric("app.threads", Gauge, "", &["app"], "Threads."),
-    metric("app.mem.majflt", Counter, "", &["app"], "Page faults that had to read from a device."),
-    metric("app.io.wait", Counter, "ticks", &["app"], "Time spent waiting for block devices, usually in 1/100 s; 0 where the kernel does not account for it."),
-    metric("app.mem.bytes", Gauge, "bytes", &["app", "type"], "Memory: address space (vmsize) and part in RAM (resident), and the highest of each so far (peak_vmsize, peak_resident)."),
-    metric("app.disk.bytes", Counter, "bytes", &["app", "type"], "What read and write calls moved (read, write), to and from files, pipes and terminals, whether or not a disk had to be asked."),
-    metric("app.disk.requests", Counter, "", &["app", "type"], "How many read and write calls there were (read, write)."),
-    metric("app.io.fds", Gauge, "", &["app", "type"], "Open file descriptors (open)."),
-    metric("app.disk.storage_bytes", Counter, "bytes", &["app", "type"], "What was read from and written to block devices (read, write). Only with storage_metrics."),
+    MetricSpec::new("app.cpu", Counter, "1/100 s", &["app", "type"], "Processor time in the program (user) and in the kernel on its behalf (system)."),
+    MetricSpec::new("app.uptime", Counter, "ms", &["app"], "Time since the start of the process, or since monitoring began."),
+    MetricSpec::new("app.nice", Gauge, "", &["app"], "Nice value; of several processes, the sum."),
+    MetricSpec::new("app.threads", Gauge, "", &["app"], "Threads."),
+    MetricSpec::new("app.mem.majflt", Counter, "", &["app"], "Page faults that had to read from a device."),
+    MetricSpec::new("app.io.wait", Counter, "ticks", &["app"], "Time spent waiting for block devices, usually in 1/100 s; 0 where the kernel does not account for it."),
+    MetricSpec::new("app.mem.bytes", Gauge, "bytes", &["app", "type"], "Memory: address space (vmsize) and part in RAM (resident), and the highest of each so far (peak_vmsize, peak_resident)."),
+    MetricSpec::new("app.disk.bytes", Counter, "bytes", &["app", "type"], "What read and write calls moved (read, write), to and from files, pipes and terminals, whether or not a disk had to be asked."),
+    MetricSpec::new("app.disk.requests", Counter, "", &["app", "type"], "How many read and write calls there were (read, write)."),
+    MetricSpec::new("app.io.fds", Gauge, "", &["app", "type"], "Open file descriptors (open)."),
+    MetricSpec::new("app.disk.storage_bytes", Counter, "bytes", &["app", "type"], "What was read from and written to block devices (read, write). Only with storage_metrics."),
 ];
 
 /// How values of several samples and processes become one.

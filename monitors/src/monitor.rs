@@ -49,6 +49,25 @@ pub struct MetricSpec {
     pub text: &'static str,
 }
 
+impl MetricSpec {
+    /// One row of a monitor's table: see the fields.
+    pub const fn new(
+        name: &'static str,
+        measure: Measure,
+        unit: &'static str,
+        fields: &'static [&'static str],
+        text: &'static str,
+    ) -> MetricSpec {
+        MetricSpec {
+            name,
+            measure,
+            unit,
+            fields,
+            text,
+        }
+    }
+}
+
 /// Everything about a monitor that is known before it runs: one per monitor, in its own file.
 #[derive(Debug)]
 pub struct Description {
