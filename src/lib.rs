@@ -1,8 +1,7 @@
 //! A log and metric collecting daemon for small VMs and embedded Linux boxes.
 //!
-//! The rooms, from the ground up (a room knows only rooms below it, see `docs/architecture.md`):
-//! `util`, `config`, `wire`, then `tail` and `upload` side by side, then `agent` and `status`,
-//! and `cli` on top.
+//! Each module is a room that knows only rooms on the floors below it; `docs/architecture.md` has
+//! the plan of the house.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

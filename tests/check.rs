@@ -11,7 +11,12 @@ use std::net::TcpListener;
 /// Verdicts and advice, with what differs from run to run made alike.
 fn shown(site: &Site, said: &Said) -> String {
     let mut text = said.out.clone();
+    let uid = nix::unistd::geteuid();
+    let user = nix::unistd::User::from_uid(uid).unwrap();
+    // Not every user has a name
+    let user = user.map_or_else(|| uid.to_string(), |user| user.name);
     for (from, to) in [
+        (format!("checked as {user},"), "checked as USER,"),
         (site.path("").display().to_string(), "/SITE/"),
         (site.receiver.url(), "http://SERVER"),
         (site.receiver.port().to_string(), "PORT"),
@@ -59,15 +64,14 @@ fn a_sound_installation_gets_a_clean_bill() {
         "monitors",
         json!([{"module": "test_monitor", "gauss_mean": 1}]),
     );
+    // As few as any system allows
+    site.set("max_open_files", 16);
     let said = check(&site);
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
-    let user = user.map_or_else(String::new, |user| user.name);
     assert_eq!(
         shown(&site, &said),
-        format!(
-            "\
+        "\
 Configuration
-  ok    checked as {user}, as whom the agent runs
+  ok    checked as USER, as whom the agent runs
   ok    /SITE/conf/agent.json and N fragments can be read
   ok    every rule and monitor makes sense; monitors: test_monitor()
 This machine
@@ -85,7 +89,6 @@ The agent
   note  no agent runs
         -> scalyr-agent-2 start
 N ok, N notes, N failures"
-        )
     );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     // it is for reading and for scripts: no colours where there is no terminal
@@ -209,5 +212,55 @@ fn a_running_agent_is_asked_how_it_is() {
         "{}",
         said.out
     );
+    site.term();
+}
+
+#[test]
+fn an_entry_that_copies_nothing_for_another_comes_first_is_told() {
+    let mut site = Site::new();
+    site.append("a.log", "one\n");
+    site.append("b.log", "two\n");
+    for path in ["*.log", "a.log", "b*", "../logs"] {
+        site.copy(path);
+    }
+    nix::unistd::mkfifo(
+        &site.log_path("c\x1b[2J\nd.log"),
+        nix::sys::stat::Mode::S_IRWXU,
+    )
+    .unwrap();
+    std::os::unix::fs::symlink("loop.log", site.log_path("loop.log")).unwrap();
+    let said = check(&site);
+    let logs = site.path("logs").display().to_string();
+    for line in [
+        "note  {logs}/a.log: all that it matches is copied by the entry {logs}/*.log before it",
+        "note  {logs}/b*: all that it matches is copied by the entry {logs}/*.log before it",
+        "FAIL  {logs}/../logs is a directory",
+        "FAIL  {logs}/c [2J d.log can't be read: it is a FIFO",
+        "-> Links lead in a circle",
+    ] {
+        let line = line.replace("{logs}", &logs);
+        assert!(said.out.contains(&line), "{line} is not in\n{}", said.out);
+    }
+}
+
+#[test]
+fn an_agent_that_is_stopped_is_told_apart_from_one_that_hangs() {
+    let mut site = Site::new();
+    site.set("agent_status_timeout", 1);
+    site.copy("a.log").start();
+    site.until_seen("it runs", || site.run(&["status", "-v"]).code == 0);
+    let pid = site.pid();
+    site.signal(nix::sys::signal::Signal::SIGSTOP);
+    for (command, on_stdout) in [("check", true), ("status", false)] {
+        let said = site.run(&[command, "-v"][..if on_stdout { 1 } else { 2 }]);
+        assert_eq!(said.code, 1);
+        let text = if on_stdout { &said.out } else { &said.err };
+        assert!(
+            text.contains("Failed to get status within 1 seconds."),
+            "{text}"
+        );
+        assert!(text.contains(&format!("kill -CONT {pid}")), "{text}");
+    }
+    site.signal(nix::sys::signal::Signal::SIGCONT);
     site.term();
 }

@@ -758,7 +758,7 @@ fn a_terminal_shows_nothing_of_a_key_and_is_as_before_afterwards() {
     let site = Site::new();
     // Ctrl-C reaches the shell too, and dash would end with it
     let line = format!(
-        "trap : INT; {BINARY} config -c {} --set-key-from-stdin; echo \"code $?\"; stty -a",
+        "trap : INT; '{BINARY}' config -c '{}' --set-key-from-stdin; echo \"code $?\"; stty -a",
         site.path("conf/agent.json").display()
     );
     for (typed, code) in [
@@ -766,7 +766,7 @@ fn a_terminal_shows_nothing_of_a_key_and_is_as_before_afterwards() {
         (b"half-a-key\x03", "code 1"),
     ] {
         let mut command = bare("timeout");
-        command.args(["20", "script", "-qec", &line, "/dev/null"]);
+        command.args(["60", "script", "-qec", &line, "/dev/null"]);
         command.env("SHELL", "/bin/sh");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -237,7 +237,7 @@ fn zsh_completes() {
         let input = format!(
             "zmodload zsh/zpty\n\
              zpty z 'zsh -f -i'\n\
-             zpty -w z 'PS1= RPS1=; unset zle_bracketed_paste; fpath=({folder} $fpath); autoload -Uz compinit; \
+             zpty -w z 'PS1= RPS1=; unset zle_bracketed_paste; fpath=(\"{folder}\" $fpath); autoload -Uz compinit; \
              compinit -u -D; scalyr-agent-2() {{ print -r -- \"<$*>\" }}; \
              scalyr-agent-2-config() {{ print -r -- \"<$*>\" }}; print rea''dy'\n\
              zpty -r z seen '*ready*'\n\
@@ -248,7 +248,7 @@ fn zsh_completes() {
             folder = folder.0.display()
         );
         let mut command = Command::new("timeout");
-        command.args(["20", "zsh", "-f"]).env("TERM", "dumb");
+        command.args(["60", "zsh", "-f"]).env("TERM", "dumb");
         let output = feed(command, &input);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };

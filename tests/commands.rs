@@ -128,7 +128,7 @@ fn kill(pid: i32, signal: Signal) {
 
 /// Waits for a condition that must come true.
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -343,11 +343,46 @@ fn restart_replaces_the_agent_and_condrestart_starts_none() {
 }
 
 #[test]
+fn a_restart_that_could_not_start_again_leaves_the_agent_alone() {
+    let site = Site::new();
+    let pid = site.start();
+    for (broken, told) in [
+        (
+            "\"logs\": [{\"path\": \"/l\", \"redaction_rules\": [{\"match_expression\": \"(\"}]}],",
+            "match_expression",
+        ),
+        ("\"monitors\": [{\"module\": \"no_such\"}],", "no_such"),
+        ("\"agent_data_path\": \"/no/such\",", "/no/such"),
+    ] {
+        site.configure(broken);
+        if broken.contains("agent_data_path") {
+            // The later of two settings counts
+            let text = fs::read_to_string(site.path("agent.json")).unwrap();
+            let usual = format!(
+                ",\n  \"agent_data_path\": \"{}\"",
+                site.path("data").display()
+            );
+            site.write_configuration(&text.replace(&usual, ""));
+        }
+        for command in ["restart", "condrestart"] {
+            let said = site.run(&format!("{command} --no-change-user"));
+            assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+            assert!(said.err.contains(told), "{said:?}");
+            assert!(
+                said.err.contains("Nothing was stopped or started."),
+                "{said:?}"
+            );
+            assert!(exists(pid), "{broken}");
+        }
+    }
+}
+
+#[test]
 fn a_daemon_keeps_nothing_of_the_shell_that_started_it() {
     let site = Site::new();
     let config = site.path("agent.json");
     let script = format!(
-        "exec 9</dev/zero; cd {} && umask 077 && {BINARY} start -q --no-change-user -c {}",
+        "exec 9</dev/zero; cd '{}' && umask 077 && '{BINARY}' start -q --no-change-user -c '{}'",
         site.0.display(),
         config.display()
     );

@@ -434,7 +434,8 @@ fn the_entry_of_logs_says_whose_key_a_senders_file_goes_with() {
         "workers",
         json!([{"id": "second", "api_key": "second-key", "server_url": server}]),
     );
-    for (name, worker) in [("by-alpha.log", "second"), ("by-*.log", "default")] {
+    // Were one pattern to match both files, the one would go with both keys.
+    for (name, worker) in [("by-a*.log", "second"), ("by-b*.log", "default")] {
         let path = own(&site, name);
         site.log(json!({"path": path, "worker_id": worker}));
     }

@@ -156,11 +156,13 @@ fn a_reload_leaves_monitors_alone_that_it_does_not_change() {
     changed["gauss_mean"] = json!(2.0);
     site.set("monitors", json!([numbers("a"), changed]))
         .write_config();
-    site.until_logged("Starting new copying and metrics threads");
+    site.until_logged("Starting new metrics threads");
     assert!(lines(&site, "test_monitor(a)") >= before);
     let log = site.agent_log();
     assert!(log.contains("Stopping monitor test_monitor(b)"), "{log}");
     assert!(!log.contains("Stopping monitor test_monitor(a)"), "{log}");
+    // Nor is anything new to copy
+    assert!(!log.contains("Worker session"), "{log}");
     assert_eq!(log.matches("Starting monitor test_monitor(b).").count(), 2);
     site.term();
 }

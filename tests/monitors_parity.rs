@@ -1,17 +1,17 @@
 //! `linux_system_metrics` of the Python agent and of ours, side by side on this machine, write the
 //! same metrics with the same fields and, as far as time allows, the same values.
 //!
-//! The PyPI package of the Python agent lacks the collectors that its monitor runs. In their place
-//! it gets `monitors_parity/reference.py`, which reads `/proc` for itself and runs `df`, so what is
-//! compared is our collectors with that program, and our lines with the agent's own. Ours runs
-//! without collectors, and once more with that program as its collector.
+//! The Python agent's monitor runs collectors, programs of their own. Its source tree and its Debian
+//! and RPM packages have them, its PyPI package has not: there `monitors_parity/reference.py` takes
+//! their place, which reads `/proc` for itself and runs `df`. That program is also run as a collector
+//! of both agents.
 //!
 //!     SCALYR_TEST_PYTHON=venv/bin/python cargo test --test monitors_parity -- --ignored
 
 use monitors::sink::{Lost, Sink};
 use monitors::{stop_all, Host, Place, Plan, Runner};
 use serde_json::{json, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -22,16 +22,25 @@ use std::time::{Duration, Instant};
 const MODULE: &str = "scalyr_agent.builtin_monitors.linux_system_metrics";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where ours differs on purpose: what the line begins with, and why.
-const DIFFERENCES: [(&str, &str); 2] = [
-    (
-        "iostat.part.",
-        "disks whose minor number is not divisible by 16 (md127, dm-1) are disks here",
-    ),
-    (
-        "iostat.disk.",
-        "as above; and disks that were only written are reported too",
-    ),
+/// Where ours differs on purpose, by how the series begins: disks whose minor number is not divisible
+/// by 16 (md127, dm-1) are disks here, and disks that were only written are reported too.
+const DIFFERENCES: [&str; 2] = ["iostat.part.", "iostat.disk."];
+
+/// What series begin with, by the collector that they come from.
+const COLLECTORS: [&[&str]; 5] = [
+    &[
+        "proc.uptime.",
+        "proc.meminfo.",
+        "proc.vmstat.",
+        "proc.stat.",
+        "proc.loadavg.",
+        "proc.kernel.",
+        "sys.",
+    ],
+    &["proc.net."],
+    &["net."],
+    &["iostat."],
+    &["df."],
 ];
 
 /// How far a value may be off beyond what it changed by meanwhile: by how the metric begins. The
@@ -56,13 +65,32 @@ fn metric(line: &str) -> Option<&str> {
     Some(line.split_once("Z [linux_system_metrics()] ")?.1)
 }
 
-fn add(sample: &mut Sample, metric: &str) {
+/// Its name with its fields, and its value.
+fn parts(metric: &str) -> (String, String) {
     let (name, rest) = metric.split_once(' ').unwrap();
     let (value, fields) = rest.split_once(' ').unwrap_or((rest, ""));
-    sample.insert(
-        format!("{name} {fields}").trim().to_owned(),
-        value.to_owned(),
-    );
+    let series = format!("{name} {fields}").trim().to_owned();
+    (series, value.to_owned())
+}
+
+fn python() -> PathBuf {
+    std::env::var_os("SCALYR_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from)
+}
+
+/// The options with which the Python agent's monitor collects: its defaults if it has collectors.
+fn collecting(reference: &Path) -> Value {
+    let script = "import os, scalyr_agent; print(os.path.dirname(scalyr_agent.__file__))";
+    let run = Command::new(python())
+        .args(["-c", script])
+        .output()
+        .unwrap();
+    let package = PathBuf::from(String::from_utf8(run.stdout).unwrap().trim());
+    let own = package.join("third_party/tcollector/collectors/0");
+    println!("collectors of the Python agent's own: {}", own.exists());
+    match own.exists() {
+        true => json!({}),
+        false => json!({"collectors_directory": reference}),
+    }
 }
 
 /// The Python agent's monitor; it is killed when dropped, with its collectors.
@@ -71,12 +99,14 @@ struct Python {
     lines: Receiver<String>,
 }
 
+/// All values of each series, in the order in which they came.
+type History = BTreeMap<String, Vec<String>>;
+
 impl Python {
-    fn start(folder: &Path, collectors: &Path) -> Python {
+    fn start(folder: &Path, mut options: Value) -> Python {
         use std::os::unix::process::CommandExt as _;
-        let python = std::env::var_os("SCALYR_TEST_PYTHON").unwrap_or("python3".into());
-        let options = json!({"collectors_directory": collectors, "sample_interval": 2});
-        let mut child = Command::new(python)
+        options["sample_interval"] = json!(2);
+        let mut child = Command::new(python())
             .args(["-m", "scalyr_agent.run_monitor", "-c"])
             .arg(options.to_string())
             .arg(MODULE)
@@ -98,17 +128,54 @@ impl Python {
         Python { child, lines }
     }
 
-    /// The next whole sample of the collector.
-    fn sample(&self) -> Sample {
-        let mut sample = Sample::new();
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("no sample");
-            match metric(&line) {
-                Some(metric) if metric.starts_with("reference.end") => return sample,
-                Some(metric) => add(&mut sample, metric),
+    /// Goes on until each collector that one of the series is from has sent two more samples: the
+    /// second of them was begun after this was called. What only one of the two agents reports on
+    /// purpose is not waited for.
+    fn two_more<'a>(&self, series: impl Iterator<Item = &'a String>, history: &mut History) {
+        let of = |series: &str| {
+            let from = |prefixes: &&[&str]| prefixes.iter().any(|p| series.starts_with(p));
+            COLLECTORS.iter().position(from)
+        };
+        let expected = series.filter(|series| !is_known(series) || history.contains_key(*series));
+        let mut awaited: BTreeSet<usize> = expected.filter_map(|series| of(series)).collect();
+        let mut note = |line: String| {
+            let parts = metric(&line).map(parts);
+            match &parts {
+                Some((series, value)) => {
+                    let values = history.entry(series.clone()).or_default();
+                    values.push(value.clone());
+                }
                 None => println!("{line}"),
             }
+            parts
+        };
+        while let Ok(line) = self.lines.try_recv() {
+            note(line);
         }
+        let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+        while !awaited.is_empty() {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no sample of {awaited:?}");
+            };
+            let Some((series, _)) = note(line) else {
+                continue;
+            };
+            let collector = of(&series);
+            let times = seen.entry(series).or_default();
+            *times += 1;
+            if let (3, Some(collector)) = (*times, collector) {
+                // The third one has begun, so the second is complete
+                awaited.remove(&collector);
+            }
+        }
+    }
+
+    /// What its collectors say in a sample or two; to begin with it waits for that of the kernel.
+    fn sample(&self) -> History {
+        let mut history = History::new();
+        let all = ["proc.uptime.total", "net.sockstat", "df."].map(str::to_owned);
+        self.two_more(all.iter(), &mut history);
+        history
     }
 }
 
@@ -160,7 +227,7 @@ fn ours(folder: &Path, mut entry: Value, enough: impl Fn(&Sample) -> bool) -> Sa
         block
             .lines()
             .filter_map(metric)
-            .for_each(|metric| add(&mut sample, metric));
+            .for_each(|metric| sample.extend([parts(metric)]));
     }
     assert_eq!(stop_all(&mut [runner], PATIENCE), Vec::<String>::new());
     sample
@@ -180,24 +247,20 @@ fn folder(name: &str) -> (PathBuf, PathBuf) {
 
 /// Whether the difference in this series is a known one.
 fn is_known(series: &str) -> bool {
-    DIFFERENCES
-        .iter()
-        .any(|(begin, _)| series.starts_with(begin))
+    DIFFERENCES.iter().any(|begin| series.starts_with(begin))
 }
 
 #[test]
 #[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
 fn system_metrics_are_the_same_as_the_python_agents() {
-    let (folder, collectors) = folder("native");
-    let python = Python::start(&folder, &collectors);
-    let before = python.sample();
+    let (folder, reference) = folder("native");
+    let python = Python::start(&folder, collecting(&reference));
+    let mut theirs = python.sample();
     let found = ours(&folder, json!({}), |sample| !sample.is_empty());
-    // The one after the next has begun after ours.
-    python.sample();
-    let after = python.sample();
+    python.two_more(found.keys(), &mut theirs);
     let mut wrong: Vec<String> = Vec::new();
     for (series, value) in &found {
-        let (Some(first), Some(last)) = (before.get(series), after.get(series)) else {
+        let Some(known) = theirs.get(series).filter(|known| known.len() > 1) else {
             if !is_known(series) {
                 wrong.push(format!("only ours: {series} = {value}"));
             }
@@ -206,21 +269,19 @@ fn system_metrics_are_the_same_as_the_python_agents() {
         let slack = SLACK.iter().find(|(begin, _)| series.starts_with(begin));
         let slack = slack.map_or(0.0, |(_, slack)| *slack);
         let number = |text: &str| text.parse::<f64>().unwrap();
-        let (first, last, ours) = (number(first), number(last), number(value));
+        let (first, last) = (number(&known[0]), number(&known[known.len() - 1]));
+        let ours = number(value);
         if ours < first.min(last) - slack || ours > first.max(last) + slack {
             wrong.push(format!(
                 "{series}: ours {ours}, Python's {first} and later {last}"
             ));
         }
         let point = |text: &str| text.split_once('.').map(|(_, digits)| digits.len());
-        if point(value) != point(&before[series]) {
-            wrong.push(format!(
-                "{series}: ours {value}, Python's {}",
-                before[series]
-            ));
+        if point(value) != point(&known[0]) {
+            wrong.push(format!("{series}: ours {value}, Python's {}", known[0]));
         }
     }
-    for series in before.keys() {
+    for series in theirs.keys() {
         if !found.contains_key(series) && !is_known(series) && !series.starts_with("reference.") {
             wrong.push(format!("only Python's: {series}"));
         }
@@ -234,17 +295,18 @@ fn system_metrics_are_the_same_as_the_python_agents() {
 #[test]
 #[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
 fn the_old_disk_rules_are_the_python_agents() {
-    let (folder, collectors) = folder("legacy");
-    let python = Python::start(&folder, &collectors);
-    let theirs = python.sample();
+    let (folder, reference) = folder("legacy");
+    let python = Python::start(&folder, collecting(&reference));
+    let mut theirs = python.sample();
     let found = ours(&folder, json!({"legacy_disk_rules": true}), |s| {
         !s.is_empty()
     });
-    let disks = |sample: &Sample| -> Vec<String> {
-        let all = sample.keys().filter(|series| series.starts_with("iostat."));
+    python.two_more(found.keys(), &mut theirs);
+    let disks = |series: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+        let all = series.filter(|series| series.starts_with("iostat."));
         all.cloned().collect()
     };
-    assert_eq!(disks(&found), disks(&theirs));
+    assert_eq!(disks(&mut found.keys()), disks(&mut theirs.keys()));
     drop(python);
     fs::remove_dir_all(folder).unwrap();
 }
@@ -253,9 +315,13 @@ fn the_old_disk_rules_are_the_python_agents() {
 #[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
 fn a_collector_written_for_the_python_agent_gives_the_same_lines() {
     let (folder, collectors) = folder("collectors");
-    let python = Python::start(&folder, &collectors);
-    let theirs = python.sample();
     let options = json!({"collectors_directory": collectors});
+    let python = Python::start(&folder, options.clone());
+    let theirs = python.sample();
+    let theirs = theirs
+        .into_iter()
+        .filter_map(|(series, values)| Some((series, values.last()?.clone())));
+    let theirs: Sample = theirs.collect();
     let found = ours(&folder, options, |sample| {
         sample.contains_key("reference.end")
     });

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::Site;
+use common::{Site, STOP};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 fn put(site: &Site, name: &str, mode: u32, text: &str) {
     let path = site.path(name);
@@ -94,7 +94,7 @@ fn a_plugin_that_ignores_every_request_to_end_does_not_outlive_the_agent() {
     let began = Instant::now();
     site.term();
     assert!(has_ended(&pid));
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < STOP);
 }
 
 #[test]
@@ -107,6 +107,69 @@ fn an_agent_with_a_plugin_that_anyone_may_change_does_not_start() {
     assert!(said.code > 0, "{}", said.code);
     let text = format!("{}{}", said.out, said.err);
     assert!(text.contains("anyone may write to it"), "{text}");
+}
+
+/// A plug-in that names its log, has another one copied and gives both labels.
+const WISHES: &str = r#"#!/bin/sh
+echo '{"log_config":{"path":"renamed.log","parser":"mine","attributes":{"tier":"gold"}}}'
+read -r told
+logs=$(printf '%s' "$told" | sed 's/.*"log_dir":"\([^"]*\)".*/\1/')
+echo '{"follow":{"path":"extra.log","parser":"extra"}}'
+echo '{"metric":"up","value":1,"id":"another"}'
+echo "a line of its own" >> "$logs/extra.log"
+"#;
+
+fn wishes_are_followed(in_memory: bool) {
+    let mut site = with_plugins(json!([
+        {"module": "mine", "sample_interval": 0.2, "plugin_mode": "sample"},
+    ]));
+    site.set("metrics_in_memory", in_memory);
+    put(&site, "plugins/mine.sh", 0o755, WISHES);
+    site.start();
+    let path = |name: &str| site.path("log").join(name).to_str().unwrap().to_owned();
+    let (renamed, extra) = (path("renamed.log"), path("extra.log"));
+    let labelled = |state: &receiver::State, path: &str, parser: &str, text: &str| {
+        let mut events = state.events().filter(|event| *event.path == *path);
+        events.any(|event| event.attrs["parser"] == parser && event.text().contains(text))
+    };
+    site.until("both logs with their labels", |state| {
+        labelled(state, &renamed, "mine", "[mine(another)] up 1")
+            && labelled(state, &extra, "extra", "a line of its own")
+    });
+    let tier = |state: &receiver::State| {
+        let mut events = state.events().filter(|event| *event.path == *renamed);
+        events.all(|event| event.attrs["tier"] == "gold" && event.attrs["parser"] == "mine")
+    };
+    site.until("labels on each line", |state| tier(state));
+    assert_eq!(std::path::Path::new(&renamed).exists(), !in_memory);
+    site.term();
+}
+
+#[test]
+fn a_plugin_names_its_log_and_has_another_one_copied() {
+    wishes_are_followed(false);
+}
+
+#[test]
+fn a_plugin_names_its_log_also_where_metrics_are_in_no_file() {
+    wishes_are_followed(true);
+}
+
+#[test]
+fn the_operators_entry_for_the_log_comes_before_what_a_plugin_wishes() {
+    let mut site = with_plugins(json!([
+        {"module": "mine", "sample_interval": 0.2, "plugin_mode": "sample"},
+    ]));
+    let path = site.path("log/renamed.log");
+    site.log(json!({"path": path.to_str().unwrap(), "attributes": {"parser": "operators"}}));
+    put(&site, "plugins/mine.sh", 0o755, WISHES);
+    site.start();
+    site.until("the line", |state| {
+        let mut events = state.events();
+        events
+            .any(|e| e.text().contains("[mine(another)] up 1") && e.attrs["parser"] == "operators")
+    });
+    site.term();
 }
 
 #[test]

@@ -218,3 +218,71 @@ fn several_processes_by_their_command_line() {
     assert!(name.contains(" app.threads "), "{name}");
     assert_eq!(threads[0].1, 4.0);
 }
+
+/// A shell whose two children work. All of them are killed at the end.
+struct Family(Child);
+
+impl Family {
+    /// `mark` is in the shell's command line alone.
+    fn new(mark: &str) -> Family {
+        use std::os::unix::process::CommandExt as _;
+        let mut child = Command::new("sh")
+            .args(["-c", r#""$1" -c "$2" & "$1" -c "$2" & wait"#, mark])
+            .arg(python())
+            .arg(WORKER)
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        for _ in 0..2 {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+        }
+        Family(child)
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        use nix::sys::signal::{killpg, Signal};
+        let group = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn a_process_with_its_descendants() {
+    let mark = format!("family{}", std::process::id());
+    let _family = Family::new(&mark);
+    let entry = serde_json::json!({
+        "id": "family",
+        "commandline": format!("^sh -c .* [f]{} ", &mark[1..]),
+        "aggregate_multiple_processes": true,
+        "include_child_processes": true,
+        "sample_interval": 1,
+    });
+    let (theirs, ours) = run_both(&entry, Duration::from_secs(6));
+    compare(&theirs, &ours);
+    let (name, threads) = &ours[&4];
+    assert!(name.contains(" app.threads "), "{name}");
+    assert_eq!(threads[0].1, 5.0);
+}
+
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn several_processes_by_their_pids() {
+    let workers = [worker("first"), worker("second")];
+    let [first, second] = workers.each_ref().map(|worker| worker.0.id());
+    let entry = serde_json::json!({
+        "id": "pids",
+        "pid": format!("{first}, {second}"),
+        "sample_interval": 1,
+    });
+    let (theirs, ours) = run_both(&entry, Duration::from_secs(6));
+    compare(&theirs, &ours);
+    assert_eq!(ours[&4].1[0].1, 4.0);
+}

@@ -2,10 +2,9 @@
 
 mod common;
 
-use common::{Numbers, Site};
+use common::{Numbers, Site, STOP};
 use nix::sys::signal::Signal;
 use std::fs;
-use std::time::Duration;
 
 /// Appends numbered lines to each of the logs, opening one at a time: this process may not have
 /// many files open either.
@@ -70,7 +69,7 @@ fn many(files: usize, most_memory: u64) {
     let matchers = &status["copying_manager_status"]["log_matchers"];
     let followed = matchers[0]["log_processors_status"].as_array().unwrap();
     assert_eq!(followed.len(), names.len());
-    site.stop_within(Signal::SIGTERM, Duration::from_secs(5));
+    site.stop_within(Signal::SIGTERM, STOP);
     site.receiver.with(|state| {
         for name in &names {
             let path = site.log_path(name);

@@ -150,9 +150,10 @@ fn status_answers_at_once() {
         assert!(site.status_v().contains("At a glance"));
         begun.elapsed()
     };
-    // The machine may be busy with other tests: the quickest of some counts
+    // The machine may be busy with other tests: the quickest of some counts. An agent that looks
+    // for requests once a second takes as long
     let quickest = (0..10).map(took).min().unwrap();
-    assert!(quickest < Duration::from_millis(100), "{quickest:?}");
+    assert!(quickest < Duration::from_millis(400), "{quickest:?}");
     site.term();
 }
 
@@ -171,5 +172,27 @@ fn many_who_ask_at_once_each_get_the_report_in_their_own_form() {
             _ => assert_valid(&serde_json::from_str(&said.out).unwrap()),
         }
     }
+    site.term();
+}
+
+#[test]
+fn the_speed_that_says_when_the_backlog_is_gone_counts_what_is_in_the_files() {
+    let mut site = Site::new();
+    // One that compresses to a few hundredths
+    let line = format!("{}\n", "all the same ".repeat(20));
+    site.append("a.log", line.repeat(20_000));
+    site.log(json!({"path": site.log_path("a.log"), "copy_from_start": true}));
+    site.start();
+    site.until_lines("a.log", 20_000);
+    let mut report = Value::Null;
+    site.until_seen("half a second of life to count in", || {
+        report = site.status_json();
+        report["at_a_glance"]["bytes_per_second"].is_number()
+    });
+    let glance = &report["at_a_glance"];
+    let age = report["current_time"].as_f64().unwrap() - report["launch_time"].as_f64().unwrap();
+    let delivered = glance["bytes_per_second"].as_f64().unwrap() * age;
+    let copied = glance["account"]["copied"].as_f64().unwrap();
+    assert!(delivered > 0.9 * copied, "{delivered} of {copied}");
     site.term();
 }

@@ -12,6 +12,7 @@ pub mod regex;
 pub mod roots;
 pub mod rotating;
 pub mod sha256;
+pub mod sort;
 pub mod stamp;
 pub mod stop;
 #[allow(unsafe_code)]

@@ -62,16 +62,3 @@ pub fn fork() -> std::io::Result<Forked> {
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
     }
 }
-
-/// Waits up to `timeout_ms` milliseconds (0: not at all) until `fd` takes bytes without blocking, or
-/// until a write to it would fail at once.
-pub fn writable(fd: std::os::fd::BorrowedFd, timeout_ms: i32) -> bool {
-    use std::os::fd::AsRawFd;
-    let mut poll = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
-    // SAFETY: the pointer is to one pollfd, which outlives the call, and the count says so.
-    unsafe { libc::poll(&mut poll, 1, timeout_ms) > 0 }
-}

@@ -2,6 +2,7 @@
 
 use crate::agent::Agent;
 use crate::site::Site;
+use receiver::plain::{grouped, printable, size};
 use receiver::{Counts, Event};
 use signal_hook::consts::SIGWINCH;
 use std::collections::HashMap;
@@ -19,6 +20,9 @@ const LINES_OF_ONE: usize = 6;
 
 /// Characters for a log's name.
 const NAME: usize = 24;
+
+/// Characters of an event that are kept, more than a terminal shows of a line.
+const KEPT: usize = 1000;
 
 /// Width where it is not known.
 const WIDTH: usize = 100;
@@ -47,7 +51,7 @@ impl Arrivals {
         *kept += 1;
         if room && waiting.total < LINES {
             waiting.total += 1;
-            let line = (Arc::clone(&event.path), printable(&event.text()));
+            let line = (Arc::clone(&event.path), printable(&event.text(), KEPT));
             waiting.lines.push(line);
         } else {
             waiting.left_out += 1;
@@ -173,7 +177,7 @@ impl Screen {
         writeln!(out, "\n{:>10} {:>10}  log", "lines", "bytes")?;
         for (path, log) in &counts.logs {
             let (lines, bytes) = (grouped(log.events), size(log.message_bytes));
-            writeln!(out, "{lines:>10} {bytes:>10}  {}", printable(path))?;
+            writeln!(out, "{lines:>10} {bytes:>10}  {}", printable(path, KEPT))?;
         }
         let (lines, bytes) = (grouped(counts.events), size(counts.message_bytes));
         writeln!(
@@ -199,7 +203,7 @@ impl Screen {
     fn name(&self, path: &str) -> String {
         let own = self.log_dir.to_string_lossy();
         let short = path.strip_prefix(&*own).or(path.strip_prefix("/var/log"));
-        let short = printable(short.unwrap_or(path).trim_start_matches('/'));
+        let short = printable(short.unwrap_or(path).trim_start_matches('/'), KEPT);
         let length = short.chars().count();
         if length <= NAME {
             return short;
@@ -235,46 +239,12 @@ fn cut(text: &str, width: usize) -> String {
     format!("{start}…")
 }
 
-/// On one line and without control characters, which a terminal would obey.
-fn printable(text: &str) -> String {
-    text.trim_end_matches(['\r', '\n'])
-        .chars()
-        .take(1000)
-        .map(|c| match c {
-            '\t' => ' ',
-            c if c.is_control() => '·',
-            c => c,
-        })
-        .collect()
-}
-
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=9_999 => format!("{bytes} B"),
-        10_000..=9_999_999 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_log_line_cannot_steer_the_terminal_nor_break_its_line() {
-        assert_eq!(printable("a\x1b[2Jb\tc\u{9b}\r\n"), "a·[2Jb c·");
+    fn a_line_that_is_too_long_shows_that_it_is_cut() {
         assert_eq!(cut("grün und blau", 6), "grün …");
         assert_eq!(cut("grün", 4), "grün");
     }

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::Location;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub struct Emitter {
     /// By the hash of the key, which may be long.
     said: HashMap<u64, Instant>,
     hasher: RandomState,
+    /// `module(id)` of the lines that are being emitted, if it is not the monitor's own.
+    tag: Option<String>,
     /// In tests, instead of the clock.
     fixed_ms: Option<u64>,
 }
@@ -67,6 +70,7 @@ impl Emitter {
             line: Vec::new(),
             said: HashMap::new(),
             hasher: RandomState::new(),
+            tag: None,
             fixed_ms: None,
         }
     }
@@ -135,10 +139,27 @@ impl Emitter {
     pub fn message(&mut self, text: &str) {
         let now_ms = self.fixed_ms.unwrap_or_else(stamp::now_ms);
         self.line.clear();
-        line::head(&mut self.line, now_ms, self.status.name());
+        let tag = self.tag.as_deref().unwrap_or_else(|| self.status.name());
+        line::head(&mut self.line, now_ms, tag);
         self.line.extend_from_slice(text.as_bytes());
         self.line.push(b'\n');
         self.hand_over();
+    }
+
+    /// Has the lines emitted from now on bear another id than the monitor's own; `None`: its own again.
+    pub(crate) fn set_id(&mut self, id: Option<&str>) {
+        self.tag = id.map(|id| {
+            let name = crate::monitor::short_name(self.module);
+            format!("{name}({})", id.replace(char::is_control, "_"))
+        });
+    }
+
+    /// Has what is emitted from now on go to the log of that path, unless all lines go to one place.
+    pub(crate) fn set_log(&mut self, path: &Path) {
+        self.flush();
+        if let Some(sink) = self.sink.of(path) {
+            self.sink = sink;
+        }
     }
 
     /// A counter of the monitor's own that its status shows by this name, such as
@@ -180,7 +201,10 @@ impl Emitter {
         self.line.clear();
         line::metric(
             &mut self.line,
-            (now_ms, self.status.name()),
+            (
+                now_ms,
+                self.tag.as_deref().unwrap_or_else(|| self.status.name()),
+            ),
             &name.text,
             value,
             fields,
@@ -212,12 +236,22 @@ impl Emitter {
             return;
         };
         let secs = at.map_or((now_ms / 1000) as f64, |ms| ms as f64 / 1000.0);
-        match rates.of(name, value, fields, secs) {
+        let with_id: Vec<Field>;
+        let key = match &self.tag {
+            None => fields,
+            // Each id has series of its own
+            Some(tag) => {
+                with_id = [fields, &[("", tag.as_str().into())][..]].concat();
+                &with_id
+            }
+        };
+        match rates.of(name, value, key, secs) {
             Rate::None => {}
             Rate::Of(rate) => {
                 let name = format!("{name}_rate");
                 self.line.clear();
-                let head = (now_ms, self.status.name());
+                let tag = self.tag.as_deref();
+                let head = (now_ms, tag.unwrap_or_else(|| self.status.name()));
                 line::metric(
                     &mut self.line,
                     head,
@@ -506,6 +540,29 @@ mod tests {
         assert!(out.block.len() < BLOCK);
         out.flush();
         assert_eq!(early.lines().count() + lines.take().lines().count(), 10_000);
+    }
+
+    #[test]
+    fn each_id_has_rates_of_its_own() {
+        let (out, lines) = emitter("m(own)", WriteLimit::none(), &[]);
+        let mut out = out.with_rates(Rates::new("m", &[], &["c".to_owned()], 0.0));
+        for (at, id, value) in [
+            (1_000, None, 10),
+            (1_000, Some("x"), 500),
+            (2_000, None, 11),
+            (2_000, Some("x"), 700),
+        ] {
+            out.set_id(id);
+            out.emit_at(at, "c", value, &[]);
+        }
+        out.flush();
+        let seen = lines.take();
+        let rates: Vec<&str> = seen
+            .lines()
+            .filter(|line| line.contains("c_rate"))
+            .map(|line| &line[25..])
+            .collect();
+        assert_eq!(rates, ["[m(own)] c_rate 1.0", "[m(x)] c_rate 200.0"]);
     }
 
     #[test]

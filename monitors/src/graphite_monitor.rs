@@ -88,7 +88,7 @@ const OPTIONS: &[OptionSpec] = &[
         "max_connections",
         Kind::Int,
         Default::Int(256),
-        "So many connections are served at one time, all ports together; further ones are refused.",
+        "So many connections are served at one time, all ports together; further ones are refused. Of the limit of open files the last eighth, at least 16, is left to the rest of the agent.",
     )
     .at_least(1.0)
     .at_most(65_535.0),
@@ -186,6 +186,7 @@ impl GraphiteMonitor {
                 incomplete: None,
                 receive_buffer: None,
                 root: PathBuf::from("/"),
+                spare_from: net::spare_descriptors(),
             },
         })
     }
@@ -363,7 +364,7 @@ impl Graphite {
                 return true;
             }
         };
-        let Some(items) = read.root().list() else {
+        let Some(items) = read.root().items() else {
             self.bad_pickle_line(peer, "it holds no list of metrics", out);
             return false;
         };
@@ -373,7 +374,8 @@ impl Graphite {
             .max(self.max_request);
         for item in items {
             let metric = item.pair().and_then(|(path, point)| {
-                let (time, value) = point.pair()?;
+                // Some senders have more behind these; carbon does not look at it.
+                let (time, value) = point.first_two()?;
                 Some((path.text()?, number(time)?, number(value)?))
             });
             let Some((path, time, value)) = metric.filter(|(path, ..)| is_path(path)) else {

@@ -49,6 +49,7 @@ fn serve(limits: impl FnOnce(&mut Limits)) -> Served {
         incomplete: None,
         receive_buffer: None,
         root: PathBuf::from("/"),
+        spare_from: net::spare_descriptors(),
     };
     limits(&mut own);
     let counters = COUNTERS.map(|name| (name, out.counter(name))).into();
@@ -203,6 +204,19 @@ fn pickles_of_every_protocol_become_lines() {
 }
 
 #[test]
+fn metrics_in_a_tuple_and_points_with_more_than_two_parts_are_taken() {
+    let mut server = serve(|_| {});
+    // (("t", (1, 2)),) and [("x", (1, 2, 3))]
+    let tuple = framed(b"\x80\x02U\x01tK\x01K\x02\x86\x86\x85.");
+    let longer = framed(b"\x80\x02]U\x01xK\x01K\x02K\x03\x87\x86a.");
+    let _stream = server.send("pickle", &[tuple, longer].concat());
+    assert_eq!(
+        server.lines(2),
+        ["t 2.0 orig_time=1.0", "x 2.0 orig_time=1.0"]
+    );
+}
+
+#[test]
 fn a_bad_pickle_costs_a_message_and_the_next_is_read() {
     let mut server = serve(|_| {});
     let good = framed(b"(lp0\n(S'a'\n(I1\nS'2.5'\ntta.");
@@ -281,11 +295,12 @@ fn a_line_that_was_cut_off_is_no_metric() {
 
 #[test]
 fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
-    let mut server = serve(|limits| limits.idle = Some(Duration::from_secs(1)));
+    // Long enough for the busy one to be so on a machine that stands still now and then
+    let mut server = serve(|limits| limits.idle = Some(Duration::from_secs(3)));
     let mut idle = server.send("text", b"half a line");
     let mut busy = server.connect("text");
     let began = Instant::now();
-    while began.elapsed() < Duration::from_millis(1500) {
+    while began.elapsed() < Duration::from_millis(4500) {
         busy.write_all(b"a 1 2\n").unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }

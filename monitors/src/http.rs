@@ -5,6 +5,7 @@ use crate::bounded::Bounded;
 use common::stop::Stop;
 use crossbeam_channel::{bounded, select};
 use nix::errno::Errno;
+use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -106,7 +107,8 @@ impl Request {
         let agent = format!("scalyr-agent-{version};monitor={monitor}");
         request.set("User-Agent", &agent)?;
         request.set("Accept-Encoding", "identity")?;
-        request.set("Connection", "close")?;
+        let close = HeaderValue::from_static("close");
+        request.headers.insert(http::header::CONNECTION, close);
         if request.body.is_some() {
             request.set("Content-Type", "application/x-www-form-urlencoded")?;
         }
@@ -122,8 +124,9 @@ impl Request {
             .map_err(|_| format!("\"{name}\" is no name of an HTTP header"))?;
         let value = HeaderValue::from_bytes(value.as_bytes())
             .map_err(|_| format!("the value of HTTP header \"{name}\" is not allowed"))?;
-        // The length follows from the body.
-        if header != http::header::CONTENT_LENGTH {
+        // The length follows from the body, and each connection is for one request.
+        let ours = [http::header::CONTENT_LENGTH, http::header::CONNECTION];
+        if !ours.contains(&header) {
             self.headers.insert(header, value);
         }
         Ok(())
@@ -208,6 +211,7 @@ impl Client {
 }
 
 fn parse(url: &str) -> Result<Uri, Failure> {
+    let url = url.trim();
     let scheme = url
         .split_once(':')
         .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
@@ -218,12 +222,45 @@ fn parse(url: &str) -> Result<Uri, Failure> {
     if !["http", "https"].contains(&scheme.as_str()) {
         return Err(Failure::url(format!("unknown url type: {scheme}")));
     }
-    let host = rest.strip_prefix("//").unwrap_or_default();
-    if host.is_empty() || host.starts_with(['/', '?', '#']) {
+    let rest = rest.strip_prefix("//").unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    if authority.is_empty() {
         return Err(Failure::url("no host given"));
     }
-    url.parse()
+    if let Some(port) = wrong_port(authority) {
+        return Err(Failure::unknown(format!("nonnumeric port: '{port}'")));
+    }
+    // These are no part of an address, but servers take them, and so did the Python agent.
+    let mut sent = format!("{scheme}://{authority}");
+    for c in path.chars() {
+        match c {
+            '"' | '<' | '>' | '`' => {
+                // Writing into a String cannot fail.
+                let _ = write!(sent, "%{:02X}", u32::from(c));
+            }
+            _ => sent.push(c),
+        }
+    }
+    sent.parse()
         .map_err(|e| Failure::unknown(format!("invalid URL: {e}")))
+}
+
+/// What stands where a port should, if it is none. The client would take the usual port instead.
+fn wrong_port(authority: &str) -> Option<&str> {
+    let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (_, behind) = host.rsplit_once(']').unwrap_or(("", host));
+    let (_, port) = behind.rsplit_once(':')?;
+    let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (!port.is_empty() && !is_port).then_some(port)
+}
+
+fn environment(name: &str) -> Option<String> {
+    // Tests talk to this machine, whatever proxy it has for the rest of the world
+    match cfg!(test) {
+        true => None,
+        false => std::env::var(name).ok(),
+    }
 }
 
 fn agent(uri: &Uri, limits: &Limits) -> Result<Agent, Failure> {
@@ -236,7 +273,7 @@ fn agent(uri: &Uri, limits: &Limits) -> Result<Agent, Failure> {
         .max_idle_connections(0)
         // An empty one is not sent.
         .accept("")
-        .proxy(proxy(uri, |name| std::env::var(name).ok())?);
+        .proxy(proxy(uri, environment)?);
     #[cfg(feature = "tls")]
     let config = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
         let tls = ureq::tls::TlsConfig::builder()
@@ -310,7 +347,10 @@ fn exchange(
     *message.uri_mut() = uri;
     *message.headers_mut() = request.headers;
     let (parts, ()) = message.into_parts();
-    let answer = match request.body {
+    // Without any, the client would announce a body in chunks, which simple servers refuse.
+    let has_body = [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method);
+    let body = request.body.or_else(|| has_body.then(Vec::new));
+    let answer = match body {
         Some(body) => agent.run(http::Request::from_parts(parts, body)),
         None => agent.run(http::Request::from_parts(parts, ())),
     };
@@ -395,6 +435,10 @@ fn io_failure(error: &io::Error) -> Failure {
         io::ErrorKind::InvalidData => tls_failure(&error.to_string()),
         io::ErrorKind::UnexpectedEof if error.to_string().contains("tls") => {
             tls_failure(&error.to_string())
+        }
+        // In the middle of the handshake; the client itself has words for it.
+        io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
+            Failure::url("[SSL: UNEXPECTED_EOF_WHILE_READING] no answer to the TLS handshake")
         }
         io::ErrorKind::UnexpectedEof => {
             Failure::unknown("Remote end closed connection without response")

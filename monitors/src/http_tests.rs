@@ -86,9 +86,30 @@ fn addresses_that_are_none_fail_as_recorded() {
         ),
         ("/x:y", Class::Unknown, "unknown url type: '/x:y'"),
         (":x", Class::Unknown, "unknown url type: ':x'"),
+        (
+            "http://h:99999/",
+            Class::Unknown,
+            "nonnumeric port: '99999'",
+        ),
+        ("http://[::1]:x", Class::Unknown, "nonnumeric port: 'x'"),
+        (
+            "http://u:p@h:+80?q",
+            Class::Unknown,
+            "nonnumeric port: '+80'",
+        ),
     ] {
         let failure = parse(url).unwrap_err();
         assert_eq!((failure.class, failure.text.as_str()), (class, text));
+    }
+    for (url, sent) in [
+        (" http://h:/x\n", "http://h:/x"),
+        ("HTTPS://u:p@h/", "https://u:p@h/"),
+        (
+            "http://[::1]:80/?q=\"<x>\"`",
+            "http://[::1]:80/?q=%22%3Cx%3E%22%60",
+        ),
+    ] {
+        assert_eq!(parse(url).unwrap().to_string(), sent);
     }
     for odd in ["http://a b/", "http://h/a b", "http://"] {
         assert!(parse(odd).is_err(), "{odd}");

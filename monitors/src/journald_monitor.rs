@@ -117,6 +117,7 @@ const OPTIONS: &[OptionSpec] = &[
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
 /// Lines are written at the latest when so many bytes of them have gathered.
 const BLOCK: usize = 256 * 1024;
 /// Time in which journalctl can go on writing before we take its output for read.
@@ -365,9 +366,11 @@ impl JournaldMonitor {
             }
             self.flush(out);
             out.alive();
-            let said = journalctl.news();
-            if !said.is_empty() && out.once_in(HOUR, &said) {
-                out.warn(format_args!("{} says: {said}", self.program));
+            if journalctl.has_news() && out.once_in(MINUTE, "complaints") {
+                let said = journalctl.news();
+                if !said.is_empty() && out.once_in(HOUR, &said) {
+                    out.warn(format_args!("{} says: {said}", self.program));
+                }
             }
             if out.stop().sleep(self.poll) {
                 break Ok(true);

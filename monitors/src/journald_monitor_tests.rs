@@ -92,6 +92,20 @@ impl Host {
         text.lines().map(message).collect()
     }
 
+    /// No process that played journalctl is left, but perhaps one that is being reaped.
+    fn nothing_is_left(&self) {
+        let pid = fs::read_to_string(self.journal("pid")).unwrap();
+        let lives = || {
+            let text = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim()));
+            text.is_ok_and(|text| text.contains("journal-") || text.contains("damaged"))
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while lives() {
+            assert!(Instant::now() < deadline, "{pid} is still there");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Runs the monitor until `done`, and then stops it.
     fn run(&self, more: Json, done: impl Fn() -> bool) -> Result<(), Error> {
         let mut monitor = make(&DESCRIPTION, &self.entry(more), &self.place).unwrap();
@@ -111,7 +125,7 @@ impl Host {
         drop(stopper);
         let stopping = Instant::now();
         let result = thread.join().unwrap();
-        assert!(stopping.elapsed() < Duration::from_secs(5), "slow to stop");
+        assert!(stopping.elapsed() < PATIENCE, "slow to stop");
         result
     }
 }
@@ -271,11 +285,33 @@ fn what_comes_while_it_runs_is_taken_and_the_end_leaves_no_process_behind() {
     })
     .unwrap();
     assert_eq!(host.messages(), ["m1", "m2", "m3", "m4", "m5"]);
-    let pid = fs::read_to_string(host.journal("pid")).unwrap();
-    let status = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim()));
-    let lives = status.is_ok_and(|text| text.contains("journal-follow"));
-    assert!(!lives, "{pid} is still there");
+    host.nothing_is_left();
     assert_eq!(host.calls().len(), 1);
+}
+
+#[test]
+fn a_wrapper_of_journalctl_is_ended_with_what_it_runs() {
+    let host = Host::new("journal-wrapped");
+    host.save(&cursor(0, 0));
+    host.plays(1, &entry(&cursor(1, 0), "m1"));
+    fs::write(host.journal("wrapped.1"), "").unwrap();
+    host.run(json!({}), || {
+        host.checkpoint().contains("i=1;") && host.journal("ready").exists()
+    })
+    .unwrap();
+    host.nothing_is_left();
+}
+
+#[test]
+fn a_journalctl_that_complains_for_ever_neither_delays_the_stop_nor_fills_agent_log() {
+    let host = Host::new("journal-flood");
+    host.save(&cursor(0, 0));
+    host.plays(1, &(entry(&cursor(1, 0), "m1") + "MESSAGE=half"));
+    fs::write(host.journal("flood.1"), "").unwrap();
+    host.run(json!({}), || host.checkpoint().contains("i=1;"))
+        .unwrap();
+    assert_eq!(host.messages(), ["m1"]);
+    host.nothing_is_left();
 }
 
 #[test]

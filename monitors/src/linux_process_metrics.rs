@@ -201,10 +201,11 @@ impl LinuxProcessMetrics {
         let (command, pids) = (options.text("commandline"), options.text("pid"));
         let target = if !command.is_empty() {
             let pattern = Pattern::new(command).map_err(|mistake| {
-                Error::new(format!(
-                    "Field \"commandline\": {} at position {}",
-                    mistake.reason, mistake.position
-                ))
+                let (why, at) = (mistake.reason, mistake.position);
+                Error::of_option(
+                    "commandline",
+                    format!("Field \"commandline\": {why} at position {at}"),
+                )
             })?;
             Target::Command(Box::new(pattern))
         } else if !pids.is_empty() {
@@ -262,14 +263,14 @@ impl LinuxProcessMetrics {
         });
     }
 
-    /// Begins to watch a process, unless it is gone already or not the one that was meant.
+    /// Begins to watch a process, unless it is gone already or not the one that was meant: false.
     fn watch(
         &mut self,
         (pid, start): (i32, Option<u64>),
         reader: &mut Reader,
         uptime: Option<u64>,
         out: &mut Emitter,
-    ) {
+    ) -> bool {
         match reader.look(pid, uptime, |part, why| missed(part, why, out)) {
             Ok(Some(reading)) if start.is_none_or(|start| start == reading.start) => {
                 if self.absolute && !self.is_sum() {
@@ -282,9 +283,10 @@ impl LinuxProcessMetrics {
                     now: reading.values,
                 });
             }
-            Ok(_) => {}
+            Ok(_) => return false,
             Err(error) => unreadable(&error, out),
         }
+        true
     }
 
     /// The processes that match, the first of them if they are not to be added up.
@@ -428,7 +430,12 @@ impl LinuxProcessMetrics {
                 }
             }
             for pid in wanted {
-                self.watch((pid, None), reader, uptime, out);
+                let is_there = self.watch((pid, None), reader, uptime, out);
+                if !is_there && out.once_in(HOUR, &no_process(pid)) {
+                    out.warn(format_args!(
+                        "There is no process with the pid {pid}; nothing is written about it until there is one."
+                    ));
+                }
             }
         }
         out.counter("processes")
@@ -452,6 +459,11 @@ impl PidItem {
             None => PidItem::Bad(text.to_owned()),
         }
     }
+}
+
+/// The key of what is said about a pid that no process has.
+fn no_process(pid: i32) -> String {
+    format!("no process {pid}")
 }
 
 /// A file of a process that is there cannot be read.

@@ -172,8 +172,10 @@ fn an_entry_without_a_target_or_with_a_broken_expression_is_refused() {
         refused(json!({"id": "a"})).to_string(),
         "At least one of the following fields must be provide: commandline or pid"
     );
-    let text = refused(json!({"id": "a", "commandline": "("})).to_string();
+    let error = refused(json!({"id": "a", "commandline": "("}));
+    let text = error.to_string();
     assert!(text.starts_with("Field \"commandline\": "), "{text}");
+    assert_eq!(error.option(), Some("commandline"));
 }
 
 #[test]
@@ -188,6 +190,24 @@ fn a_pid_that_is_no_number_is_an_error_of_each_sample_and_does_not_hide_the_othe
         bench.out.flush();
         assert_eq!(value(&bench.lines.take(), "app.threads"), Some(1.0));
     }
+}
+
+#[test]
+fn a_pid_that_no_process_has_is_spoken_of() {
+    let host = Host::new("no-process");
+    host.process((10, 1, 50), "worker", 100);
+    let mut bench = Bench::new(json!({"id": "a", "pid": "10,11"}), &host.root());
+    bench.sample();
+    let is_new = |bench: &mut Bench, pid: i32| bench.out.once_in(HOUR, &no_process(pid));
+    assert!(!is_new(&mut bench, 11));
+    // Of one that ends later too.
+    host.process((12, 1, 50), "worker", 100);
+    let mut bench = Bench::new(json!({"id": "a", "pid": "12"}), &host.root());
+    bench.sample();
+    host.end(12);
+    bench.sample();
+    assert!(!is_new(&mut bench, 12));
+    assert!(is_new(&mut bench, 10));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::options::{OptionSpec, Options};
 use crate::{Emitter, Error};
 use common::rotating::Rotation;
 use serde_json::Value as Json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Something that is asked once an interval what it sees, or that serves until it is told to stop:
@@ -149,6 +149,19 @@ pub struct MonitorLog {
     pub like: Option<Like>,
     /// It is what an [`Emitter`] writes, so it may be in memory instead of in a file.
     pub metrics: bool,
+}
+
+impl MonitorLog {
+    /// A metric log like most.
+    pub fn metrics(path: &Path) -> MonitorLog {
+        MonitorLog {
+            path: path.to_owned(),
+            parser: "agent-metrics".to_owned(),
+            attributes: Vec::new(),
+            like: None,
+            metrics: true,
+        }
+    }
 }
 
 /// An element of one of the configuration's arrays of logs, by its place.

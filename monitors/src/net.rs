@@ -12,10 +12,12 @@ use crate::{Emitter, Error};
 use connections::Connection;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{getrlimit, Resource};
 use ports::{advice, bind, kernel_drops, name, Bound, Socket};
 pub use ports::{Port, Transport};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,6 +41,20 @@ pub struct Limits {
     pub receive_buffer: Option<usize>,
     /// Below which `proc/net/udp` tells how many datagrams the kernel dropped.
     pub root: PathBuf,
+    /// A connection whose descriptor has this number or a higher one is refused as well. See
+    /// [`spare_descriptors`].
+    pub spare_from: RawFd,
+}
+
+/// Where the numbers of the descriptors begin that are left to the rest of the agent, which has to
+/// read logs and start commands while connections are many: an eighth of what the limit of open
+/// files allows, and at least 16. The kernel gives out the lowest free number, so who gets one of
+/// these has found all others taken, by whichever monitor.
+pub fn spare_descriptors() -> RawFd {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(RawFd::MAX, |(soft, _)| {
+        let first = soft.saturating_sub((soft / 8).max(16));
+        RawFd::try_from(first).unwrap_or(RawFd::MAX)
+    })
 }
 
 /// Who sends.

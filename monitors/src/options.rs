@@ -252,7 +252,7 @@ impl Options {
             };
             match url.split_once("://") {
                 None => url.insert_str(0, "https://"),
-                Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => {
+                Some((scheme, rest)) if scheme.trim().eq_ignore_ascii_case("http") => {
                     *url = format!("https://{rest}");
                 }
                 Some(_) => {}

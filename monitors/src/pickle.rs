@@ -104,12 +104,10 @@ impl<'p> Value<'p> {
         }
     }
 
-    /// The elements of a list.
-    pub fn list(self) -> Option<impl ExactSizeIterator<Item = Value<'p>>> {
-        let Node::List(items) = self.node()? else {
-            return None;
-        };
+    /// The elements of a list or tuple.
+    pub fn items(self) -> Option<impl ExactSizeIterator<Item = Value<'p>>> {
         let pickle = self.pickle;
+        let items = self.children()?;
         Some(items.iter().map(move |&at| Value { pickle, at }))
     }
 
@@ -120,6 +118,12 @@ impl<'p> Value<'p> {
             [a, b] => Some((Value { pickle, at: a }, Value { pickle, at: b })),
             _ => None,
         }
+    }
+
+    /// The first two elements of a list or tuple that has at least so many.
+    pub fn first_two(self) -> Option<(Value<'p>, Value<'p>)> {
+        let mut items = self.items()?;
+        Some((items.next()?, items.next()?))
     }
 }
 

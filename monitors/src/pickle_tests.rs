@@ -23,7 +23,7 @@ const OBJECT: &[(&str, f64, Option<f64>)] = &[
 ];
 
 fn items(pickle: &Pickle) -> Vec<(&str, f64, Option<f64>)> {
-    let items = pickle.root().list().unwrap();
+    let items = pickle.root().items().unwrap();
     items
         .map(|item| {
             let (path, point) = item.pair().unwrap();
@@ -78,7 +78,7 @@ fn damaged_pickles_do_no_harm() {
             bytes[at] = random() as u8;
         }
         if let Ok(pickle) = read(&bytes) {
-            let _ = pickle.root().list().map(Iterator::count);
+            let _ = pickle.root().items().map(Iterator::count);
         }
     }
 }
@@ -122,8 +122,8 @@ fn bombs_stay_small() {
     assert!(read(&deep).is_ok());
     // a list within itself
     let own = read(b"]q\x00h\x00a.").unwrap();
-    let inner = own.root().list().unwrap().next().unwrap();
-    assert_eq!(inner.list().unwrap().len(), 1);
+    let inner = own.root().items().unwrap().next().unwrap();
+    assert_eq!(inner.items().unwrap().len(), 1);
     // lists that double: only their places are copied
     let mut laughs = b"]q\x00".to_vec();
     for _ in 0..5000 {

@@ -97,7 +97,10 @@ impl Rates {
         let Some(last) = self.series.get_mut(&key) else {
             if self.series.len() >= MOST_SERIES {
                 // A look at all of them costs too much for each new one
-                if self.last_cleanup.is_none_or(|then| at - then >= 60.0) {
+                if self
+                    .last_cleanup
+                    .is_none_or(|then| (at - then).abs() >= 60.0)
+                {
                     self.clean_up(at);
                 }
                 if self.series.len() >= MOST_SERIES {
@@ -108,6 +111,11 @@ impl Rates {
             return Rate::None;
         };
         if at <= last.at {
+            // What comes late says nothing new; but a clock that was set back must not mean no rate
+            // until it is where it was.
+            if last.at - at >= LONGEST_GAP {
+                *last = Point { at, value };
+            }
             return Rate::None;
         }
         let before = std::mem::replace(last, Point { at, value });
@@ -118,7 +126,7 @@ impl Rates {
         let rate = round((value - before.value) / (at - before.at));
         let due = self
             .last_cleanup
-            .is_none_or(|then| at - then >= self.cleanup_secs);
+            .is_none_or(|then| (at - then).abs() >= self.cleanup_secs);
         if self.cleanup_secs > 0.0 && due {
             self.clean_up(at);
         }
@@ -128,7 +136,7 @@ impl Rates {
     fn clean_up(&mut self, now: f64) {
         self.last_cleanup = Some(now);
         self.series
-            .retain(|_, point| now - point.at < FORGOTTEN_AFTER);
+            .retain(|_, point| (now - point.at).abs() < FORGOTTEN_AFTER);
     }
 
     /// A series is its metric and its fields, but for one called `timestamp`.
@@ -263,6 +271,40 @@ mod tests {
         assert_eq!(rates.of("a", 1.into(), a, 1.0), Rate::None);
         assert_eq!(rates.of("a", 1.into(), b, 2.0), Rate::None);
         assert_eq!(rates.of("a", 5.into(), later, 3.0), Rate::Of(2.0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_costs_one_rate() {
+        let mut rates = rates(&[], &["a"]);
+        let steps = [
+            (50_000, 1),
+            (50_010, 11),
+            // Late, and no more than that
+            (50_005, 5),
+            (50_020, 31),
+            // Ten hours back
+            (14_030, 41),
+            (14_040, 61),
+        ]
+        .map(|(at, value): (i64, i64)| rates.of("a", value.into(), &[], at as f64));
+        let rate = Rate::Of;
+        assert_eq!(
+            steps,
+            [
+                Rate::None,
+                rate(1.0),
+                Rate::None,
+                rate(2.0),
+                Rate::None,
+                rate(2.0)
+            ]
+        );
+        // What was seen by the clock of before makes room in the end.
+        let at = 50_000.0;
+        rates.of("a", 1.into(), &[("n", 1.into())], at);
+        rates.of("a", 1.into(), &[("n", 2.into())], 14_050.0);
+        rates.clean_up(14_050.0);
+        assert_eq!(rates.series.len(), 2);
     }
 
     #[test]

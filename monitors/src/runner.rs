@@ -20,6 +20,7 @@ use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// A started monitor. Dropping it asks its thread to end and does not wait.
@@ -55,26 +56,37 @@ impl Runner {
             plan.description.module,
             &plan.id,
         ));
-        Runner::launch(Arc::new(plan), status, sink)
+        Runner::launch(Arc::new(plan), status, Builder::new(), sink)
     }
 
     /// Leaves the thread, which hangs, behind, asking it to end when it can, and starts another one
     /// that goes on with the same counters.
     ///
     /// # Errors
-    /// No thread could be made.
+    /// No thread could be made. The status says then that the monitor is not alive, and that it is
+    /// busy from now on, so that whoever looks for monitors that hang tries again.
     pub fn replace(&mut self, sink: Box<dyn Sink>) -> io::Result<Runner> {
+        self.replace_in(Builder::new(), sink)
+    }
+
+    fn replace_in(&mut self, thread: Builder, sink: Box<dyn Sink>) -> io::Result<Runner> {
         self.stopper = None;
         self.status.restarts.fetch_add(1, Relaxed);
         self.status
             .error("it was busy with one sample for too long");
         self.status.sample_ends(false);
-        Runner::launch(Arc::clone(&self.plan), Arc::clone(&self.status), sink)
+        let (plan, status) = (Arc::clone(&self.plan), Arc::clone(&self.status));
+        let launched = Runner::launch(plan, status, thread, sink);
+        if launched.is_err() {
+            self.status.sample_begins();
+        }
+        launched
     }
 
     fn launch(
         plan: Arc<Plan>,
         status: Arc<MonitorStatus>,
+        thread: Builder,
         sink: Box<dyn Sink>,
     ) -> io::Result<Runner> {
         let (stopper, stop) = stop::pair();
@@ -82,14 +94,16 @@ impl Runner {
         let of_thread = Arc::clone(&status);
         let of_plan = Arc::clone(&plan);
         status.alive.store(true, Relaxed);
-        std::thread::Builder::new()
-            // The kernel keeps 15 bytes of it.
-            .name(plan.name())
-            .spawn(move || {
-                let _running = running;
-                let _alive = Alive(&of_thread, &stop);
-                work(&of_plan, &of_thread, sink, &stop);
-            })?;
+        // The kernel keeps 15 bytes of the name.
+        let spawned = thread.name(plan.name()).spawn(move || {
+            let _running = running;
+            let _alive = Alive(&of_thread, &stop);
+            work(&of_plan, &of_thread, sink, &stop);
+        });
+        if let Err(error) = spawned {
+            status.alive.store(false, Relaxed);
+            return Err(error);
+        }
         Ok(Runner {
             plan,
             status,

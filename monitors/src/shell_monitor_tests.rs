@@ -168,5 +168,5 @@ fn the_monitor_ends_soon_when_the_agent_stops() {
     drop(stopper);
     thread.join().unwrap().unwrap();
     assert_eq!(lines.take(), "");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(60));
 }

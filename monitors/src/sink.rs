@@ -13,6 +13,13 @@ pub trait Sink: Send {
     /// # Errors
     /// How many of the lines are lost, and why.
     fn write(&mut self, lines: &[u8]) -> Result<(), Lost>;
+
+    /// The same for another log, which is at `path` where logs are files; `None` where all lines go
+    /// to one place.
+    fn of(&self, path: &Path) -> Option<Box<dyn Sink>> {
+        let _ = path;
+        None
+    }
 }
 
 /// Lines that could not be written.
@@ -35,12 +42,15 @@ impl Sink for Nowhere {
 }
 
 /// The metric logs that are open. Monitors of one module share a file, so it is found by its path.
-#[derive(Debug, Default)]
-pub struct LogFiles(Mutex<HashMap<PathBuf, Weak<Mutex<RotatingFile>>>>);
+#[derive(Debug, Default, Clone)]
+pub struct LogFiles(Arc<Mutex<HashMap<PathBuf, Weak<Mutex<RotatingFile>>>>>);
 
 /// One of [`LogFiles`].
 #[derive(Debug)]
-pub struct LogFile(Arc<Mutex<RotatingFile>>);
+pub struct LogFile {
+    file: Arc<Mutex<RotatingFile>>,
+    all: LogFiles,
+}
 
 impl LogFiles {
     /// The file at `path`, opened if it can be. A second user with other settings makes the
@@ -62,7 +72,7 @@ impl LogFiles {
                 shared.set_rotation(both);
             }
             drop(shared);
-            return LogFile(file);
+            return self.one(file);
         }
         let mut file = RotatingFile::new(path, rotation);
         if let Err(error) = file.open() {
@@ -73,7 +83,12 @@ impl LogFiles {
         }
         let file = Arc::new(Mutex::new(file));
         files.insert(path.to_owned(), Arc::downgrade(&file));
-        LogFile(file)
+        self.one(file)
+    }
+
+    fn one(&self, file: Arc<Mutex<RotatingFile>>) -> LogFile {
+        let all = self.clone();
+        LogFile { file, all }
     }
 }
 
@@ -90,12 +105,17 @@ fn stricter(a: Rotation, b: Rotation) -> Rotation {
 
 impl Sink for LogFile {
     fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
-        let mut file = lock(&self.0);
+        let mut file = lock(&self.file);
         let before = file.lost_lines();
         file.write_lines(lines).map_err(|error| Lost {
             lines: file.lost_lines().saturating_sub(before),
             error,
         })
+    }
+
+    fn of(&self, path: &Path) -> Option<Box<dyn Sink>> {
+        let rotation = lock(&self.file).rotation();
+        Some(Box::new(self.all.get(path, rotation)))
     }
 }
 
@@ -126,6 +146,6 @@ mod tests {
         );
         drop((a, b));
         let c = files.get(&scratch.path("m.log"), rotation(99, 1));
-        assert_eq!(lock(&c.0).rotation(), rotation(99, 1));
+        assert_eq!(lock(&c.file).rotation(), rotation(99, 1));
     }
 }

@@ -3,6 +3,7 @@
 use common::stamp;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Counters of one monitor instance. They survive its restarts.
 #[derive(Debug)]
@@ -18,6 +19,10 @@ pub struct MonitorStatus {
     samples: AtomicU64,
     pub(crate) alive: AtomicBool,
     last_sample_ms: AtomicU64,
+    /// What `busy_since_ms` counts from. Not the clock: a host without a battery sets that by decades
+    /// once it has a network, and a sample under way would seem to hang.
+    born: Instant,
+    /// 0 between samples.
     busy_since_ms: AtomicU64,
     last_error: Mutex<Option<(u64, String)>>,
     counters: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
@@ -71,6 +76,7 @@ impl MonitorStatus {
             samples: AtomicU64::new(0),
             alive: AtomicBool::new(true),
             last_sample_ms: AtomicU64::new(0),
+            born: Instant::now(),
             busy_since_ms: AtomicU64::new(0),
             last_error: Mutex::new(None),
             counters: Mutex::default(),
@@ -82,8 +88,13 @@ impl MonitorStatus {
         &self.name
     }
 
+    /// Milliseconds since it was made, and one more: never 0.
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+    }
+
     pub(crate) fn sample_begins(&self) {
-        self.busy_since_ms.store(stamp::now_ms().max(1), Relaxed);
+        self.busy_since_ms.store(self.age_ms(), Relaxed);
     }
 
     pub(crate) fn sample_ends(&self, well: bool) {
@@ -133,7 +144,7 @@ impl MonitorStatus {
             alive: self.alive.load(Relaxed),
             last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
             busy_ms: since(self.busy_since_ms.load(Relaxed))
-                .map(|then| stamp::now_ms().saturating_sub(then)),
+                .map(|then| self.age_ms().saturating_sub(then)),
             last_error: self
                 .last_error
                 .lock()

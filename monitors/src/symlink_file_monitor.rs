@@ -93,7 +93,7 @@ impl Monitor for SymlinkFileMonitor {
         let mut files = Vec::new();
         let parts: Vec<Component> = self.glob.components().collect();
         find(Path::new(""), &parts, DEEPEST, &mut files);
-        files.sort();
+        common::sort::plainly(&mut files);
         files.dedup();
         for file in files {
             let Some(file_name) = file.file_name() else {

@@ -184,8 +184,12 @@ impl UrlMonitor {
             fields.push(("latency", latency.into()));
         }
         out.emit("response", "failed", &fields);
-        // The line has only the beginning of it.
-        if out.once_in(HOUR, &failure.text) {
+        // The line has only the beginning of it. A server that breaks off elsewhere each time is one reason.
+        let reason = match failure.class {
+            Class::IncompleteRead => "incomplete",
+            _ => &failure.text,
+        };
+        if out.once_in(HOUR, reason) {
             out.warn(format_args!("{}", self.told(failure)));
         }
     }

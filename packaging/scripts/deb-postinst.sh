@@ -1,5 +1,7 @@
 case $1 in
 configure)
+    # The notes are gone if the machine was started anew since the package was unpacked
+    [ -n "${2-}" ] || note first
     configure_files
     keep_configuration
     make_user
@@ -9,6 +11,8 @@ configure)
     ;;
 triggered) restore_configuration ;;
 abort-remove | abort-deconfigure)
+    # The notes are gone if the machine was started anew since the package was unpacked
+    [ -n "${2-}" ] || note first
     register
     start_again
     forget

@@ -6,4 +6,5 @@ purge)
     purge_files
     if systemd_runs; then systemctl daemon-reload || true; fi
     ;;
+abort-install) forget ;;
 esac

@@ -40,12 +40,20 @@ rc_links() { # KIND (S or K)
     return 1
 }
 
+# Whether dpkg still knows files of the Python agent's other package. It lists names that it has met in
+# the fields of others too.
+aio_is_left() {
+    command -v dpkg-query >/dev/null 2>&1 || return 1
+    # shellcheck disable=SC2016 # a field of dpkg's
+    case $(dpkg-query -W -f '${db:Status-Status}' scalyr-agent-2-aio 2>/dev/null) in
+    "" | not-installed) return 1 ;;
+    esac
+}
+
 # dpkg takes a conflicting package out, and its script stops the agent, before anything of ours runs.
 # Whether that happened to the Python agent's other package: its log then ends some moments ago.
 stopped_for_us() {
-    command -v dpkg-query >/dev/null 2>&1 &&
-        dpkg-query -W scalyr-agent-2-aio >/dev/null 2>&1 &&
-        [ -n "$(find "$logs/agent.log" -mmin -2 2>/dev/null)" ]
+    aio_is_left && [ -n "$(find "$logs/agent.log" -mmin -2 2>/dev/null)" ]
 }
 
 # Before unpacking. Noted is "first" if no version of this very package is installed.
@@ -121,7 +129,7 @@ configure_files() {
 # back. The two files of the same name are never both there for long: see purge_files.
 kept=$data/agent.json.kept
 keep_configuration() {
-    if dpkg-query -W scalyr-agent-2-aio >/dev/null 2>&1 && [ -f "$etc/agent.json" ]; then
+    if aio_is_left && [ -f "$etc/agent.json" ]; then
         cp -p "$etc/agent.json" "$kept"
         say "scalyr-agent-2-aio is removed, not purged; purging it would delete $etc/agent.json: keep a copy of yours"
     else
@@ -142,7 +150,7 @@ make_user() {
     if command -v systemd-sysusers >/dev/null 2>&1; then
         systemd-sysusers scalyr-agent-2.conf >/dev/null 2>&1 && return 0
     fi
-    grep -q '^scalyr-agent:' /etc/passwd && return 0
+    ! id -u scalyr-agent >/dev/null 2>&1 || return 0
     useradd --system --user-group --no-create-home --home-dir "$data" \
         --shell /usr/sbin/nologin --comment "Scalyr agent" scalyr-agent ||
         say "the user scalyr-agent could not be made; scalyr-agent-2.service needs it"

@@ -1,6 +1,7 @@
 //! Showing what arrives, as it arrives.
 
 use crate::event::{Event, Observer};
+use crate::plain::{grouped, printable, size};
 use crate::server::Receiver;
 use crate::state::Counts;
 use std::io::{self, Write};
@@ -54,9 +55,9 @@ impl Incoming {
                     Ok(event) if shown < lines => {
                         if *event.path != *path {
                             path = event.path.to_string();
-                            writeln!(out, "{}", printable(&path))?;
+                            writeln!(out, "{}", printable(&path, WIDTH))?;
                         }
-                        writeln!(out, "    {}", printable(&event.text()))?;
+                        writeln!(out, "    {}", printable(&event.text(), WIDTH))?;
                         out.flush()?;
                         shown += 1;
                     }
@@ -106,62 +107,4 @@ fn summary(now: &Counts, before: &Counts, shown: usize, time: Duration) -> Strin
         }
     }
     text
-}
-
-/// On one line, cut, and without control characters, which a terminal would obey.
-fn printable(text: &str) -> String {
-    let text = text.trim_end_matches(['\r', '\n']);
-    let mut out = String::new();
-    for (i, c) in text.chars().enumerate() {
-        if i == WIDTH {
-            out.push('…');
-            break;
-        }
-        out.push(match c {
-            '\t' => ' ',
-            c if c.is_control() => '·',
-            c => c,
-        });
-    }
-    out
-}
-
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=9_999 => format!("{bytes} B"),
-        10_000..=9_999_999 => format!("{:.1} kB", bytes as f64 / 1e3),
-        10_000_000..=9_999_999_999 => format!("{:.1} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[2Jb\tc\u{9b}\r\n"), "a·[2Jb c·");
-        assert_eq!(printable(&"x".repeat(200)).chars().count(), WIDTH + 1);
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-        assert_eq!(size(12_345_678), "12.3 MB");
-    }
 }

@@ -1,4 +1,4 @@
-//! A small server that speaks the ingest API, for the demo, the tests and the benches.
+//! A small server that speaks the ingest API, for the demo, the tests and trials.
 //!
 //! It takes `addEvents` in both wire forms, the reference's and strict JSON, keeps what it accepts,
 //! drops what it has already by sequence id and number, and does wrong on demand all that a server
@@ -39,6 +39,7 @@ mod store;
 mod verdict;
 
 pub mod command;
+pub mod plain;
 
 pub use event::{Event, Observer, Query};
 pub use fault::{Cut, Fault};

@@ -281,11 +281,11 @@ impl Shared {
         if lock(&self.door).open || self.state().stopping {
             return Ok(());
         }
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match TcpListener::bind(self.addr) {
                 Ok(listener) => return self.open_door(listener),
-                // A client's own port may be this one for a moment
+                // A client's own port may be this one as long as its connection lasts
                 Err(error)
                     if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
                 {

@@ -160,7 +160,7 @@ mod tests {
     use monitors::{Host, Place};
     use std::sync::Arc;
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: Duration = Duration::from_secs(60);
 
     fn plan(mean: f64) -> Plan {
         let dir = std::env::temp_dir().join(format!("crew-{}", std::process::id()));

@@ -88,6 +88,10 @@ struct InMemory {
 }
 
 impl Sink for InMemory {
+    fn of(&self, path: &Path) -> Option<Box<dyn Sink>> {
+        Some(self.way.sink(path))
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         let lines = Lines {
             path: self.path.clone(),

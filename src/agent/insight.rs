@@ -165,7 +165,7 @@ impl Insight {
             });
         }
         // As they stand in the configuration, then the monitors'
-        insight.entries.sort_by_key(|k| k.log.unwrap_or(usize::MAX));
+        crate::util::sort::by_key(&mut insight.entries, |k| k.log.unwrap_or(usize::MAX));
         for (number, known) in insight.entries.iter().enumerate() {
             let numbers = &mut insight.crews[known.crew].numbers;
             // Within a crew the order is the same

@@ -179,7 +179,8 @@ impl Agent {
         Ok(agent)
     }
 
-    /// Starts sessions, then monitors, so that what monitors write is followed from the start.
+    /// Starts sessions, if none run, then monitors, so that what monitors write is followed from the
+    /// start.
     fn start_threads(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
         // A rule that can't be compiled is found before anything runs
         plan::shapes(&self.config)?;
@@ -188,7 +189,9 @@ impl Agent {
             log::warn!("{warning}");
         }
         self.monitor_logs.fixed = plans.iter().flat_map(|p| p.logs().cloned()).collect();
-        self.start_sessions(agent_log_start)?;
+        if self.sessions.is_empty() {
+            self.start_sessions(agent_log_start)?;
+        }
         self.crew.hire(plans, self.config.options.metrics_in_memory);
         for session in &self.sessions {
             // Their logs exist now
@@ -372,18 +375,27 @@ impl Agent {
     fn reload(&mut self, config: Config, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         self.notifier.reloading();
-        log::info!("Stopping copying and metrics threads.");
-        // The others go on: what they write meanwhile waits in their logs
         let plans = self.monitor_plans(&config).unwrap_or_default();
+        let logs = plans.iter().flat_map(monitors::Plan::logs);
+        let copying_goes_on =
+            config.copies_as(&self.config) && logs.eq(self.monitor_logs.fixed.iter());
+        let threads = match copying_goes_on {
+            true => "metrics",
+            false => "copying and metrics",
+        };
+        log::info!("Stopping {threads} threads.");
+        // The others go on: what they write meanwhile waits in their logs
         self.crew
             .dismiss(&plans, config.options.metrics_in_memory, MONITORS_WITHIN);
-        // A request under way is awaited however long it takes: starting before its verdict would
-        // send its lines twice (C20). The data waits on disk meanwhile.
-        let deadline =
-            plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
-        self.end_sessions(deadline, false, Some(signals));
-        if self.stop_asked {
-            return;
+        if !copying_goes_on {
+            // A request under way is awaited however long it takes: starting before its verdict would
+            // send its lines twice (C20). The data waits on disk meanwhile.
+            let deadline =
+                plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
+            self.end_sessions(deadline, false, Some(signals));
+            if self.stop_asked {
+                return;
+            }
         }
         for (name, value) in config.changed_settings(&self.config) {
             log::info!("\t{name}: {value}");
@@ -415,7 +427,7 @@ impl Agent {
             self.responder = Responder::new(&data_dir);
             self.data_dir = data_dir;
         }
-        log::info!("Starting new copying and metrics threads");
+        log::info!("Starting new {threads} threads");
         if let Err(why) = self.start_threads(None) {
             log::error!("[error=\"failedAgentMain\"] {why}");
         }

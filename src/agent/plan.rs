@@ -225,7 +225,7 @@ pub fn entries(
 }
 
 /// The entry of a monitor's log. What `like` does not say is as usual.
-fn monitor_entry(log: &monitors::MonitorLog, like: Option<&tail::Entry>) -> tail::Entry {
+pub fn monitor_entry(log: &monitors::MonitorLog, like: Option<&tail::Entry>) -> tail::Entry {
     let mut entry = like
         .cloned()
         .unwrap_or_else(|| tail::Entry::new(log.path.clone()));
@@ -264,7 +264,12 @@ fn templates(config: &Config, shapes: &Shapes, worker: &Worker) -> EntryOf {
         .map(one)
         .collect();
     let is_default = worker.id == "default";
+    let in_memory = config.options.metrics_in_memory;
     Arc::new(move |log| {
+        // Its lines come another way
+        if in_memory && log.metrics {
+            return None;
+        }
         let like = match log.like {
             Some(monitors::Like::Logs(at)) => logs.get(at),
             Some(monitors::Like::Journald(at)) => journald.get(at),
@@ -281,16 +286,18 @@ fn memory_entries(
     shapes: &Shapes,
     monitor_logs: &[monitors::MonitorLog],
 ) -> HashMap<PathBuf, tail::Entry> {
-    let entry = |log: &monitors::MonitorLog| {
-        let pairs = config.logs.iter().zip(&shapes.logs);
-        let mut named = pairs.filter(|(e, _)| !e.is_glob && e.path == log.path);
-        match named.next() {
-            Some((entry, shape)) => tail_entry(config, entry, shape, Path::new(""), None),
-            None => monitor_entry(log, None),
-        }
-    };
+    let entry = |log: &monitors::MonitorLog| (log.path.clone(), monitor_entry(log, None));
+    // Also for logs that a plug-in may name while it runs
+    let configured = config.logs.iter().zip(&shapes.logs);
+    let configured = configured
+        .filter(|(entry, _)| !entry.is_glob)
+        .rev()
+        .map(|(entry, shape)| {
+            let path = entry.path.clone();
+            (path, tail_entry(config, entry, shape, Path::new(""), None))
+        });
     let metrics = monitor_logs.iter().filter(|log| log.metrics);
-    metrics.map(|log| (log.path.clone(), entry(log))).collect()
+    metrics.map(entry).chain(configured).collect()
 }
 
 fn tail_entry(

@@ -79,7 +79,7 @@ impl Agent {
     /// Bytes of log delivered and seconds of processor used since the start.
     pub(super) fn totals_now(&self) -> (u64, f64) {
         let stats = self.sessions.iter().map(|s| s.stats.snapshot());
-        let delivered = stats.map(|s| s.bytes_uploaded).sum::<u64>();
+        let delivered = stats.map(|s| s.message_bytes_delivered).sum::<u64>();
         let (user, system, _) = super::statistics::usage();
         (delivered, user + system)
     }
@@ -225,7 +225,7 @@ impl Agent {
                         });
                     }
                 }
-                files.sort_by(|a, b| a.log_path.cmp(&b.log_path));
+                crate::util::sort::by(&mut files, |a, b| a.log_path.cmp(&b.log_path));
                 matchers.push(MatcherStatus {
                     log_path: name,
                     is_glob: *is_glob,

@@ -127,6 +127,7 @@ impl Session {
             full: false,
             away: 0,
             going_back: false,
+            round: 0,
             limit: first_limit,
             next_at: Instant::now(),
             last_sent: None,
@@ -227,6 +228,8 @@ struct Desk {
     away: usize,
     /// A batch came back undelivered: all must be back before reading goes on.
     going_back: bool,
+    /// How often reading went back: tells batches from those of before.
+    round: u64,
     limit: usize,
     next_at: Instant,
     last_sent: Option<Instant>,
@@ -301,13 +304,19 @@ impl Desk {
 
     fn take(&mut self, lines: &Lines) {
         let entry = || {
-            let known = self
-                .memory
-                .as_ref()
-                .and_then(|m| m.entries.get(&*lines.path));
-            known
-                .cloned()
-                .unwrap_or_else(|| tail::Entry::new(lines.path.to_path_buf()))
+            // A plug-in's own wishes come before what is known of its log from the start
+            let named = self.dynamic.logs.all();
+            let named = named.into_iter().find(|log| log.path == *lines.path);
+            let known = self.memory.as_ref();
+            let known = known.and_then(|memory| memory.entries.get(&*lines.path));
+            match (named, known) {
+                (None, Some(entry)) => entry.clone(),
+                // Of neither: lines that a monitor has left that is gone
+                (named, _) => {
+                    let log = named.unwrap_or_else(|| MonitorLog::metrics(&lines.path));
+                    super::plan::monitor_entry(&log, None)
+                }
+            }
         };
         let now = Instant::now();
         self.tailer
@@ -319,15 +328,19 @@ impl Desk {
         if self.going_back || self.full || !self.tailer.has_ready() {
             return;
         }
-        if self.filling.is_none() {
-            let Some(mut batch) = self.spare.pop() else {
-                return;
-            };
-            batch.start(&self.envelope, self.limit);
-            self.filling = Some(batch);
-        }
+        self.begin();
         if let Some(batch) = &mut self.filling {
             self.full = self.tailer.fill(batch, now);
+        }
+    }
+
+    /// Makes sure that a batch is being filled, if one is here.
+    fn begin(&mut self) {
+        if self.filling.is_none() {
+            self.filling = self.spare.pop();
+            if let Some(batch) = &mut self.filling {
+                batch.start(&self.envelope, self.limit);
+            }
         }
     }
 
@@ -350,16 +363,11 @@ impl Desk {
         if !due {
             return;
         }
-        if self.filling.is_none() {
-            let Some(mut batch) = self.spare.pop() else {
-                return;
-            };
-            batch.start(&self.envelope, self.limit);
-            self.filling = Some(batch);
-        }
-        let (Some(batch), Some(channel)) = (self.filling.take(), &self.batches) else {
+        self.begin();
+        let (Some(mut batch), Some(channel)) = (self.filling.take(), &self.batches) else {
             return;
         };
+        batch.round = self.round;
         self.tailer.before_send();
         self.tailer.handed_over(&batch.spans);
         match channel.try_send(batch) {
@@ -434,6 +442,7 @@ impl Desk {
         self.spare.push(batch);
         if self.going_back && self.away == 0 {
             self.going_back = false;
+            self.round += 1;
             self.full = false;
             self.spare.extend(self.filling.take());
             self.tailer.rewind();

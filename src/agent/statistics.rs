@@ -48,7 +48,7 @@ impl Statistics {
 
     /// Keeps the figures of a session that ends.
     pub fn retire(&mut self, figures: &Snapshot) {
-        add(&mut self.ended, figures);
+        self.ended.add(figures);
     }
 
     /// Keeps the totals of files that a session followed.
@@ -66,7 +66,7 @@ impl Statistics {
         let mut files = self.ended_files;
         let (mut watched, mut copying, mut pending, mut scans) = (0, 0, 0, 0);
         for (session, tail) in states {
-            add(&mut figures, session);
+            figures.add(session);
             if let Some(tail) = tail {
                 files.add(&totals(tail));
                 watched += tail.patterns.len() as u64;
@@ -252,21 +252,6 @@ fn totals(tail: &TailStatus) -> Counters {
         totals.add(&log.counters);
     }
     totals
-}
-
-fn add(sum: &mut Snapshot, s: &Snapshot) {
-    sum.requests_sent += s.requests_sent;
-    sum.requests_failed += s.requests_failed;
-    sum.request_bytes_sent += s.request_bytes_sent;
-    sum.compressed_request_bytes_sent += s.compressed_request_bytes_sent;
-    sum.response_bytes_received += s.response_bytes_received;
-    sum.request_latency_secs += s.request_latency_secs;
-    sum.connections_created += s.connections_created;
-    sum.compression_secs += s.compression_secs;
-    sum.bytes_uploaded += s.bytes_uploaded;
-    sum.total_errors += s.total_errors;
-    sum.rate_limited_secs += s.rate_limited_secs;
-    sum.waiting_secs += s.waiting_secs;
 }
 
 /// CPU seconds in user and kernel mode, and the largest resident size in KiB: the unit that

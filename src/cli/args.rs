@@ -1,11 +1,12 @@
 //! Reading the command line (cli.md §1), as GNU programs and Python's argparse read it. What
 //! commands and options there are is in the tables: [`super::commands`], [`super::config`].
 
-use super::commands::{self, CLASSIC, COMMANDS};
+use super::commands::{self, COMMANDS};
 use super::config::Request;
 use super::decl::Action::{Flag, Help, Refused, Value};
 use super::decl::{Command, Opt, Verdict, CONFIG_PROGRAM, PROGRAM};
 use super::help;
+use super::options::CLASSIC;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::dry_run::insight;
 use super::setup::{absolute, Setup};
-use super::{err, exit, out};
+use super::{err, exit, harmless, out};
 use crate::agent::insight::{
     facts, originals, rotation, Claim, Evidence, Facts, Following, Identity, Insight, Part,
     Remembered, Sight,
@@ -133,11 +133,11 @@ impl Text {
     }
 
     fn line(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.0, "  {line}");
+        let _ = writeln!(self.0, "  {}", harmless(line));
     }
 
     fn more(&mut self, line: impl fmt::Display) {
-        let _ = writeln!(self.0, "     {line}");
+        let _ = writeln!(self.0, "     {}", harmless(line));
     }
 }
 

@@ -56,8 +56,8 @@ pub(super) fn text(command: Option<&Command>, by_name: bool) -> String {
                 "\noptions of most commands; {PROGRAM} COMMAND --help tells all:\n"
             );
             let options = [
-                &super::commands::CONFIG_FILE,
-                &super::commands::EXTRA_CONFIG_DIR,
+                &super::options::CONFIG_FILE,
+                &super::options::EXTRA_CONFIG_DIR,
             ];
             put_options(&mut text, options.into_iter());
         }

@@ -1,6 +1,7 @@
-//! The command line: one file per command. Commands and options are declared in [`commands`], and
-//! those of `config` in [`config`]; a new command is a row there and a function. What commands
-//! share is in [`setup`]; exit codes are those of cli.md §3, with the mended ones of its §20.
+//! The command line: one file per command. Commands are declared in [`commands`], their options in
+//! [`options`], and those of `config` in [`config`]; a new command is a row there and a function.
+//! What commands share is in [`setup`]; exit codes are those of cli.md §3, with the mended ones of
+//! its §20.
 
 mod args;
 mod check;
@@ -12,6 +13,7 @@ mod explain;
 mod generate;
 mod help;
 mod monitor;
+mod options;
 mod reference;
 mod restart;
 mod setup;
@@ -99,4 +101,10 @@ fn out(line: impl Display) {
 /// A line on stderr.
 fn err(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text for a terminal. Names of files and answers of servers are somebody else's: what in them
+/// would break the line or move the cursor becomes a blank.
+fn harmless(text: impl Display) -> String {
+    text.to_string().replace(char::is_control, " ")
 }

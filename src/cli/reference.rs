@@ -1,7 +1,8 @@
 //! The page `docs/cli.md`: what each command and option is beside that of the Python agent.
 
-use super::commands::{self, CLASSIC, COMMANDS};
+use super::commands::{self, COMMANDS};
 use super::decl::{Command, Opt, Verdict, CONFIG_PROGRAM};
+use super::options::CLASSIC;
 use std::fmt::Write;
 
 /// The page, made of the declarations.

@@ -12,13 +12,17 @@ pub(super) enum Missing {
     LeaveIt,
 }
 
-/// Runs the command. The configuration is read first: a broken one must not cost the running agent.
+/// What is said below the reason why nothing was done.
+const NOTHING_DONE: &str = "Nothing was stopped or started. Fix the error and try again.";
+
+/// Runs the command. The configuration is tried first: one with which the agent can't start again
+/// must not cost the running one.
 pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
     if let Err(error) = setup.change_user("restart the agent") {
         err(error);
         return exit::FAILED;
     }
-    let config = match setup.load() {
+    let config = match setup.load(NOTHING_DONE) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -26,6 +30,11 @@ pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
     let quiet = setup.options.quiet;
     match (place.running(), missing) {
         (Some(pid), _) => {
+            if let Err(reason) = start::could_start(&config) {
+                err(reason);
+                err(NOTHING_DONE);
+                return exit::FAILED;
+            }
             if !quiet {
                 out(match missing {
                     Missing::Start => "Agent is running, stopping it now.",

@@ -85,11 +85,12 @@ impl Setup {
         }
     }
 
-    /// Reads the configuration for a start; its warnings go to stderr.
+    /// Reads the configuration for a start; its warnings go to stderr. `consequence` is the line
+    /// below the reason if it can't be read.
     ///
     /// # Errors
     /// The exit code; the reason is on stderr.
-    pub(super) fn load(&self) -> Result<Config, i32> {
+    pub(super) fn load(&self, consequence: &str) -> Result<Config, i32> {
         match Config::load(&self.source) {
             Ok(config) => {
                 // In the foreground the agent itself shows them, with the rest of its log.
@@ -102,7 +103,7 @@ impl Setup {
             }
             Err(error) => {
                 err(format_args!("Failed to read the configuration: {error}"));
-                err("The agent was not started. Fix the error and try again.");
+                err(consequence);
                 Err(exit::FAILED)
             }
         }

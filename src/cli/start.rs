@@ -2,7 +2,7 @@
 
 use super::setup::{Place, Setup};
 use super::{err, exit, out};
-use crate::agent;
+use crate::agent::{self, insight};
 use crate::config::{Config, Source};
 use crate::process::daemon::{self, Report, Side};
 use crate::process::pidfile::{self, Refused};
@@ -17,13 +17,16 @@ use std::path::Path;
 /// The key in the configuration file that comes with the package.
 const PLACEHOLDER_KEY: &str = "REPLACE_THIS";
 
+/// What is said below the reason of a start that fails.
+const NOT_STARTED: &str = "The agent was not started. Fix the error and try again.";
+
 /// Runs the command.
 pub(super) fn start(setup: Setup) -> i32 {
     if let Err(error) = setup.change_user("start the agent") {
         err(error);
         return exit::FAILED;
     }
-    match setup.load() {
+    match setup.load(NOT_STARTED) {
         Ok(config) => begin(setup, config),
         Err(code) => code,
     }
@@ -37,7 +40,7 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
     }
     if let Err(reason) = check_requirements(&config) {
         err(reason);
-        err("The agent was not started. Fix the error and try again.");
+        err(NOT_STARTED);
         return exit::FAILED;
     }
     let verified = match check_connection(&setup, &config) {
@@ -118,6 +121,22 @@ fn tell(place: &Place, report: Option<Report>) -> i32 {
             ));
             exit::OK
         }
+    }
+}
+
+/// Whether the agent would start with this configuration, as far as can be told without a start:
+/// key, directories, and every rule and monitor.
+///
+/// # Errors
+/// The line for stderr.
+pub(super) fn could_start(config: &Config) -> Result<(), String> {
+    check_requirements(config)?;
+    // In a process of its own: compiled rules leave heap behind, which the daemon must not inherit.
+    let plan = || insight::plan(config).err().unwrap_or_default();
+    match daemon::in_child(|| plan().into_bytes()) {
+        Ok(reason) if !reason.is_empty() => Err(String::from_utf8_lossy(&reason).into_owned()),
+        // Without a process the start itself will tell.
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::setup::{Place, Setup};
 use super::status_debug::Watch;
 use super::{err, exit, out};
+use crate::process::target;
 use crate::status::health;
 use crate::status::protocol::{request, Format, NoReport};
 
@@ -55,7 +56,7 @@ pub(super) fn status(setup: &Setup) -> i32 {
         }
         Err(reason) => {
             let late = matches!(reason, NoReport::TimedOut);
-            let code = complain(&place, reason);
+            let code = complain(&place, pid, &reason);
             if let Some(seen) = watch.filter(|_| late).map(Watch::end) {
                 err(format_args!("Debug stats: {seen}"));
             }
@@ -81,35 +82,51 @@ fn tell_health(report: &str) -> i32 {
     }
 }
 
-fn complain(place: &Place, reason: NoReport) -> i32 {
+fn complain(place: &Place, pid: i32, reason: &NoReport) -> i32 {
+    err(why(place, pid, reason));
     match reason {
-        NoReport::NoDataDir => err(format_args!(
+        NoReport::NotPermitted => exit::NOT_PERMITTED,
+        _ => exit::FAILED,
+    }
+}
+
+/// Why the agent with this pid gave no report, and what to do, in one or two lines.
+pub(super) fn why(place: &Place, pid: i32, reason: &NoReport) -> String {
+    match reason {
+        NoReport::NoDataDir => format!(
             "Cannot get status: the agent data directory '{}' is not a directory.",
             place.data_dir.display()
-        )),
-        NoReport::NotWritable(file) => err(format_args!(
+        ),
+        NoReport::NotWritable(file) => format!(
             "Cannot get status due to insufficient permissions.  The current user does not have \
              write access to \"{}\" as required.",
             file.display()
-        )),
-        NoReport::Io(file, error) => err(format_args!(
-            "Cannot get status: \"{}\": {error}",
-            file.display()
-        )),
-        NoReport::NotRunning => err("Cannot get status: the agent does not appear to be running."),
-        NoReport::NotPermitted => {
-            err(
-                "Cannot get status: the current user may not send a signal to the agent. Run this \
-                 command again as the user that the agent runs as, or as root.",
-            );
-            return exit::NOT_PERMITTED;
+        ),
+        NoReport::Io(file, error) => {
+            format!("Cannot get status: \"{}\": {error}", file.display())
         }
-        NoReport::TimedOut => err(format_args!(
-            "Failed to get status within {} seconds.  Giving up.  The agent process is possibly \
-             stuck.  See {} for more details.",
-            place.status_timeout.as_secs(),
-            place.log_file.display()
-        )),
+        NoReport::NotRunning => {
+            "Cannot get status: the agent does not appear to be running.".to_owned()
+        }
+        NoReport::NotPermitted => {
+            "Cannot get status: the current user may not send a signal to the agent. Run this \
+             command again as the user that the agent runs as, or as root."
+                .to_owned()
+        }
+        NoReport::TimedOut => {
+            let late = format!(
+                "Failed to get status within {} seconds.  Giving up.  The agent process is \
+                 possibly stuck.  See {} for more details.",
+                place.status_timeout.as_secs(),
+                place.log_file.display()
+            );
+            match target::is_stopped(pid) {
+                true => format!(
+                    "{late}\nThe process is stopped, by SIGSTOP for example: kill -CONT {pid} \
+                     lets it go on."
+                ),
+                false => late,
+            }
+        }
     }
-    exit::FAILED
 }

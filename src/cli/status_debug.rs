@@ -1,7 +1,9 @@
 //! `status --debug` (cli.md §10.5): what machine and agent did while no answer came.
 
 use serde_json::{json, Value};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -230,14 +232,24 @@ fn files(folder: &Path) -> Vec<String> {
             ))
         })
         .collect();
-    lines.sort();
+    crate::util::sort::plainly(&mut lines);
     lines
 }
 
-/// The first kilobyte.
+/// The first kilobyte of a regular file. The folder may be another user's: neither a link nor a FIFO
+/// in the file's place is followed or waited for.
 fn head(file: &Path) -> Value {
-    match fs::read(file) {
-        Ok(content) => json!(String::from_utf8_lossy(&content[..content.len().min(1024)])),
+    let read = || -> io::Result<Vec<u8>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(file)?;
+        let mut content = Vec::new();
+        file.take(1024).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    match read() {
+        Ok(content) => json!(String::from_utf8_lossy(&content)),
         Err(error) => json!(error.to_string()),
     }
 }
@@ -257,6 +269,17 @@ mod tests {
         assert!(first["cpu_count"].as_u64() >= Some(1));
         assert_eq!(first["getloadavg"].as_array().map(Vec::len), Some(3));
         assert!(first["virtual_memory_percent"].as_f64() > Some(0.0));
+
+        let folder = std::env::temp_dir().join(format!("watch-{own}"));
+        fs::create_dir(&folder).unwrap();
+        let answer = folder.join("last_status");
+        nix::unistd::mkfifo(&answer, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(head(&answer), json!(""), "a FIFO is not waited for");
+        fs::remove_file(&answer).unwrap();
+        std::os::unix::fs::symlink("/proc/self/stat", &answer).unwrap();
+        let told = head(&answer);
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(told.as_str().unwrap().contains("os error"), "{told}");
 
         let gone = Watch::start(-7, Path::new("/no/such"), Duration::from_secs(1)).end();
         assert!(gone[0]["agent_process"]["error"].is_string());

@@ -77,17 +77,4 @@ impl Config {
         new.retain(|line| !old.contains(line));
         new
     }
-
-    /// Every option with its value and where it comes from, secrets masked.
-    pub fn dump(&self) -> Vec<(String, String, String)> {
-        CORE.iter()
-            .map(|decl| {
-                let origin = match self.origins.get(decl.name) {
-                    Some(place) => place.to_string(),
-                    None => "default".to_owned(),
-                };
-                (decl.name.to_owned(), decl.show(&self.options), origin)
-            })
-            .collect()
-    }
 }

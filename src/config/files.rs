@@ -85,7 +85,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.file_name()))
         .filter(|name| name.as_encoded_bytes().ends_with(b".json"))
         .collect();
-    names.sort();
+    crate::util::sort::plainly(&mut names);
     names
         .into_iter()
         .map(|name| directory.join(name))

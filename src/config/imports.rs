@@ -20,7 +20,7 @@ pub(crate) fn substitute(
     };
     let mut variables = declared(file, &list.value, env)?;
     // The longest name wins where several match.
-    variables.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    crate::util::sort::by_key(&mut variables, |(name, _)| std::cmp::Reverse(name.len()));
     for member in members {
         if member.key != "import_vars" {
             replace_in(&mut member.value, &variables);

@@ -303,7 +303,7 @@ fn a_long_text_takes_linear_time() {
     assert!(parse(&text).is_ok());
     let text = format!("[{}", "1 /* */ ,".repeat(60_000));
     assert!(parse(&text).is_err());
-    assert!(start.elapsed().as_secs() < 20);
+    assert!(start.elapsed().as_secs() < 60);
 }
 
 #[test]

@@ -387,7 +387,7 @@ fn worker_id(
         return Ok(id);
     }
     let mut known = context.worker_ids.to_vec();
-    known.sort_unstable();
+    crate::util::sort::plainly(&mut known);
     let message = format!("there is no worker {}", super::coerce::quoted(&id));
     Err(fields
         .error(name, Wrong::new("invalidWorkerReference", message))

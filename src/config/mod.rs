@@ -230,6 +230,12 @@ impl Config {
     /// True if an agent that runs with `other` has nothing to restart: the same effective values
     /// (config.md §9.1). Layout, comments, places, warnings and `debug_level` don't count.
     pub fn same_as(&self, other: &Config) -> bool {
+        self.copies_as(other) && self.monitors == other.monitors
+    }
+
+    /// True if sessions that run with `other` have nothing to restart: as [`Config::same_as`], but
+    /// for the options of monitors.
+    pub fn copies_as(&self, other: &Config) -> bool {
         let same_options = options::CORE
             .iter()
             .filter(|decl| decl.name != "debug_level")
@@ -241,7 +247,6 @@ impl Config {
             && self.logs == other.logs
             && self.journald_logs == other.journald_logs
             && self.k8s_logs == other.k8s_logs
-            && self.monitors == other.monitors
             && self.workers == other.workers
     }
 }

@@ -29,7 +29,7 @@ impl PartialEq for MonitorEntry {
     fn eq(&self, other: &Self) -> bool {
         let sorted = |entry: &Self| {
             let mut options = entry.options.clone();
-            options.sort_by(|a, b| a.0.cmp(&b.0));
+            crate::util::sort::by(&mut options, |a, b| a.0.cmp(&b.0));
             options
         };
         self.module == other.module

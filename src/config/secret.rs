@@ -51,23 +51,6 @@ fn mask_userinfo(text: &str, from: usize) -> String {
     }
 }
 
-/// True for names of variables and options whose values are likely secrets.
-pub fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    [
-        "KEY",
-        "TOKEN",
-        "PASSWORD",
-        "PASSWD",
-        "SECRET",
-        "SALT",
-        "CREDENTIAL",
-        "PROXY",
-    ]
-    .iter()
-    .any(|part| name.contains(part))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +82,5 @@ mod tests {
             assert_eq!(mask_url(text), shown);
         }
         assert_eq!(mask_all("a:b"), MASK);
-        assert!(looks_secret("SCALYR_HTTPS_PROXY") && looks_secret("scalyr_api_key"));
-        assert!(!looks_secret("SCALYR_DEBUG_LEVEL"));
     }
 }

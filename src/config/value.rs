@@ -64,7 +64,9 @@ impl PartialEq for Json {
                 a.len() == b.len() && {
                     let sorted = |members: &[Member]| {
                         let mut order: Vec<usize> = (0..members.len()).collect();
-                        order.sort_unstable_by(|x, y| members[*x].key.cmp(&members[*y].key));
+                        crate::util::sort::by(&mut order, |x, y| {
+                            members[*x].key.cmp(&members[*y].key)
+                        });
                         order
                     };
                     let mut pairs = sorted(a).into_iter().zip(sorted(b));
@@ -117,12 +119,14 @@ impl From<&Json> for serde_json::Value {
             Json::Float(x) => Value::from(*x),
             Json::Text(text) => Value::String(text.clone()),
             Json::Array(items) => items.iter().map(|n| Value::from(&n.value)).collect(),
-            Json::Object(members) => Value::Object(
-                members
-                    .iter()
-                    .map(|m| (m.key.clone(), Value::from(&m.value.value)))
-                    .collect(),
-            ),
+            Json::Object(members) => {
+                // `collect` would sort first, with machine code of its own
+                let mut object = serde_json::Map::new();
+                for member in members {
+                    object.insert(member.key.clone(), Value::from(&member.value.value));
+                }
+                Value::Object(object)
+            }
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The copy of agent.log on stdout (`--no-fork`). A reader that has stopped reading, such as a pager,
 //! must not hold up the agent: what it does not take is dropped and announced once it reads again.
 
-use crate::util::sys;
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags};
 use std::os::fd::AsFd;
 
 /// How long the first record waits that cannot be written. Those after it do not wait.
-const PATIENCE_MS: i32 = 1000;
+const PATIENCE_MS: u16 = 1000;
 /// A pipe that is ready takes at least so many bytes (PIPE_BUF) without blocking.
 const CHUNK: usize = 4096;
 
@@ -55,12 +56,23 @@ impl Echo {
         }
     }
 
+    /// Whether bytes go out without blocking, or a write fails at once, within `patience` ms.
+    fn takes_bytes(&self, patience: u16) -> bool {
+        let mut fds = [PollFd::new(self.to.as_fd(), PollFlags::POLLOUT)];
+        loop {
+            match poll(&mut fds, patience) {
+                Err(Errno::EINTR) => {}
+                ready => return ready.is_ok_and(|n| n > 0),
+            }
+        }
+    }
+
     fn send(&mut self, bytes: &[u8]) -> bool {
         for chunk in bytes.chunks(CHUNK) {
             let mut rest = chunk;
             while !rest.is_empty() {
                 let patience = if self.stalled { 0 } else { PATIENCE_MS };
-                if !sys::writable(self.to.as_fd(), patience) {
+                if !self.takes_bytes(patience) {
                     self.stalled = true;
                     return false;
                 }
@@ -70,7 +82,7 @@ impl Echo {
                         self.stalled = false;
                         self.torn = !rest.is_empty() || !chunk.ends_with(b"\n");
                     }
-                    Err(nix::errno::Errno::EINTR) => {}
+                    Err(Errno::EINTR) => {}
                     // Closed, or no room after all.
                     _ => return false,
                 }

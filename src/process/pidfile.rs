@@ -51,7 +51,12 @@ impl fmt::Display for Refused {
 /// The pid of the agent that holds this pid file. `None` if there is none, also if the file is
 /// missing, unreadable, half written or garbage.
 pub fn running(path: &Path) -> Option<i32> {
-    let mut file = File::open(path).ok()?;
+    // Root may look into a folder of the agent's user: a FIFO there must not make it wait.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
     let content = read(&mut file)?;
     let (pid, words) = parse(&content)?;
     if words == Words::Legacy {
@@ -262,6 +267,9 @@ mod tests {
         assert_eq!(running(&folder.pid_file()), None, "missing");
         fs::write(folder.pid_file(), b"\xff\xfe\n").unwrap();
         assert_eq!(running(&folder.pid_file()), None, "not UTF-8");
+        fs::remove_file(folder.pid_file()).unwrap();
+        nix::unistd::mkfifo(&folder.pid_file(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(running(&folder.pid_file()), None, "a FIFO, and no writer");
     }
 
     #[test]

@@ -50,8 +50,14 @@ impl Target {
     }
 }
 
+/// Whether the process is stopped (SIGSTOP, a debugger): it answers nobody until it is continued.
+pub fn is_stopped(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.stopped)
+}
+
 struct Stat {
     ended: bool,
+    stopped: bool,
     started: u64,
 }
 
@@ -68,6 +74,7 @@ fn parse(stat: &[u8]) -> Option<Stat> {
     let state = fields.next()?;
     Some(Stat {
         ended: matches!(state, "Z" | "X" | "x"),
+        stopped: matches!(state, "T" | "t"),
         started: fields.nth(18)?.parse().ok()?,
     })
 }
@@ -80,7 +87,7 @@ mod tests {
     fn a_name_with_brackets_does_not_hide_the_fields() {
         let line = b"7 (a) Z (b\xff) S 1 7 7 0 -1 4194560 9 0 0 0 1 2 0 0 20 0 1 0 4242 1 2 3\n";
         let stat = parse(line).unwrap();
-        assert!(!stat.ended);
+        assert!(!stat.ended && !stat.stopped);
         assert_eq!(stat.started, 4242);
         assert!(parse(b"7 (short) S 1").is_none());
         assert!(parse(b"").is_none());

@@ -8,6 +8,7 @@
 //! pattern and any input.
 
 mod cri;
+mod cut;
 mod group;
 mod json;
 mod md5;
@@ -19,17 +20,15 @@ mod sample;
 mod template;
 mod time;
 mod unit;
+mod work;
 
-#[cfg(test)]
-mod property_tests;
-#[cfg(test)]
-mod regex_tests;
 #[cfg(test)]
 mod tests;
 
-pub use pipeline::{Pipeline, WITHHELD};
+pub use pipeline::Pipeline;
 pub use rename::Renamer;
 pub use unit::{Counts, Input, Piece, State, Step, Unit};
+pub use work::WITHHELD;
 
 use std::fmt;
 

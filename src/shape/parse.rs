@@ -5,10 +5,10 @@
 use super::cri::{self, Stream};
 use super::group::{decode, Take};
 use super::json::{self, Member, Type};
-use super::pipeline::{About, Work, WITHHELD};
 use super::redact::{self, Outcome};
 use super::time::rfc3339;
 use super::unit::Text;
+use super::work::{About, Work, WITHHELD};
 use crate::config::AttrValue;
 use crate::util::escape::json_str;
 use common::regex::budget;
@@ -284,7 +284,7 @@ impl Work<'_, '_> {
 
     /// Writes a value; its strings and numbers are redacted where `redact` says so.
     fn value(&mut self, raw: &str, redact: bool) {
-        let rules = &self.pipeline.redaction_rules();
+        let rules = &self.pipeline.redaction;
         if rules.is_empty() || !redact {
             self.unit.text.extend_from_slice(raw.as_bytes());
             return;
@@ -388,7 +388,7 @@ impl Work<'_, '_> {
         open.text.extend_from_slice(bare);
         open.raw += to - from;
         // Under redaction the text is seen whole as far as that can be
-        let most = match self.pipeline.redaction_rules().is_empty() {
+        let most = match self.pipeline.redaction.is_empty() {
             true => self.input.max_line.max(1),
             false => usize::MAX,
         };

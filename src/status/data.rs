@@ -122,7 +122,7 @@ impl ConfigStatus {
 /// All files and all upload sessions.
 #[derive(Debug, Clone, Default)]
 pub struct CopyingStatus {
-    /// Bytes of log content that the server has acknowledged, all sessions.
+    /// Bytes of request bodies, as sent, that the server has taken, all sessions.
     pub total_bytes_uploaded: u64,
     /// Requests that were answered with an error or not at all, all sessions.
     pub total_errors: u64,
@@ -201,7 +201,7 @@ pub struct SessionStatus {
     pub session_id: String,
     /// The agent's pid; the Python agent may have a process per session.
     pub pid: u32,
-    /// Bytes of log content that the server has acknowledged.
+    /// Bytes of request bodies, as sent, that the server has taken.
     pub total_bytes_uploaded: u64,
     /// The last success.
     pub last_success_time: Option<f64>,

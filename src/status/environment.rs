@@ -28,7 +28,7 @@ pub fn shown(environment: &[(String, String)]) -> Vec<(String, Option<String>)> 
                 && !ALWAYS.contains(&name.as_str())
         })
         .collect();
-    others.sort_by_cached_key(|(name, _)| name.to_uppercase());
+    crate::util::sort::by_key(&mut others, |(name, _)| name.to_uppercase());
     let always = ALWAYS.iter().map(|name| {
         let value = environment.iter().find(|(n, _)| n == name);
         ((*name).to_owned(), value.map_or("", |(_, value)| value))

@@ -531,3 +531,24 @@ fn numbers_that_json_lacks_do_not_break_the_report() {
     assert!(value["overall_stats"]["avg_bytes_copied_rate"].is_null());
     text::render(&report);
 }
+
+#[test]
+fn a_name_or_an_answer_made_to_deceive_changes_neither_lines_nor_the_terminal() {
+    let mut report = report();
+    let copying = report.copying_manager_status.as_mut().unwrap();
+    copying.log_matchers = vec![matcher(
+        "/l/a\nHealth check: Good",
+        false,
+        vec![file("/l/\x1b]0;me\x07\nHealth check: Good", 1, 1)],
+    )];
+    let session = &mut copying.workers[0].sessions[0];
+    session.last_response_status = Some("error".to_owned());
+    session.last_response = Some("\x1b[2J\u{9b}31mnot found".to_owned());
+    let text = text::render(&report);
+    assert!(
+        text.contains("Path /l/ ]0;me  Health check: Good: copied 1 bytes"),
+        "{text}"
+    );
+    assert!(text.contains("Last copy response:                         [2J 31mnot found\n"));
+    assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+}

@@ -11,7 +11,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The answer.
 const ANSWER: &str = "last_status";
@@ -142,11 +142,17 @@ impl Responder {
     }
 }
 
-/// Opens a regular file; a FIFO in its place does not block.
+fn read_answer(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open_plain(path)?.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Opens a regular file; a link or a FIFO in its place is an error.
 fn open_plain(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK)
+        .custom_flags(NO_TRAPS)
         .open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
@@ -182,15 +188,23 @@ pub fn request(
     format: Format,
     patience: Duration,
 ) -> Result<String, NoReport> {
-    let deadline = Instant::now() + patience;
+    let called = SystemTime::now();
+    let began = Instant::now();
+    let deadline = began + patience;
     if !data_dir.is_dir() {
         return Err(NoReport::NoDataDir);
     }
     // One after the other: all clients share the same files, and the next one would cut off or
     // replace the answer to the one before. Clients of the Python agent don't know this lock;
-    // against them the checks below help.
-    let _turn = wait_for_turn(data_dir, deadline);
+    // against them the checks below help. Half of the time is kept for the question itself: the
+    // one whose turn it is may be stopped.
     let answer = data_dir.join(ANSWER);
+    let others = || answer_to_another(data_dir, &answer, format, called);
+    let _turn = match wait_for_turn(data_dir, began + patience / 2, others) {
+        Turn::Answered(report) => return Ok(report),
+        Turn::Ours(lock) => Some(lock),
+        Turn::Unknown => None,
+    };
     let mut wrong_format = None;
     loop {
         ask(data_dir, &answer, pid, format)?;
@@ -210,17 +224,57 @@ enum Answer {
     None,
 }
 
-fn wait_for_turn(data_dir: &Path, deadline: Instant) -> Option<Flock<File>> {
-    let mut dir = File::open(data_dir).ok()?;
+enum Turn {
+    Ours(Flock<File>),
+    /// Somebody hangs, or there are no locks here: go on without.
+    Unknown,
+    /// No longer needed: somebody else was told the same.
+    Answered(String),
+}
+
+fn wait_for_turn(data_dir: &Path, deadline: Instant, answer: impl Fn() -> Option<String>) -> Turn {
+    let Ok(mut dir) = File::open(data_dir) else {
+        return Turn::Unknown;
+    };
     loop {
+        if let Some(report) = answer() {
+            return Turn::Answered(report);
+        }
         match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Some(locked),
+            Ok(locked) => return Turn::Ours(locked),
             Err((again, Errno::EWOULDBLOCK)) if Instant::now() < deadline => dir = again,
-            // Somebody hangs, or there are no locks here: go on without.
-            Err(_) => return None,
+            Err(_) => return Turn::Unknown,
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// The answer to somebody who asked the same after `called`: as good as one of our own. So many
+/// who ask at once take no longer than two or three.
+fn answer_to_another(
+    data_dir: &Path,
+    answer: &Path,
+    format: Format,
+    called: SystemTime,
+) -> Option<String> {
+    let request = open_plain(&data_dir.join(REQUEST)).ok()?;
+    if request.metadata().ok()?.modified().ok()? <= called {
+        return None;
+    }
+    let mut name = String::new();
+    request.take(16).read_to_string(&mut name).ok()?;
+    if name != format.name() {
+        return None;
+    }
+    let mut file = open_plain(answer).ok()?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).ok()?;
+    // The next one to ask cuts it off, also while it is being read here.
+    if bytes.is_empty() || file.metadata().ok()?.len() != bytes.len() as u64 {
+        return None;
+    }
+    let report = String::from_utf8_lossy(&bytes).into_owned();
+    format.is_of(&report).then_some(report)
 }
 
 fn ask(data_dir: &Path, answer: &Path, pid: i32, format: Format) -> Result<(), NoReport> {
@@ -267,9 +321,8 @@ fn await_answer(answer: &Path, format: Format, deadline: Instant) -> Result<Answ
     // An agent with few files answers in a millisecond
     let mut nap = Duration::from_millis(1);
     loop {
-        match fs::read(answer) {
-            Ok(bytes) if !bytes.is_empty() => {
-                let report = String::from_utf8_lossy(&bytes).into_owned();
+        match read_answer(answer) {
+            Ok(report) if !report.is_empty() => {
                 return Ok(if format.is_of(&report) {
                     Answer::Good(report)
                 } else {
@@ -333,7 +386,8 @@ mod tests {
             assert!(!folder.0.join(UNFINISHED).exists());
         }
         let mode = fs::metadata(folder.0.join(ANSWER)).unwrap().permissions();
-        assert_eq!(mode.mode() & 0o777 & !0o022, 0o644 & !0o022);
+        // Others may read it if the umask lets them, and never write
+        assert_eq!(mode.mode() & 0o733, 0o600);
     }
 
     #[test]
@@ -382,14 +436,7 @@ mod tests {
             request(&folder.0, dead, Format::Text, soon),
             Err(NoReport::NotRunning)
         ));
-        // `sleep` would die of a USR1; the shell that ignores it never answers.
-        let mut deaf = std::process::Command::new("sh")
-            .args(["-c", "trap '' USR1; echo ready; exec sleep 60"])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = [0; 6];
-        deaf.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        let mut deaf = deaf();
         let pid = i32::try_from(deaf.id()).unwrap();
         assert!(matches!(
             request(&folder.0, pid, Format::Json, soon),
@@ -398,6 +445,58 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.0.join(REQUEST)).unwrap(), "json");
         deaf.kill().unwrap();
         deaf.wait().unwrap();
+    }
+
+    /// A process that does not mind USR1.
+    fn deaf() -> std::process::Child {
+        // `sleep` would die of it
+        let mut deaf = std::process::Command::new("sh")
+            .args(["-c", "trap '' USR1; echo ready; exec sleep 60"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        deaf.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+        deaf
+    }
+
+    #[test]
+    fn a_client_that_is_stopped_does_not_take_the_answer_from_all_others() {
+        let folder = Folder::new();
+        let mut agent = deaf();
+        let pid = i32::try_from(agent.id()).unwrap();
+        let stopped = Flock::lock(File::open(&folder.0).unwrap(), FlockArg::LockExclusive).unwrap();
+        let path = folder.0.clone();
+        let answers = std::thread::spawn(move || {
+            while !path.join(REQUEST).exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Responder::new(&path).answer(Report::default);
+        });
+        let report = request(&folder.0, pid, Format::Json, Duration::from_secs(4)).unwrap();
+        assert!(report.starts_with('{'));
+        drop(stopped);
+        answers.join().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    #[test]
+    fn who_waited_takes_the_answer_to_the_same_question_and_no_older_one() {
+        let folder = Folder::new();
+        let answer = folder.0.join(ANSWER);
+        let ask = |called| answer_to_another(&folder.0, &answer, Format::Json, called);
+        let long_ago = SystemTime::UNIX_EPOCH;
+        assert_eq!(ask(long_ago), None, "nobody has asked");
+        fs::write(folder.0.join(REQUEST), "json").unwrap();
+        assert_eq!(ask(long_ago), None, "no answer yet");
+        fs::write(&answer, "").unwrap();
+        assert_eq!(ask(long_ago), None, "nor now");
+        fs::write(&answer, "Scalyr Agent status.").unwrap();
+        assert_eq!(ask(long_ago), None, "another form");
+        fs::write(&answer, "{}").unwrap();
+        assert_eq!(ask(long_ago).as_deref(), Some("{}"));
+        assert_eq!(ask(SystemTime::now() + Duration::from_secs(1)), None);
     }
 
     #[test]

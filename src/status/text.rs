@@ -29,8 +29,21 @@ pub fn render(report: &Report) -> String {
 struct Text(String);
 
 impl Text {
+    /// A part of a line. Names of files and answers of servers are somebody else's: what in them
+    /// would break the line or move a terminal's cursor becomes a blank.
+    fn part(&mut self, content: impl Display) {
+        let start = self.0.len();
+        let _ = write!(self.0, "{content}");
+        if self.0[start..].contains(char::is_control) {
+            let harmless = self.0[start..].replace(char::is_control, " ");
+            self.0.truncate(start);
+            self.0.push_str(&harmless);
+        }
+    }
+
     fn line(&mut self, content: impl Display) {
-        let _ = writeln!(self.0, "{content}");
+        self.part(content);
+        self.0.push('\n');
     }
 
     fn empty(&mut self) {
@@ -39,7 +52,7 @@ impl Text {
 
     /// A label padded to `width`, and its value.
     fn pair(&mut self, width: usize, label: &str, value: impl Display) {
-        let _ = writeln!(self.0, "{label:width$}{value}");
+        self.line(format_args!("{label:width$}{value}"));
     }
 }
 
@@ -295,7 +308,7 @@ fn session_lines(
 ) {
     const WIDTH: usize = 43;
     let mut pair = |label: &str, value: &dyn Display| {
-        let _ = write!(text.0, "{indent}");
+        text.part(format_args!("{indent}"));
         text.pair(WIDTH, label, value);
     };
     pair(
@@ -316,11 +329,11 @@ fn session_lines(
         pair("Last copy response size:", &response.chars().count());
         pair("Last copy response status:", status);
         if status != "success" {
-            pair("Last copy response:", &one_line(response));
+            pair("Last copy response:", &cut(response));
         }
     }
     if let Some(error) = &session.last_error {
-        pair("Last error:", &one_line(error));
+        pair("Last error:", &cut(error));
     }
     if let Some(time) = session.next_retry_time {
         pair("Next retry:", &human(Some(time)));
@@ -339,11 +352,8 @@ fn session_lines(
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c })
-        .take(MOST_RESPONSE_CHARS)
-        .collect()
+fn cut(text: &str) -> String {
+    text.chars().take(MOST_RESPONSE_CHARS).collect()
 }
 
 fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
@@ -386,32 +396,29 @@ fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
 }
 
 fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
-    let _ = write!(
-        text.0,
+    text.part(format_args!(
         "{prefix}{}: copied {} bytes ({} lines), {} bytes pending, ",
         file.log_path, file.total_bytes_copied, file.total_lines_copied, file.pending
-    );
+    ));
     let skipped = file.total_skipped();
     if skipped > 0 {
-        let _ = write!(text.0, "{skipped} bytes skipped, ");
+        text.part(format_args!("{skipped} bytes skipped, "));
     }
     if file.total_bytes_failed > 0 {
-        let _ = write!(text.0, "{} bytes failed, ", file.total_bytes_failed);
+        text.part(format_args!("{} bytes failed, ", file.total_bytes_failed));
     }
     if file.total_bytes_dropped_by_sampling > 0 {
-        let _ = write!(
-            text.0,
+        text.part(format_args!(
             "{} bytes dropped by sampling ({} lines), ",
             file.total_bytes_dropped_by_sampling, file.total_lines_dropped_by_sampling
-        );
+        ));
     }
     if file.total_redactions > 0 {
-        let _ = write!(text.0, "{} redactions, ", file.total_redactions);
+        text.part(format_args!("{} redactions, ", file.total_redactions));
     }
     text.line(format_args!("last checked {}", human(file.last_scan_time)));
 
-    let _ = write!(
-        text.0,
+    text.part(format_args!(
         "{indent}{}, size {}, read {}, sent {}, acknowledged {}, pending {}",
         file.state.name(),
         file.size,
@@ -419,23 +426,23 @@ fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
         file.sent,
         file.acknowledged,
         file.pending
-    );
+    ));
     for (k, skipped) in file.skipped.iter().filter(|s| s.bytes > 0).enumerate() {
         let before = if k == 0 { ", skipped: " } else { ", " };
-        let _ = write!(text.0, "{before}{} {}", skipped.reason, skipped.bytes);
+        text.part(format_args!("{before}{} {}", skipped.reason, skipped.bytes));
     }
     if file.resent > 0 {
-        let _ = write!(text.0, ", sent again {}", file.resent);
+        text.part(format_args!(", sent again {}", file.resent));
     }
     for (name, count) in &file.shaped {
-        let _ = write!(text.0, ", {name} {count}");
+        text.part(format_args!(", {name} {count}"));
     }
     if let Some(label) = &file.label {
-        let _ = write!(text.0, ", sent as {label}");
+        text.part(format_args!(", sent as {label}"));
     }
     text.empty();
     if let Some(error) = &file.last_error {
-        text.line(format_args!("{indent}last error: {}", one_line(error)));
+        text.line(format_args!("{indent}last error: {}", cut(error)));
     }
 }
 
@@ -501,7 +508,7 @@ fn details(text: &mut Text, indent: &str, monitor: &MonitorStatus) {
     if let Some(error) = &monitor.last_error {
         text.line(format_args!(
             "{indent}last error: {} ({})",
-            one_line(error),
+            cut(error),
             human(monitor.last_error_time)
         ));
     }

@@ -93,7 +93,7 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
         _ => worker,
     };
     let more = raw.more.into_iter().map(|m| (m.path, m.entry));
-    let logs = raw
+    let entries = raw
         .checkpoints
         .0
         .into_iter()
@@ -105,8 +105,9 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
                 .ok()?;
             let worker = entry.worker.clone().unwrap_or_else(|| worker.to_owned());
             Some(((worker, path.0), entry.into_saved(raw.time)))
-        })
-        .collect();
+        });
+    let mut logs = BTreeMap::new();
+    logs.extend(entries);
     Ok(Saved {
         time: raw.time,
         serial: raw.serial,

@@ -1,6 +1,5 @@
 //! Finding files: what patterns match, and where each file begins.
 
-use super::checkpoint::Writer;
 use super::counters::Skip;
 use super::generation::{is_gone, Generation, State};
 use super::glob;
@@ -8,8 +7,8 @@ use super::identity::{self, FileId, Signature};
 use super::log::Log;
 use super::settings::Entry;
 use super::siblings::{self, Sibling};
-use super::store::next_serial;
 use super::tailer::Tailer;
+use crate::util::sort;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// How much earlier than our last look a file may have been created and still count as created
 /// since: file systems stamp with a coarse clock.
-const CLOCK_SLACK: f64 = 2.0;
+pub(super) const CLOCK_SLACK: f64 = 2.0;
 
 impl Tailer {
     pub(super) fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
@@ -110,7 +109,7 @@ impl Tailer {
                 !of_old && !log.generations.iter().any(of_known)
             })
             .collect();
-        unseen.sort_by(|a, b| match a.rotated_before(b) {
+        sort::by(&mut unseen, |a, b| match a.rotated_before(b) {
             Some(true) => std::cmp::Ordering::Less,
             Some(false) => std::cmp::Ordering::Greater,
             None => a.mtime.total_cmp(&b.mtime),
@@ -139,37 +138,6 @@ impl Tailer {
         }
     }
 
-    /// A generation for content that is seen for the first time, read from `start` on.
-    pub(super) fn first_seen(
-        &mut self,
-        path: &Path,
-        meta: &Metadata,
-        start: u64,
-        _now: Instant,
-    ) -> Generation {
-        let mut generation = Generation::new(
-            path.to_path_buf(),
-            FileId::of(meta),
-            start,
-            meta.len(),
-            State::Current,
-        );
-        generation.mtime = siblings::mtime(meta);
-        generation.birth = birth(path, meta);
-        if let Ok((file, opened)) = identity::open(path) {
-            if FileId::of(&opened) == generation.id {
-                if let Ok(head) = identity::head(&file) {
-                    generation.signature = Signature::of(&head);
-                }
-                if start > 0 {
-                    generation.mark = identity::mark_at(&file, start).ok().flatten();
-                    generation.committed_mark = generation.mark;
-                }
-            }
-        }
-        generation
-    }
-
     /// Looks for files that match and are not followed yet.
     pub(super) fn scan(&mut self, now: Instant) {
         self.scans += 1;
@@ -191,7 +159,7 @@ impl Tailer {
                 .settings
                 .new_log_detection
                 .max(Duration::from_millis(100));
-        self.retire_logs(now);
+        self.retire_logs();
         if first {
             let patterns: Vec<PathBuf> = self.entries.iter().map(|e| e.pattern.clone()).collect();
             self.watched_before = patterns;
@@ -320,7 +288,7 @@ impl Tailer {
         self.by_path.insert(path.clone(), number);
         if let Some((meta, first)) = shown {
             let (start, why) = self.start(&path, entry, &meta, first);
-            let generation = self.first_seen(&path, &meta, start, now);
+            let generation = first_seen(&path, &meta, start);
             self.adopt(number, generation, None);
             if let Some(log) = self.logs.get_mut(&number) {
                 if let Some(why) = why.filter(|_| start > 0) {
@@ -370,47 +338,31 @@ impl Tailer {
         }
         (size, Some(Skip::BeforeStart))
     }
+}
 
-    /// Writes everything that is followed.
-    pub fn checkpoint_full(&mut self) {
-        let text = self.full_text();
-        if self.store.write_full(text) {
-            let empty = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
-            self.store.write_active(empty.finish(), false);
-            for log in self.logs.values_mut() {
-                log.dirty = false;
+/// A generation for content that is seen for the first time, read from `start` on.
+pub(super) fn first_seen(path: &Path, meta: &Metadata, start: u64) -> Generation {
+    let mut generation = Generation::new(
+        path.to_path_buf(),
+        FileId::of(meta),
+        start,
+        meta.len(),
+        State::Current,
+    );
+    generation.mtime = siblings::mtime(meta);
+    generation.birth = birth(path, meta);
+    if let Ok((file, opened)) = identity::open(path) {
+        if FileId::of(&opened) == generation.id {
+            if let Ok(head) = identity::head(&file) {
+                generation.signature = Signature::of(&head);
             }
-            self.moved = false;
-            self.undurable = false;
-        }
-        // Also after a failure: the next try is one interval away, the active one is tried before
-        self.last_full = Instant::now();
-    }
-
-    fn full_text(&mut self) -> Vec<u8> {
-        let watched = Some(&self.watched_before[..]);
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), watched);
-        for log in self.logs.values().filter(|log| !log.in_memory) {
-            writer.log(log);
-        }
-        for (path, log) in &self.orphans {
-            writer.saved(path, log);
-        }
-        writer.finish()
-    }
-
-    /// Writes what moved since the last full checkpoint.
-    pub(super) fn checkpoint_active(&mut self) {
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
-        for log in self.logs.values().filter(|log| log.dirty && !log.in_memory) {
-            writer.log(log);
-        }
-        // The start of a new content must outlive a loss of power, its name included
-        if self.store.write_active(writer.finish(), self.undurable) {
-            self.undurable = false;
-            self.moved = false;
+            if start > 0 {
+                generation.mark = identity::mark_at(&file, start).ok().flatten();
+                generation.committed_mark = generation.mark;
+            }
         }
     }
+    generation
 }
 
 /// Which of `count` sessions a path falls to: all names that a rotation gives to a file to one.

@@ -192,9 +192,16 @@ impl Generation {
         self.read == self.committed
     }
 
-    /// Goes back to the settled position, to read the rest again.
-    pub fn rewind(&mut self) {
-        if !self.settled() || self.pieces > 0 {
+    /// Whether it is over: not what the path shows, nothing to read, nothing in flight.
+    pub fn is_done(&self) -> bool {
+        self.state != State::Current && self.settled() && self.unread() == 0
+    }
+
+    /// Goes back to the settled position, to read the rest again. False if it is there.
+    pub fn rewind(&mut self) -> bool {
+        // The first events of a unit may be on their way while its bytes are not read yet
+        let moved = !self.settled() || self.pieces > 0;
+        if moved {
             self.read = self.committed;
             self.mark = self.committed_mark;
             self.sequence = self.committed_sequence.clone();
@@ -203,6 +210,7 @@ impl Generation {
             self.pieces = 0;
             self.hold = None;
         }
+        moved
     }
 
     /// Settles everything up to `to`.

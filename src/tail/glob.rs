@@ -101,7 +101,7 @@ pub fn expand(pattern: &Path) -> Vec<PathBuf> {
         &mut Vec::new(),
         &mut found,
     );
-    found.sort();
+    crate::util::sort::plainly(&mut found);
     found.dedup();
     found
 }

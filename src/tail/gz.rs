@@ -75,7 +75,7 @@ impl GzFile {
         Ok(Some(self.input[self.next - 1]))
     }
 
-    fn expect(&mut self) -> io::Result<u8> {
+    fn header_byte(&mut self) -> io::Result<u8> {
         self.byte()?
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "gzip header cut short"))
     }
@@ -84,26 +84,26 @@ impl GzFile {
     fn member(&mut self) -> io::Result<()> {
         let mut fixed = [0; 10];
         for b in &mut fixed {
-            *b = self.expect()?;
+            *b = self.header_byte()?;
         }
         if fixed[..3] != [0x1F, 0x8B, 8] {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not gzip"));
         }
         let flags = fixed[3];
         if flags & 4 != 0 {
-            let len = usize::from(self.expect()?) | usize::from(self.expect()?) << 8;
+            let len = usize::from(self.header_byte()?) | usize::from(self.header_byte()?) << 8;
             for _ in 0..len {
-                self.expect()?;
+                self.header_byte()?;
             }
         }
         for text in [8, 16] {
             if flags & text != 0 {
-                while self.expect()? != 0 {}
+                while self.header_byte()? != 0 {}
             }
         }
         if flags & 2 != 0 {
-            self.expect()?;
-            self.expect()?;
+            self.header_byte()?;
+            self.header_byte()?;
         }
         self.state.reset(DataFormat::Raw);
         Ok(())

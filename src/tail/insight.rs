@@ -303,7 +303,7 @@ impl Outlook {
                 .map(|why| (why.name(), log.counters.skipped[*why as usize]))
                 .filter(|(_, bytes)| *bytes > 0)
                 .collect();
-            skipped.sort_unstable();
+            crate::util::sort::plainly(&mut skipped);
             if parts.is_empty() && saved.generations.is_empty() {
                 return Sight::Nothing;
             }
@@ -487,7 +487,7 @@ pub fn rotation(path: &Path) -> Rotation {
         .into_iter()
         .map(|s| s.path)
         .collect();
-    known.sort();
+    crate::util::sort::plainly(&mut known);
     known.dedup();
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut strangers: Vec<PathBuf> = fs::read_dir(folder)
@@ -500,7 +500,7 @@ pub fn rotation(path: &Path) -> Rotation {
             && !known.contains(p)
             && fs::symlink_metadata(p).is_ok_and(|m| m.is_file())
     });
-    strangers.sort();
+    crate::util::sort::plainly(&mut strangers);
     strangers.truncate(MOST);
     Rotation {
         examples: examples

@@ -2,7 +2,7 @@
 //!
 //! - [`glob`], `siblings`: which paths there are; `identity`: which content a path shows
 //! - `generation`, `log`, `tailer`: the state; `discover` and `poll` change it as the disk changes,
-//!   `read` cuts lines into batches
+//!   `turns` and `read` cut lines into batches, `settle` takes in what the server said
 //! - `checkpoint`, `store`: what survives the process
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod counters;
+mod descriptors;
 mod discover;
 mod dynamic;
 mod generation;
@@ -20,17 +21,21 @@ mod identity;
 pub mod insight;
 mod log;
 mod memory;
+mod owners;
 mod poll;
 mod read;
 pub mod rehearse;
 mod restore;
+mod save;
 mod settings;
+mod settle;
 mod siblings;
 mod status;
 mod store;
 mod tailer;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};

@@ -1,10 +1,11 @@
 //! Looking at a followed path: growth, rotation, truncation, disappearance (copying.md §9).
 
 use super::counters::Skip;
+use super::discover::first_seen;
 use super::generation::{is_gone, Generation, Source, State};
 use super::identity::{self, FileId};
 use super::siblings;
-use super::tailer::{is_done, Tailer};
+use super::tailer::Tailer;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
 use std::io;
@@ -207,7 +208,7 @@ impl Tailer {
             let since = last.unwrap_or_else(now_secs);
             self.adopt_unseen(number, signature, since, at.as_deref(), now);
         }
-        let fresh = self.first_seen(&path, meta, 0, now);
+        let fresh = first_seen(&path, meta, 0);
         self.adopt(number, fresh, None);
         self.hold(number);
     }
@@ -279,7 +280,7 @@ impl Tailer {
                     lost_bytes += lost;
                 }
             }
-            if !is_done(g) {
+            if !g.is_done() {
                 continue;
             }
             if g.id.ino == 0 {
@@ -394,7 +395,7 @@ impl Tailer {
                     // A writer that does not append goes on where it was: before that is a hole
                     let start =
                         identity::open(&path).map_or(0, |(file, _)| identity::first_data(&file));
-                    let fresh = self.first_seen(&path, &meta, start, now);
+                    let fresh = first_seen(&path, &meta, start);
                     self.adopt(number, fresh, None);
                     self.hold(number);
                 }
@@ -450,7 +451,7 @@ impl Tailer {
     }
 
     /// Stops following paths that are gone and done.
-    pub(super) fn retire_logs(&mut self, _now: Instant) {
+    pub(super) fn retire_logs(&mut self) {
         let scan = self.scans;
         let gone: Vec<u64> = self
             .logs

@@ -7,6 +7,7 @@ use super::identity::{self, Signature, MARK};
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Piece, Pipeline, Step, Unit};
 use crate::wire::{Batch, Envelope, Event, Label, Push, Span, Stamp};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -128,9 +129,7 @@ impl Reader<'_> {
         if mark.is_none() && !gz {
             // After a restart or a step back: is it still the same content?
             if let Source::Plain(file) = source {
-                if !signature.agrees(&identity::head(file)?) {
-                    return Err(Stop::Replaced);
-                }
+                known_head(file, signature)?;
             }
         }
         let lead = read.min(MARK as u64) as usize;
@@ -157,11 +156,7 @@ impl Reader<'_> {
             if read == 0 {
                 generation.signature = Signature::of(data);
             } else if let Some(Source::Plain(file)) = &generation.source {
-                let head = identity::head(file)?;
-                if !signature.agrees(&head) {
-                    return Err(Stop::Replaced);
-                }
-                generation.signature = Signature::of(&head);
+                generation.signature = Signature::of(&known_head(file, signature)?);
             }
         }
         generation.size = generation.size.max(read + data.len() as u64);
@@ -518,6 +513,15 @@ impl Reader<'_> {
     }
 }
 
+/// A content's first bytes, if they still are those that its signature was made of.
+fn known_head(file: &File, signature: Signature) -> Result<Vec<u8>, Stop> {
+    let head = identity::head(file)?;
+    match signature.agrees(&head) {
+        true => Ok(head),
+        false => Err(Stop::Replaced),
+    }
+}
+
 /// Notes in the batch that it covers these bytes.
 pub fn cover(batch: &mut Batch, span: Span) {
     match batch.spans.last_mut() {
@@ -557,13 +561,19 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
     cover(batch, span);
 }
 
+/// What reading a page came to.
 enum End {
     OfPage,
-    OfContent { waits_until: Option<Instant> },
+    OfContent {
+        waits_until: Option<Instant>,
+    },
+    /// The batch has no room for more.
     Full,
 }
 
+/// Why a page can't be read.
 enum Stop {
+    /// The file has other content by now.
     Replaced,
     Io(io::Error),
 }

@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Saved, SavedGeneration, SavedLog};
 use super::counters::Skip;
-use super::discover::birth;
+use super::discover::{birth, first_seen, CLOCK_SLACK};
 use super::generation::{Generation, Sequence, State};
 use super::glob;
 use super::identity::{self, FileId};
@@ -173,6 +173,14 @@ impl Tailer {
             return;
         };
         if current {
+            let empty = |old: &SavedGeneration| old.size == 0 && old.signature.len == 0;
+            if saved.generations.last().is_some_and(empty) {
+                // What it got since may have been copied and truncated. What was copied before is
+                // older than the checkpoint, and was read
+                let since = saved.time + CLOCK_SLACK;
+                self.adopt_unseen(number, None, since, last_sibling.as_deref(), now);
+                self.make_ready(number);
+            }
             return;
         }
         if let Some(old) = saved.generations.last() {
@@ -190,7 +198,7 @@ impl Tailer {
         if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
             let id = FileId::of(&meta);
             if self.moved_from(id, &path, number).is_none() {
-                let fresh = self.first_seen(&path, &meta, 0, now);
+                let fresh = first_seen(&path, &meta, 0);
                 self.adopt(number, fresh, None);
                 self.hold(number);
             }

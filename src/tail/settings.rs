@@ -91,9 +91,9 @@ impl Entry {
     }
 }
 
-/// Options of tailing. Sizes are bytes.
+/// Options of tailing, most of them one of the configuration's, which `docs/configuration.md`
+/// describes. Sizes are bytes.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)]
 pub struct Settings {
     /// `default-0`
     pub session: String,
@@ -103,26 +103,47 @@ pub struct Settings {
     pub share: (u64, u64),
     /// `max_allowed_request_size`
     pub max_request: usize,
+    /// `agent_data_path`, where checkpoints are.
     pub data_dir: PathBuf,
+    /// `max_line_size`
     pub max_line_size: usize,
+    /// `read_page_size`
     pub read_page_size: usize,
+    /// `line_completion_wait_time`
     pub line_completion_wait: Duration,
+    /// `max_new_log_detection_time`
     pub new_log_detection: Duration,
+    /// `log_deletion_delay`
     pub deletion_delay: Duration,
+    /// `rotated_file_grace`
     pub rotated_grace: Duration,
+    /// `close_old_files_duration_in_seconds`; `None` if it is 0.
     pub close_old_files: Option<Duration>,
+    /// `enable_copy_truncate_log_rotation_support`
     pub copytruncate: bool,
+    /// `max_log_offset_size`
     pub max_new_offset: Option<u64>,
+    /// `max_existing_log_offset_size`
     pub max_existing_offset: Option<u64>,
+    /// `copy_staleness_threshold`
     pub staleness: Option<Duration>,
+    /// `max_allowed_checkpoint_age`, in seconds.
     pub max_checkpoint_age: Option<f64>,
+    /// `ignore_checkpoints_on_startup_path_globs`
     pub ignore_checkpoints: Vec<Vec<u8>>,
+    /// `full_checkpoint_interval_in_seconds`
     pub full_checkpoint_interval: Duration,
+    /// `max_sequence_number`: beyond it a new sequence begins.
     pub max_sequence_number: u64,
+    /// `enforce_monotonic_timestamps`
     pub monotonic: bool,
+    /// `max_open_files`, less where the system grants fewer descriptors.
     pub max_open_files: usize,
+    /// `min_poll_interval`
     pub min_poll: Duration,
+    /// `max_poll_interval`, not below `min_poll`.
     pub max_poll: Duration,
+    /// `keep_alive_interval`, not above half of what the health check bears.
     pub keep_alive: Duration,
 }
 

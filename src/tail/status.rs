@@ -92,13 +92,13 @@ impl Tailer {
                 }
             })
             .collect();
-        logs.sort_by(|a, b| a.path.cmp(&b.path));
+        crate::util::sort::by(&mut logs, |a, b| a.path.cmp(&b.path));
         let mut unreadable: Vec<(PathBuf, String)> = self
             .unreadable
             .iter()
             .map(|(path, why)| (path.clone(), why.clone()))
             .collect();
-        unreadable.sort();
+        crate::util::sort::plainly(&mut unreadable);
         TailStatus {
             scans: self.scans,
             last_scan: self.last_scan,

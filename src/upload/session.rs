@@ -11,7 +11,7 @@ use crate::util::stop::Stop;
 use crate::util::throttle::Throttle;
 use crate::util::{random, time};
 use crate::wire::Batch;
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -50,11 +50,11 @@ pub struct Verdict {
 /// Starts a session's upload thread.
 ///
 /// Each batch from `batches` comes back over `verdicts` exactly once and in order. After
-/// [`Fate::RolledBack`] or [`Fate::Unsent`] every batch that was on its way comes back
-/// [`Fate::Unsent`]; the sender must hand over no new one before all are back. (A new one that
-/// follows at once may come back unsent as well.) The thread keeps the minimum spacing, back-off and
-/// rate limit by itself. When to hand over a batch that is not full is the sender's decision, by
-/// [`Verdict::next_at`] as a rule and at once before a stop.
+/// [`Fate::RolledBack`] or [`Fate::Unsent`] every later batch of the same [`Batch::round`] comes
+/// back [`Fate::Unsent`]; the sender reads again when all are back, and gives what it hands over
+/// then a higher round. The thread keeps the minimum spacing, back-off and rate limit by itself.
+/// When to hand over a batch that is not full is the sender's decision, by [`Verdict::next_at`] as
+/// a rule and at once before a stop.
 ///
 /// After `stop` a request in flight is awaited, which takes no longer than its deadlines, no new
 /// one is begun, and batches come back unsent. The thread ends when `batches` is disconnected, when
@@ -120,16 +120,23 @@ struct Attempt {
     size: usize,
 }
 
-/// Nobody takes verdicts any more.
-struct Deserted;
-
 impl Session {
     fn run(mut self) {
         self.note_pace();
+        // What was handed over before the sender knew that it has to read again must not be
+        // delivered: its commit would pass over what came back.
+        let mut void = None;
         while let Some(batch) = self.next() {
-            let verdict = self.deliver(batch);
-            let rewind = matches!(verdict.fate, Fate::RolledBack | Fate::Unsent);
-            if self.verdicts.send(verdict).is_err() || (rewind && self.rewind().is_err()) {
+            let round = Some(batch.round);
+            let verdict = if round <= void {
+                self.verdict(batch, Fate::Unsent, false)
+            } else {
+                self.deliver(batch)
+            };
+            if matches!(verdict.fate, Fate::RolledBack | Fate::Unsent) {
+                void = void.max(round);
+            }
+            if self.verdicts.send(verdict).is_err() {
                 return;
             }
         }
@@ -140,35 +147,6 @@ impl Session {
             recv(self.batches) -> batch => batch.ok(),
             recv(self.stop.channel()) -> _ => self.batches.try_recv().ok(),
         }
-    }
-
-    /// Gives back unsent what was handed over before the sender knew that it has to read again.
-    ///
-    /// It knows when it has taken all verdicts, and sends nothing new while batches are missing, so
-    /// those on their way come first and are no more than the channel holds and one that was just
-    /// being handed over. A new batch that comes quickly can be taken for one of them: it too goes
-    /// back unsent, which costs reading it once more.
-    fn rewind(&mut self) -> Result<(), Deserted> {
-        let mut most = self
-            .batches
-            .capacity()
-            .unwrap_or(usize::MAX)
-            .saturating_add(1);
-        while most > 0 {
-            let all_taken = self.verdicts.is_empty() || self.stop.is_set();
-            match self.batches.try_recv() {
-                Ok(batch) => {
-                    most -= 1;
-                    let verdict = self.verdict(batch, Fate::Unsent, false);
-                    self.verdicts.send(verdict).map_err(|_| Deserted)?;
-                }
-                Err(TryRecvError::Disconnected) => return Ok(()),
-                Err(TryRecvError::Empty) if all_taken => return Ok(()),
-                // The back-off to come is longer
-                Err(TryRecvError::Empty) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
-        Ok(())
     }
 
     /// Sends a batch until its fate is known.

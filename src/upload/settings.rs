@@ -42,7 +42,7 @@ impl UploadSettings {
     pub fn new(config: &Config, worker: &Worker) -> Self {
         let o = &config.options;
         let mut keys: Vec<&str> = config.workers.iter().map(|w| w.api_key.expose()).collect();
-        keys.sort_unstable();
+        crate::util::sort::plainly(&mut keys);
         keys.dedup();
         let sessions = config.workers.iter().map(|w| w.sessions).sum();
         UploadSettings {

@@ -68,6 +68,29 @@ pub struct Snapshot {
     pub limit: u64,
 }
 
+impl Snapshot {
+    /// Adds another session's counts and sums; what is true of one moment stays.
+    pub fn add(&mut self, other: &Snapshot) {
+        self.requests_sent += other.requests_sent;
+        self.requests_failed += other.requests_failed;
+        self.request_bytes_sent += other.request_bytes_sent;
+        self.compressed_request_bytes_sent += other.compressed_request_bytes_sent;
+        self.response_bytes_received += other.response_bytes_received;
+        self.request_latency_secs += other.request_latency_secs;
+        self.connections_created += other.connections_created;
+        self.compression_secs += other.compression_secs;
+        self.bytes_uploaded += other.bytes_uploaded;
+        self.events_delivered += other.events_delivered;
+        self.message_bytes_delivered += other.message_bytes_delivered;
+        self.events_discarded += other.events_discarded;
+        self.message_bytes_discarded += other.message_bytes_discarded;
+        self.batches_rolled_back += other.batches_rolled_back;
+        self.total_errors += other.total_errors;
+        self.rate_limited_secs += other.rate_limited_secs;
+        self.waiting_secs += other.waiting_secs;
+    }
+}
+
 impl UploadStats {
     /// Zeroes.
     pub fn new() -> Self {

@@ -70,6 +70,9 @@ pub struct Batch {
     full: bool,
     /// How often sending it was begun.
     pub sends: u64,
+    /// Counts how often its sender has gone back to read again: what belongs together with a batch
+    /// that came back undelivered is of the same round. Set by the sender when it hands it over.
+    pub round: u64,
     /// What it covers, in reading order.
     pub spans: Vec<Span>,
 }
@@ -95,6 +98,7 @@ impl Batch {
             events: 0,
             full: false,
             sends: 0,
+            round: 0,
             spans: Vec::new(),
         }
     }

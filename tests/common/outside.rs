@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -239,30 +240,24 @@ impl Site {
         self.wrapper.push(format!("{name}={value}").into());
     }
 
-    /// Has the agent run as the user `nobody` from now on; false if that does not work here.
-    pub fn run_as_nobody(&mut self) -> bool {
-        const NOBODY: u32 = 65_534;
-        let words = [
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-            "--",
-        ];
-        let wrapper: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let mut probe = std::process::Command::new(&wrapper[0]);
-        let probe = probe
-            .args(&wrapper[1..])
-            .arg(super::program())
-            .arg("version");
-        if !probe.output().is_ok_and(|output| output.status.success()) {
-            return false;
+    /// Has the agent run without root's right to read everything from now on; false if that does not
+    /// work here. It stays the same user: another one might not get to the folder or the program.
+    pub fn respect_modes(&mut self) -> bool {
+        let words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+        let secret = self.path("secret");
+        fs::write(&secret, "").unwrap();
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
+        let probe = |program: &str| {
+            let mut command = std::process::Command::new(words[0]);
+            let command = command.args(&words[1..]).arg(program).arg(&secret);
+            command.output().is_ok_and(|output| output.status.success())
+        };
+        let works = probe("ls") && !probe("cat");
+        fs::remove_file(&secret).unwrap();
+        if works {
+            self.wrapper = words.iter().map(OsString::from).collect();
         }
-        for dir in ["", "data", "log"] {
-            std::os::unix::fs::chown(self.path(dir), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        self.wrapper = wrapper;
-        true
+        works
     }
 
     /// Whether the agent has ended by itself.

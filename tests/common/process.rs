@@ -22,13 +22,14 @@ pub struct Process {
 
 impl Process {
     /// Starts a program in a folder; `NAME.out` and `NAME.err` there take its output. No `SCALYR_`
-    /// variable reaches it.
+    /// variable and no proxy's address reaches it.
     pub fn start(program: &OsStr, args: &[OsString], folder: &Path, name: &str) -> Process {
         let stdout = folder.join(format!("{name}.out"));
         let stderr = folder.join(format!("{name}.err"));
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().to_uppercase().starts_with("SCALYR") {
+            let upper = name.to_string_lossy().to_uppercase();
+            if upper.starts_with("SCALYR") || upper.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }

@@ -112,7 +112,7 @@ impl Fields {
         if !id.is_empty() && made.mapped.iter().all(|m| m.name != "monitor_id") {
             made.map("monitor_id", Source::Id(id.to_owned()));
         }
-        made.mapped.sort_by(|a, b| a.name.cmp(&b.name));
+        common::sort::by(&mut made.mapped, |a, b| a.name.cmp(&b.name));
         Ok(made)
     }
 

@@ -273,7 +273,7 @@ fn key(rule: &JournaldRule) -> Option<String> {
         return Some(format!("unit {unit}"));
     }
     let mut globs: Vec<_> = rule.globs.iter().collect();
-    globs.sort();
+    common::sort::plainly(&mut globs);
     let mut key = String::new();
     for (name, pattern) in globs {
         // Writing into a String cannot fail.

@@ -1,14 +1,17 @@
 //! The `journalctl` whose output is read: started, read from without waiting, ended.
 
+use crate::command::Family;
 use crate::Error;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
+use nix::sys::signal::Signal;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What of its complaints is kept, in bytes.
-const MOST_SAID: usize = 4096;
+const MOST_SAID: usize = 1024;
 /// Room for what it writes while we sleep, in bytes. More than the usual 64 KiB, so that it can
 /// work on while a backlog is being read.
 const PIPE: i32 = 256 * 1024;
@@ -17,6 +20,9 @@ const PIPE: i32 = 256 * 1024;
 #[derive(Debug)]
 pub struct Journalctl {
     child: Child,
+    family: Family,
+    /// Once it has been waited for its number may be anybody's.
+    reaped: bool,
     output: ChildStdout,
     complaints: ChildStderr,
     said: Vec<u8>,
@@ -48,6 +54,8 @@ impl Journalctl {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // It may be a wrapper, which is ended with what it runs; and Ctrl-C is not meant for it.
+            .process_group(0)
             .spawn()
             .map_err(|error| {
                 let advice = if error.kind() == io::ErrorKind::NotFound {
@@ -63,6 +71,8 @@ impl Journalctl {
             return Err(Error::new("journalctl was started without pipes"));
         };
         let journalctl = Journalctl {
+            family: Family::of(&child),
+            reaped: false,
             child,
             output,
             complaints,
@@ -92,8 +102,12 @@ impl Journalctl {
 
     /// Takes its complaints, so that it never waits for us with them. The latest are kept.
     fn listen(&mut self) {
-        let mut buffer = [0; 1024];
-        while let Ok(n @ 1..) = self.complaints.read(&mut buffer) {
+        let mut buffer = [0; 4096];
+        // One that complains faster than this is read has to wait.
+        for _ in 0..32 {
+            let Ok(n @ 1..) = self.complaints.read(&mut buffer) else {
+                break;
+            };
             self.said.extend_from_slice(&buffer[..n]);
             let too_much = self.said.len().saturating_sub(MOST_SAID);
             self.said.drain(..too_much);
@@ -101,9 +115,14 @@ impl Journalctl {
         }
     }
 
+    /// Whether it has complained since [`Journalctl::news`] was last asked.
+    pub fn has_news(&mut self) -> bool {
+        self.listen();
+        self.told < self.said.len()
+    }
+
     /// Its complaints since this was last asked, in one line.
     pub fn news(&mut self) -> String {
-        self.listen();
         let news = one_line(self.said.get(self.told..).unwrap_or_default());
         self.told = self.said.len();
         news
@@ -114,26 +133,35 @@ impl Journalctl {
     pub fn end(mut self) -> (String, String) {
         // It has nothing more to do; if it lingers all the same, it is not waited for long.
         let patience = Instant::now() + Duration::from_secs(1);
-        let status = loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => break status.to_string(),
-                Ok(None) if Instant::now() < patience => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Ok(None) => break "it closed its output and went on".to_owned(),
-                Err(error) => break error.to_string(),
+        while !self.family.head_has_ended() && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let status = if self.family.head_has_ended() {
+            match self.reap() {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
             }
+        } else {
+            "it closed its output and went on".to_owned()
         };
         self.listen();
         (status, one_line(&self.said))
+    }
+
+    /// Ends it with all that it has started, and waits for that.
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        if !self.reaped {
+            // It only reads, so nothing is lost by ending it in the middle.
+            self.family.signal(Signal::SIGKILL);
+            self.reaped = true;
+        }
+        self.child.wait()
     }
 }
 
 impl Drop for Journalctl {
     fn drop(&mut self) {
-        // It only reads, so nothing is lost by ending it in the middle.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.reap();
     }
 }
 

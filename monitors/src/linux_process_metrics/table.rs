@@ -84,7 +84,7 @@ impl Table {
             };
             self.add(&proc, pid);
         }
-        self.processes.sort_unstable_by_key(|process| process.pid);
+        common::sort::by_key(&mut self.processes, |process| process.pid);
         self.taken = Some(Instant::now());
         #[cfg(test)]
         {

@@ -107,9 +107,10 @@ impl Collectors {
         let directory = PathBuf::from(directory);
         if !directory.is_dir() {
             let directory = directory.display();
-            return Err(Error::new(format!(
-                "collectors_directory: no directory {directory}"
-            )));
+            return Err(Error::of_option(
+                "collectors_directory",
+                format!("collectors_directory: no directory {directory}"),
+            ));
         }
         Ok(Some(Collectors {
             directory,
@@ -226,7 +227,7 @@ fn start(
 /// What collectors learn of the monitor's options.
 fn environment(setup: &Setup) -> Result<Vec<(&'static str, String)>, Error> {
     let options = setup.options;
-    let prefixes = super::ifstat::prefixes(options.json("network_interface_prefixes"))?;
+    let prefixes = super::ifstat::prefixes(options)?;
     let local = options.bool("local_disks_only");
     Ok(vec![
         (

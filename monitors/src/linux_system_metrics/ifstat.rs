@@ -12,6 +12,8 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+const PREFIXES: &str = "network_interface_prefixes";
+
 /// The metric and its column of what was received; what was sent stands 8 columns further.
 const METRICS: [(&str, usize); 4] = [
     ("proc.net.bytes", 0),
@@ -34,14 +36,15 @@ impl Selection {
     /// An option of the wrong type, or an expression that is none.
     pub fn of(options: &Options) -> Result<Self, Error> {
         let suffix = options.text("network_interface_suffix");
-        let prefixes = prefixes(options.json("network_interface_prefixes"))?;
+        let prefixes = prefixes(options)?;
         let names = prefixes.iter().map(|prefix| {
             // A name matches as a whole.
             Pattern::new(&format!(r"\A(?:{prefix}{suffix})\Z")).map_err(|mistake| {
-                Error::new(format!(
-                    "The regular expression \"{prefix}{suffix}\" of \"network_interface_prefixes\" and \"network_interface_suffix\" is invalid: {}",
+                let text = format!(
+                    "The regular expression \"{prefix}{suffix}\" of \"{PREFIXES}\" and \"network_interface_suffix\" is invalid: {}",
                     mistake.reason
-                ))
+                );
+                Error::of_option(PREFIXES, text)
             })
         });
         Ok(Selection {
@@ -63,13 +66,12 @@ impl Selection {
 }
 
 /// One text, at the commas of which it is divided, or a list of texts.
-pub(super) fn prefixes(json: &Json) -> Result<Vec<String>, Error> {
+pub(super) fn prefixes(options: &Options) -> Result<Vec<String>, Error> {
     let wrong = || {
-        Error::new(
-            "\"network_interface_prefixes\" must be a string or a list of strings".to_owned(),
-        )
+        let text = format!("\"{PREFIXES}\" must be a string or a list of strings");
+        Error::of_option(PREFIXES, text)
     };
-    match json {
+    match options.json(PREFIXES) {
         Json::String(text) => Ok(text.split(',').map(|one| one.trim().to_owned()).collect()),
         Json::Array(items) => items
             .iter()

@@ -103,7 +103,7 @@ const OPTIONS: &[OptionSpec] = &[
         "collectors_directory",
         Kind::Text,
         Default::None,
-        "A directory of external collectors: in its sub-directory `0` programs that run for ever, in `60` those to run every 60 seconds. Each writes lines `metric timestamp value tag=text ...`. Files are run themselves if they are executable, otherwise with python3 if their names end in .py. None is run by default.",
+        "A directory of external collectors: in its sub-directory `0` programs that run for ever, in `60` those to run every 60 seconds. Each writes lines `metric timestamp value tag=text ...`. Files are run themselves if they are executable, otherwise with python3 if their names end in .py. None is run by default. What they say comes on top of the monitor's own metrics, so dfstat.py, ifstat.py, iostat.py, netstat.py and procstats.py in `0`, by which the Python agent reads these, are not run.",
     ),
 ];
 

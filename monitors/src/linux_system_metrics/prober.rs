@@ -354,7 +354,7 @@ mod tests {
             }
             Ok(SPACE)
         }));
-        prober.patience = Duration::from_millis(200);
+        prober.patience = Duration::from_millis(500);
         (prober, asked, free)
     }
 
@@ -424,7 +424,12 @@ mod tests {
         let mounts = mounts(&many.iter().map(String::as_str).collect::<Vec<_>>());
         prober.patience = Duration::from_millis(5);
         assert_eq!(ask(&mut prober, &mounts), [false; 20]);
-        assert_eq!(asked.load(SeqCst), MOST_STUCK);
+        // On a busy machine a helper may be given up before it has got to run at all.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while asked.load(SeqCst) < MOST_STUCK {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(1));
+        }
         assert_eq!(ask(&mut prober, &mounts), [false; 20]);
         assert_eq!(asked.load(SeqCst), MOST_STUCK);
         drop(free);

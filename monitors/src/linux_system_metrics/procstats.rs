@@ -204,7 +204,7 @@ fn find_nodes(root: &Path) -> Vec<(String, ProcFile)> {
             }
         }
     }
-    nodes.sort_by_key(|(number, _)| *number);
+    common::sort::by_key(&mut nodes, |(number, _)| *number);
     nodes
         .into_iter()
         .map(|(number, file)| (number.to_string(), file))

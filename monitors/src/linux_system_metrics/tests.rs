@@ -477,6 +477,7 @@ fn options_that_make_no_sense_are_refused_by_name() {
             panic!("{options}")
         };
         assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(error.option(), Some(name));
     }
 }
 

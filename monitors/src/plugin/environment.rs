@@ -1,6 +1,7 @@
 //! What a plug-in gets of the agent's environment.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 /// A variable whose name contains one of these, in whatever case, is kept from plug-ins.
 const SECRET: [&str; 12] = [
@@ -47,6 +48,14 @@ pub fn for_plugin(
     .collect()
 }
 
+/// Makes the environment that of another user.
+pub fn of_user(environment: &mut Vec<(OsString, OsString)>, name: &str, home: &Path) {
+    environment.retain(|(key, _)| !["HOME", "USER", "LOGNAME"].iter().any(|own| key == own));
+    environment.push(("HOME".into(), home.into()));
+    environment.push(("USER".into(), name.into()));
+    environment.push(("LOGNAME".into(), name.into()));
+}
+
 /// Whether there is an address of the form `scheme://user:password@host` in it.
 fn has_password(value: &str) -> bool {
     value.split("://").skip(1).any(|rest| {
@@ -60,6 +69,26 @@ fn has_password(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_with_another_user_does_not_look_into_roots_home() {
+        let mut all = vec![
+            ("HOME".into(), "/root".into()),
+            ("USER".into(), "root".into()),
+            ("PATH".into(), "/bin".into()),
+        ];
+        of_user(&mut all, "nobody", Path::new("/nonexistent"));
+        let pair = |k: &str, v: &str| (OsString::from(k), OsString::from(v));
+        assert_eq!(
+            all,
+            [
+                pair("PATH", "/bin"),
+                pair("HOME", "/nonexistent"),
+                pair("USER", "nobody"),
+                pair("LOGNAME", "nobody"),
+            ]
+        );
+    }
 
     #[test]
     fn secrets_stay_with_the_agent_unless_they_are_named() {

@@ -2,18 +2,21 @@
 //!
 //! [`lookup`] finds the file of a module name and [`trust`] refuses what others could have put
 //! there. A plug-in is a process: [`child`] starts, watches and ends it, [`protocol`] is what it
-//! says, [`supervise`] makes metrics, messages and counters of that. Python plug-ins of the Python
-//! agent run under a host script ([`python`]) that speaks the same protocol.
+//! says, [`supervise`] makes metrics, messages and counters of that, and [`logs`] hands on what it
+//! wants of the copier. Python plug-ins of the Python agent run under a host script (`python`, a
+//! feature of its own) that speaks the same protocol.
 
 mod child;
 mod environment;
+mod logs;
 mod lookup;
 mod protocol;
+#[cfg(feature = "python-plugins")]
 mod python;
 mod supervise;
 mod trust;
 
-use crate::monitor::{Cadence, Description, Log, Monitor, Setup};
+use crate::monitor::{short_name, Cadence, Description, Log, Monitor, Setup};
 use crate::options::{Default, Kind, OptionSpec};
 use crate::registry::{self, NotFound};
 use crate::{Error, PlanError};
@@ -74,7 +77,8 @@ pub fn or_built_in(
     if let Some(found) = registry::ALL.iter().find(|d| d.module == module) {
         return Ok(found);
     }
-    if lookup::find(module, dirs).map_err(invalid)?.is_some() {
+    if let Some(found) = lookup::find(module, dirs).map_err(invalid)? {
+        runnable(&found, module).map_err(invalid)?;
         return Ok(description(module));
     }
     registry::find(module).map_err(|missing| match missing {
@@ -87,6 +91,30 @@ pub fn or_built_in(
         }
         _ => PlanError::NotFound(missing),
     })
+}
+
+/// Whether a plug-in that was found can be run at all.
+fn runnable(found: &lookup::Found, module: &str) -> Result<(), Error> {
+    let short = short_name(module);
+    if ["agent", "agent_debug"].contains(&short) {
+        return Err(Error::new(format!(
+            "a plug-in must not be called \"{short}\": its log would be the agent's own, {short}.log; rename {}",
+            found.path.display()
+        )));
+    }
+    match found.kind {
+        #[cfg(not(feature = "python-plugins"))]
+        lookup::Kind::Python { .. } => Err(without_python(&found.path)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(feature = "python-plugins"))]
+fn without_python(path: &std::path::Path) -> Error {
+    Error::new(format!(
+        "{} is a Python plug-in, and this is a build without them (without the feature python-plugins, as the profile `embedded` is); install the full build, or make it a program that speaks the protocol of docs/plugins.md",
+        path.display()
+    ))
 }
 
 /// One description for each module name, however often the configuration is read.

@@ -23,15 +23,39 @@ pub enum Line {
         fields: Vec<(String, Scalar)>,
         /// Milliseconds since the epoch, if not the time of its arrival.
         timestamp: Option<u64>,
+        /// The id that its line bears, if not the monitor's own.
+        id: Option<String>,
     },
     /// Free text for the monitor's log.
-    Message(String),
+    Message {
+        /// The text.
+        text: String,
+        /// As of a metric.
+        id: Option<String>,
+    },
+    /// What the log of its metrics and messages shall be like.
+    OwnLog(LogConfig),
+    /// A log that it writes itself shall be copied.
+    Follow(LogConfig),
+    /// It shall be copied no longer.
+    Unfollow(String),
     /// A line for agent.log.
     Log(Level, String),
     /// A sample was taken; the text says why it failed, if it did.
     Sample(Option<String>),
     /// The plug-in cannot go on and is about to end.
     Fatal(String),
+}
+
+/// How a log is to be copied.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LogConfig {
+    /// As it was given; relative to the directory of the agent's logs.
+    pub path: Option<String>,
+    /// The server's parser for it.
+    pub parser: Option<String>,
+    /// Further attributes: texts, numbers and truth values.
+    pub attributes: Vec<(String, Json)>,
 }
 
 /// A value of a metric or a field.
@@ -83,6 +107,8 @@ fn is_number(text: &str) -> bool {
         }
 }
 
+const KINDS: &str = "\"metric\", \"message\", \"log\", \"sample\", \"fatal\", \"log_config\", \"follow\", \"unfollow\"";
+
 /// Reads one line.
 ///
 /// # Errors
@@ -96,7 +122,11 @@ pub fn read(line: &[u8]) -> Result<Line, String> {
     let line = if let Some(name) = map.remove("metric") {
         metric(name, &mut map)?
     } else if let Some(text) = map.remove("message") {
-        Line::Message(string("message", text)?)
+        let text = string("message", text)?;
+        Line::Message {
+            text,
+            id: id(&mut map)?,
+        }
     } else if let Some(level) = map.remove("log") {
         let level = string("log", level)?;
         let text = map.remove("text").ok_or("\"text\" is missing")?;
@@ -110,10 +140,17 @@ pub fn read(line: &[u8]) -> Result<Line, String> {
         }
     } else if let Some(text) = map.remove("fatal") {
         Line::Fatal(string("fatal", text)?)
+    } else if let Some(config) = map.remove("log_config") {
+        Line::OwnLog(log_config("log_config", config)?)
+    } else if let Some(config) = map.remove("follow") {
+        match log_config("follow", config)? {
+            LogConfig { path: None, .. } => return Err("\"follow\" has no \"path\"".to_owned()),
+            config => Line::Follow(config),
+        }
+    } else if let Some(path) = map.remove("unfollow") {
+        Line::Unfollow(string("unfollow", path)?)
     } else {
-        return Err(
-            "it has none of \"metric\", \"message\", \"log\", \"sample\", \"fatal\"".to_owned(),
-        );
+        return Err(format!("it has none of {KINDS}"));
     };
     match map.keys().next() {
         Some(key) => Err(format!("\"{key}\" is not known beside that")),
@@ -145,7 +182,41 @@ fn metric(name: Json, map: &mut Map<String, Json>) -> Result<Line, String> {
         value,
         fields,
         timestamp,
+        id: id(map)?,
     })
+}
+
+fn id(map: &mut Map<String, Json>) -> Result<Option<String>, String> {
+    match map.remove("id") {
+        None | Some(Json::Null) => Ok(None),
+        Some(id) => string("id", id).map(Some),
+    }
+}
+
+fn log_config(key: &str, json: Json) -> Result<LogConfig, String> {
+    let Json::Object(map) = json else {
+        return Err(format!("\"{key}\" is no object"));
+    };
+    let mut config = LogConfig::default();
+    for (member, json) in map {
+        match (member.as_str(), json) {
+            ("path", path) => config.path = Some(string("path", path)?),
+            ("parser", parser) => config.parser = Some(string("parser", parser)?),
+            ("attributes", Json::Object(attributes)) => {
+                for (name, value) in attributes {
+                    if value.is_object() || value.is_array() || value.is_null() {
+                        return Err(format!(
+                            "attribute \"{name}\" is no text, number or truth value"
+                        ));
+                    }
+                    config.attributes.push((name, value));
+                }
+            }
+            ("attributes", _) => return Err("\"attributes\" is no object".to_owned()),
+            (other, _) => return Err(format!("\"{other}\" is not known in \"{key}\"")),
+        }
+    }
+    Ok(config)
 }
 
 /// The last millisecond of the year 9999: what a stamp can show.
@@ -334,7 +405,10 @@ mod tests {
     fn every_other_kind_of_line_is_understood() {
         assert_eq!(
             metric("{\"message\":\"hi\"}"),
-            Line::Message("hi".to_owned())
+            Line::Message {
+                text: "hi".to_owned(),
+                id: None
+            }
         );
         assert_eq!(
             metric("{\"log\":\"Warning\",\"text\":\"t\"}"),
@@ -353,7 +427,28 @@ mod tests {
                 value: Scalar::Json(1.into()),
                 fields: vec![("a".to_owned(), Scalar::Json("b".into()))],
                 timestamp: Some(1_650_021_068_015),
+                id: None,
             }
+        );
+        let line = metric("{\"metric\":\"m\",\"value\":1,\"id\":\"other\"}");
+        assert!(matches!(line, Line::Metric { id: Some(id), .. } if id == "other"));
+        let config = LogConfig {
+            path: Some("a.log".to_owned()),
+            parser: Some("p".to_owned()),
+            attributes: vec![("n".to_owned(), 5.into()), ("yes".to_owned(), true.into())],
+        };
+        let text = r#"{"path":"a.log","parser":"p","attributes":{"n":5,"yes":true}}"#;
+        assert_eq!(
+            metric(&format!("{{\"follow\":{text}}}")),
+            Line::Follow(config.clone())
+        );
+        assert_eq!(
+            metric(&format!("{{\"log_config\":{text}}}")),
+            Line::OwnLog(config)
+        );
+        assert_eq!(
+            metric("{\"unfollow\":\"a.log\"}"),
+            Line::Unfollow("a.log".to_owned())
         );
     }
 
@@ -397,6 +492,22 @@ mod tests {
             ("{\"log\":\"loud\",\"text\":\"\"}", "one of"),
             ("{\"log\":\"info\"}", "\"text\" is missing"),
             ("{\"sample\":\"failed\"}", "with a \"text\""),
+            (
+                "{\"metric\":\"m\",\"value\":1,\"id\":1}",
+                "\"id\" is no string",
+            ),
+            ("{\"metric\":\"m\",\"value\":NaN}", "not JSON"),
+            ("{\"metric\":\"m\",\"value\":1e999}", "not JSON"),
+            ("{\"follow\":{\"parser\":\"p\"}}", "no \"path\""),
+            ("{\"follow\":\"a.log\"}", "no object"),
+            (
+                "{\"follow\":{\"path\":\"a\",\"attributes\":{\"x\":[]}}}",
+                "attribute \"x\"",
+            ),
+            (
+                "{\"log_config\":{\"sampling_rules\":[]}}",
+                "\"sampling_rules\" is not known",
+            ),
         ] {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

@@ -16,10 +16,10 @@ macro_rules! sources {
     };
 }
 
-const HOST: &str = include_str!("python/host.py");
+pub const HOST: &str = include_str!("python/host.py");
 
 /// What plug-ins may import beside Python's own modules.
-const MODULES: &[(&str, &str)] = sources! {
+pub const MODULES: &[(&str, &str)] = sources! {
     "scalyr_agent": "package.py",
     "scalyr_agent.__scalyr__": "release.py",
     "scalyr_agent.builtin_monitors": "builtin_monitors.py",
@@ -32,6 +32,8 @@ const MODULES: &[(&str, &str)] = sources! {
     "scalyr_agent.json_lib.objects": "json_lib_objects.py",
     "scalyr_agent.json_lib.parser": "json_lib_parser.py",
     "scalyr_agent.monitor_utils": "monitor_utils.py",
+    "scalyr_agent.monitor_utils.auto_flushing_rotating_file": "auto_flushing_rotating_file.py",
+    "scalyr_agent.monitor_utils.server_processors": "server_processors.py",
     "scalyr_agent.scalyr_logging": "scalyr_logging.py",
     "scalyr_agent.scalyr_monitor": "scalyr_monitor.py",
     "scalyr_agent.util": "util.py",
@@ -39,8 +41,8 @@ const MODULES: &[(&str, &str)] = sources! {
 };
 
 /// Reads the first line of stdin, which holds the host and its modules, and leaves the rest of it
-/// to the host.
-const BOOT: &str = "import sys,json\nbundle=json.loads(sys.stdin.buffer.readline().decode('utf-8'))\nexec(compile(bundle['host'],'<plug-in host>','exec'))";
+/// to the host. Understood by each Python that there is, which says so if it is too old.
+pub const BOOT: &str = "import sys,json\nif sys.version_info<(3,6):\n sys.stdout.write(json.dumps({'fatal':'Python plug-ins need Python 3.6 or later; this is '+sys.version.split()[0]+' ('+str(sys.executable)+'); set plugin_python'})+'\\n')\n sys.stdout.flush()\n sys.exit(3)\nbundle=json.loads(sys.stdin.buffer.readline().decode('utf-8'))\nexec(compile(bundle['host'],'<plug-in host>','exec'))";
 
 /// The line that [`BOOT`] reads, its end included.
 pub fn bundle(found: &Found, dotted: bool, dirs: &[PathBuf]) -> Vec<u8> {

@@ -70,8 +70,9 @@ fn what_a_python_plugin_may_use_works() {
     trial.until("a second good sample", |trial| {
         trial.seen.matches("refused").count() == 2
     });
-    let took = trial.stop();
-    assert!(took < child::GRACE, "{took:?}");
+    // It ends with its input, well before anybody loses patience
+    trial.stop();
+    assert_eq!(trial.counter("plugin_kills"), 0);
     let first = trial.seen.split_inclusive('\n').take(9).collect::<String>();
     assert_eq!(
         first.replace(HEAD, "> "),
@@ -88,6 +89,152 @@ fn what_a_python_plugin_may_use_works() {
     // The failed sample, and the message once.
     assert_eq!(trial.status.snapshot().errors, 2);
     assert_eq!(trial.counter("plugin_bad_lines"), 0);
+    // The default, said again, is no wish
+    assert!(trial.followed.all().is_empty());
+}
+
+const LOGS: &str = r#"
+import logging, os
+from scalyr_agent import ScalyrMonitor, AutoFlushingRotatingFileHandler
+from scalyr_agent.json_lib import JsonObject
+
+class Mine(ScalyrMonitor):
+    def _initialize(self):
+        self.log_config = {
+            "path": "renamed.log",
+            "parser": "mine",
+            "attributes": JsonObject({"tier": 1, "nested": JsonObject({"a": [1]})}),
+            "sampling_rules": [],
+        }
+
+    def set_log_watcher(self, watcher):
+        self.watcher = watcher
+
+    def run(self):
+        assert os.path.isabs(self.log_config["path"]), self.log_config
+        assert self.log_config["attributes"]["parser"] == "mine"
+        config = self.watcher.add_log_config(self.module_name, {"path": "own.log", "attributes": {"parser": "theirs"}})
+        handler = AutoFlushingRotatingFileHandler(config["path"], maxBytes=1000, backupCount=1, flushDelay=0.01)
+        handler.emit(logging.makeLogRecord({"msg": "a line"}))
+        gone = self.watcher.add_log_config(self.module_name, {"path": "/var/gone.log"})
+        self.watcher.remove_log_path(self.module_name, gone["path"])
+        self._logger.emit_value("m", 1, monitor_id_override="container a")
+        self._logger.info("text", emit_to_metric_log=True, monitor_id_override="b")
+        self._logger.emit_value("m", 2)
+        self._sleep_but_awaken_if_stopped(60)
+        handler.close()
+"#;
+
+#[test]
+#[ignore = "needs python3"]
+fn a_python_plugin_names_its_log_has_others_copied_and_writes_for_other_ids() {
+    let scratch = Scratch::new("python-logs");
+    let mut trial = python(&scratch, LOGS, &json!({}));
+    trial.until_seen(" m 2\n");
+    let own = scratch.path("own.log");
+    trial.until("the line of the handler", |_| {
+        fs::read_to_string(&own).is_ok_and(|text| text == "a line\n")
+    });
+    trial.stop();
+    let stamp = "2022-04-15 11:11:08.015Z";
+    assert_eq!(
+        trial.seen,
+        format!("{stamp} [p(container a)] m 1\n{stamp} [p(b)] text\n{stamp} [p()] m 2\n")
+    );
+    let all = trial.followed.all();
+    assert_eq!(all.len(), 2, "{all:?}");
+    assert_eq!(
+        (&all[0].path, all[0].metrics),
+        (&scratch.path("renamed.log"), true)
+    );
+    assert_eq!(all[0].parser, "mine");
+    let attributes = [
+        ("nested".to_owned(), json!("{\"a\": [1]}")),
+        ("tier".to_owned(), json!(1)),
+    ];
+    assert_eq!(all[0].attributes, attributes);
+    assert_eq!((&all[1].path, all[1].metrics), (&own, false));
+    assert_eq!(all[1].parser, "theirs");
+    assert_eq!(trial.counter("plugin_bad_lines"), 0);
+    assert_eq!(trial.status.snapshot().errors, 0);
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_python_plugin_that_writes_its_log_itself_has_it_copied() {
+    let scratch = Scratch::new("python-own-log");
+    let text = r#"
+from scalyr_agent import ScalyrMonitor
+class Mine(ScalyrMonitor):
+    def _initialize(self):
+        self.log_config = {"path": "mine.log", "parser": "p"}
+    def open_metric_log(self):
+        self.log = open(self.log_config["path"], "a")
+        return True
+    def gather_sample(self):
+        self.log.write("a line\n")
+        self.log.flush()
+"#;
+    let mut trial = python(&scratch, text, &json!({}));
+    trial.until("its log", |trial| trial.followed.all().len() == 1);
+    let log = &trial.followed.all()[0];
+    assert_eq!((&log.path, log.metrics), (&scratch.path("mine.log"), false));
+    trial.stop();
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn the_host_needs_no_python_newer_than_3_6() {
+    let sources: Vec<&str> = python::MODULES.iter().map(|(_, text)| *text).collect();
+    let sources = json!([sources, [python::HOST, python::BOOT]]).to_string();
+    let check = "import ast,json,sys\nfor s in sum(json.loads(sys.stdin.read()),[]): ast.parse(s,feature_version=(3,6))";
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", check])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), sources.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_file_name_that_is_no_utf8_loses_its_bad_bytes_and_not_the_metric() {
+    let scratch = Scratch::new("python-bytes");
+    let text = r#"
+import os
+from scalyr_agent import ScalyrMonitor
+class Mine(ScalyrMonitor):
+    def gather_sample(self):
+        self._logger.emit_value("size", 1, {"file": os.fsdecode(b"a\xffb\xc3\xa4")})
+"#;
+    let mut trial = python(&scratch, text, &json!({}));
+    trial.until("a line", |trial| {
+        !trial.seen.is_empty() || trial.counter("plugin_bad_lines") > 0
+    });
+    trial.stop();
+    assert!(
+        trial
+            .seen
+            .starts_with(&format!("{HEAD}size 1 file=\"a?b\u{e4}\"\n")),
+        "{}",
+        trial.seen
+    );
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_python_that_is_too_old_says_so() {
+    let scratch = Scratch::new("python-old");
+    let text = "#!/bin/sh\nexec python3 -c \"import sys\nsys.version_info=(2,7,18)\nsys.version='2.7.18 (old)'\n$3\"\n";
+    put(&scratch, "python2", 0o755, text);
+    let entry = json!({"plugin_python": scratch.path("python2").to_str().unwrap()});
+    let mut trial = python(&scratch, "", &entry);
+    let error = trial.result().unwrap_err().to_string();
+    assert!(
+        error.contains("need Python 3.6 or later; this is 2.7.18"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -104,6 +251,21 @@ fn a_wrong_python_plugin_says_what_is_wrong() {
             "import scalyr_agent.copying_manager".to_owned(),
             json!({}),
             "not among the modules that the plug-in host offers",
+        ),
+        (
+            "from scalyr_agent.util import ScriptEscalator".to_owned(),
+            json!({}),
+            "it is not offered by the plug-in host",
+        ),
+        (
+            "import scalyr_agent.util as u\nu.ScriptEscalator".to_owned(),
+            json!({}),
+            "scalyr_agent.util.ScriptEscalator is not offered by the plug-in host",
+        ),
+        (
+            "import scalyr_agent.monitor_utils.k8s".to_owned(),
+            json!({}),
+            "scalyr_agent.monitor_utils.k8s is not among the modules",
         ),
         (base.to_owned(), json!({}), "no class that is derived from ScalyrMonitor"),
         (format!("{base}{option}{class}"), json!({}), "Missing required field \"n\""),
@@ -154,8 +316,8 @@ fn a_python_plugin_in_a_package_can_import_its_neighbours() {
     trial.stop();
 }
 
-/// Copies a monitor of the Python agent's package into the scratch directory.
-fn theirs(scratch: &Scratch, name: &str) -> Option<String> {
+/// Where the monitors of the Python agent's package are, and the Python that has it.
+fn their_monitors() -> Option<(String, std::path::PathBuf)> {
     let python = std::env::var("SCALYR_TEST_PYTHON").ok()?;
     let find = "import os,scalyr_agent;print(os.path.dirname(scalyr_agent.__file__))";
     let found = std::process::Command::new(&python)
@@ -163,11 +325,18 @@ fn theirs(scratch: &Scratch, name: &str) -> Option<String> {
         .output()
         .unwrap();
     let package = String::from_utf8(found.stdout).unwrap();
-    let source = Path::new(package.trim())
-        .join("builtin_monitors")
-        .join(name);
-    let text = fs::read_to_string(source).unwrap();
-    put(scratch, name, 0o644, &text);
+    Some((python, Path::new(package.trim()).join("builtin_monitors")))
+}
+
+/// Copies one of them into the scratch directory.
+fn theirs(scratch: &Scratch, name: &str) -> Option<String> {
+    let (python, dir) = their_monitors()?;
+    put(
+        scratch,
+        name,
+        0o644,
+        &fs::read_to_string(dir.join(name)).unwrap(),
+    );
     // The package itself is not in the way of the host's own.
     Some(python)
 }
@@ -322,6 +491,70 @@ fn their_garbage_and_symlink_monitors_run_unmodified() {
         fs::symlink_metadata(scratch.path("link-a.log-0")).is_ok()
     })
     .unwrap();
+}
+
+/// Every monitor of the package is loaded, or what it lacks is said by name.
+#[test]
+#[ignore = "needs the Python agent (SCALYR_TEST_PYTHON)"]
+fn each_of_their_monitors_is_loaded_or_refused_by_name() {
+    let (python, dir) = their_monitors().unwrap();
+    let scratch = Scratch::new("theirs-all");
+    for file in fs::read_dir(dir).unwrap().flatten() {
+        if file.path().extension().is_some_and(|ending| ending == "py") {
+            let name = file.file_name().into_string().unwrap();
+            put(
+                &scratch,
+                &name,
+                0o644,
+                &fs::read_to_string(file.path()).unwrap(),
+            );
+        }
+    }
+    fs::remove_file(scratch.path("__init__.py")).unwrap();
+    let offered = "is not among the modules that the plug-in host offers";
+    let library = "No module named '";
+    // What comes first of an entry without options; the libraries may be there or not.
+    for (name, first) in [
+        ("docker_monitor", &[library, offered][..]),
+        (
+            "journald_monitor",
+            &[
+                "ImportError: Python systemd library",
+                "journald_log_configs",
+            ],
+        ),
+        ("kubernetes_events_monitor", &[offered]),
+        ("kubernetes_monitor", &[library, offered]),
+        ("kubernetes_openmetrics_monitor", &[library, offered]),
+        ("linux_process_metrics", &["Missing required field \"id\""]),
+        ("linux_system_metrics", &[offered]),
+        ("mysql_monitor", &[library, "Missing required field"]),
+        ("openmetrics_monitor", &[library, "Missing required field"]),
+        ("postgres_monitor", &[library, "Missing required field"]),
+        ("redis_monitor", &[library, "cannot be started"]),
+        ("shell_monitor", &["Missing required field \"command\""]),
+        ("snmp_monitor", &[library, "Missing required field"]),
+        (
+            "syslog_monitor",
+            &[library, offered, "does not know the global option"],
+        ),
+        (
+            "tomcat_monitor",
+            &["Missing required field \"monitor_url\""],
+        ),
+        ("url_monitor", &["Missing required field \"url\""]),
+        ("windows_event_log_monitor", &[library]),
+        ("windows_process_metrics", &["psutil"]),
+        ("windows_system_metrics", &["psutil"]),
+    ] {
+        let entry = json!({"module": format!("custom.{name}"), "plugin_python": python});
+        let mut trial = Trial::start(&scratch.path(""), &entry);
+        let error = trial.result().unwrap_err().to_string();
+        assert!(
+            first.iter().any(|text| error.contains(text)),
+            "{name}: {error}"
+        );
+    }
 }
 
 /// The address of a server that gives this answer to every request, until the test program ends.

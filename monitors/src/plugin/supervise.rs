@@ -1,9 +1,12 @@
 //! One instance of a plug-in: when its process is started and ended, and what becomes of its output.
 
 use super::child::{self, Event, Next, Running};
+use super::logs::Logs;
 use super::lookup::{self, Found, Kind};
 use super::protocol::{self, Hello, Line, Lines, TooLong};
-use super::{environment, python, OPTIONS};
+#[cfg(feature = "python-plugins")]
+use super::python;
+use super::{environment, OPTIONS};
 use crate::monitor::{short_name, Monitor, Setup};
 use crate::{Emitter, Error};
 use common::limit::{Admission, WriteLimit};
@@ -12,7 +15,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::User;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
@@ -47,11 +50,12 @@ pub struct Plugin {
     mode: Mode,
     interval: Duration,
     timeout: Option<Duration>,
-    /// User and group.
-    user: Option<(u32, u32)>,
+    user: Option<User>,
     allowed: Vec<String>,
+    #[cfg(feature = "python-plugins")]
     python: String,
     hello: Vec<u8>,
+    logs: Logs,
     voice: WriteLimit,
     /// The first start, from which ticks are counted.
     began: Option<Instant>,
@@ -84,6 +88,12 @@ impl Plugin {
             _ => None,
         };
         let name = format!("{}({})", short_name(setup.module), setup.id);
+        // Its working directory is another one
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (data_dir, log_dir) = (
+            absolute(&setup.place.data_dir),
+            absolute(&setup.place.log_dir),
+        );
         let hello = Hello {
             name: &name,
             module: setup.module,
@@ -91,18 +101,22 @@ impl Plugin {
             sample_interval: seconds,
             entry: options.entry(),
             version: setup.place.agent_version,
-            data_dir: &setup.place.data_dir,
-            log_dir: &setup.place.log_dir,
+            data_dir: &data_dir,
+            log_dir: &log_dir,
         };
+        let user = user(options.text("plugin_user"))?;
+        let short = short_name(setup.module);
         Ok(Plugin {
+            logs: Logs::new(&name, short, user.is_some(), &log_dir, setup.place),
             hello: hello.line(OPTIONS),
             module: setup.module.to_owned(),
             dirs: setup.place.plugin_dirs.clone(),
             mode,
             interval: Duration::from_secs_f64(seconds.clamp(0.1, 1e9)),
             timeout: timeout.map(|seconds| Duration::from_secs_f64(seconds.min(1e9))),
-            user: user(options.text("plugin_user"))?,
+            user,
             allowed: options.strings("plugin_env").to_vec(),
+            #[cfg(feature = "python-plugins")]
             python: options.text("plugin_python").to_owned(),
             voice: WriteLimit::new(VOICE.0, VOICE.1),
             name,
@@ -111,15 +125,24 @@ impl Plugin {
         })
     }
 
+    /// What it is told.
+    #[cfg(test)]
+    pub fn hello(&self) -> &[u8] {
+        &self.hello
+    }
+
     /// The program of the moment: it may have been replaced since the last start.
     fn start(&self) -> Result<Running, Error> {
         let found = lookup::find(&self.module, &self.dirs)?
             .ok_or_else(|| Error::new(format!("the plug-in {} is no longer there", self.module)))?;
-        let environment = environment::for_plugin(std::env::vars_os(), &self.allowed);
+        let mut environment = environment::for_plugin(std::env::vars_os(), &self.allowed);
+        if let Some(user) = &self.user {
+            environment::of_user(&mut environment, &user.name, &user.dir);
+        }
         let (mut command, hello) = self.command(&found, &environment)?;
-        if let Some((user, group)) = self.user {
+        if let Some(user) = &self.user {
             // Supplementary groups are given up as well.
-            command.uid(user).gid(group);
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         child::start(command, environment, hello, &self.name).map_err(|error| {
             let hint = match error.raw_os_error() {
@@ -141,8 +164,11 @@ impl Plugin {
         found: &Found,
         environment: &[(OsString, OsString)],
     ) -> Result<(Command, Vec<u8>), Error> {
+        #[cfg(not(feature = "python-plugins"))]
+        let _ = environment;
         match found.kind {
             Kind::Executable => Ok((Command::new(&found.path), self.hello.clone())),
+            #[cfg(feature = "python-plugins")]
             Kind::Python { dotted } => {
                 let path = environment.iter().find(|(name, _)| name == "PATH");
                 let path = path.map(|(_, value)| value.as_os_str());
@@ -151,6 +177,8 @@ impl Plugin {
                 hello.extend_from_slice(&self.hello);
                 Ok((command, hello))
             }
+            #[cfg(not(feature = "python-plugins"))]
+            Kind::Python { .. } => Err(super::without_python(&found.path)),
         }
     }
 
@@ -183,7 +211,7 @@ impl Plugin {
                 )))
             }
             (Next::Mute, _) => Err(Error::new(
-                "the plug-in closed its stdout and stderr and went on; it was stopped",
+                "the plug-in closed its stdout and went on; it was stopped",
             )),
             (_, None) => Err(Error::new("the plug-in's process cannot be ended")),
             (_, Some(status)) => match ear.fatal {
@@ -244,6 +272,8 @@ impl Plugin {
                 // It may be minutes until the next one.
                 out.flush();
             }
+            // [`Running::next`] keeps it to itself.
+            Event::OutClosed => {}
             Event::Err(chunk) => {
                 let mut lines = std::mem::replace(&mut ear.err, Lines::new(0));
                 lines.feed(&chunk, |line| self.complaint(ear, line, out));
@@ -278,20 +308,42 @@ impl Plugin {
                 value,
                 fields,
                 timestamp,
+                id,
             }) => {
                 let fields: Vec<_> = fields
                     .iter()
                     .map(|(field, value)| (field.as_str(), value.value()))
                     .collect();
+                out.set_id(id.as_deref());
                 match timestamp {
                     Some(ms) => out.emit_at(ms, &name, value.value(), &fields),
                     None => out.emit(&name, value.value(), &fields),
                 }
+                out.set_id(None);
                 out.alive();
             }
-            Ok(Line::Message(text)) => {
+            Ok(Line::Message { text, id }) => {
+                out.set_id(id.as_deref());
                 out.message(&text.replace(char::is_control, " "));
+                out.set_id(None);
                 out.alive();
+            }
+            Ok(Line::OwnLog(config)) => {
+                let done = self.logs.own(config, out);
+                self.refused(done, out);
+            }
+            Ok(Line::Follow(config)) => {
+                let done = self.logs.follow(config).map(|new| {
+                    if let Some(path) = new {
+                        let text = format!("{} is copied from now on", path.display());
+                        self.speak(Level::Info, &text, out);
+                    }
+                });
+                self.refused(done, out);
+            }
+            Ok(Line::Unfollow(path)) => {
+                let done = self.logs.unfollow(&path);
+                self.refused(done, out);
             }
             Ok(Line::Log(level, text)) => self.speak(level, &text, out),
             Ok(Line::Sample(None)) => out.alive(),
@@ -300,7 +352,15 @@ impl Plugin {
                 // The last line of a traceback is its message.
                 let last = text.lines().next_back().unwrap_or_default();
                 let key = format!("sample {}", cut_text(last, SHOWN));
-                out.error_once_in(SAME, &key, format_args!("Failed to gather sample: {text}"));
+                if out.once_in(SAME, &key) {
+                    self.speak(
+                        Level::Error,
+                        &format!("Failed to gather sample: {text}"),
+                        out,
+                    );
+                } else {
+                    out.error_once_in(SAME, &key, format_args!("Failed to gather sample: {text}"));
+                }
             }
             Ok(Line::Fatal(text)) => {
                 ear.fatal = Some(cut_text(&text, LONGEST_TEXT).replace('\n', " / "));
@@ -320,6 +380,14 @@ impl Plugin {
                 let text = format!("stderr: a line of more than {LONGEST_LINE} bytes was left out");
                 self.speak(Level::Warn, &text, out);
             }
+        }
+    }
+
+    /// Tells what of its wishes for its logs is not done.
+    fn refused(&mut self, done: Result<(), String>, out: &mut Emitter) {
+        if let Err(why) = done {
+            let text = format!("a wish of the plug-in for its logs is refused: {why}");
+            self.speak(Level::Error, &text, out);
         }
     }
 
@@ -436,12 +504,12 @@ impl Ear {
     }
 }
 
-fn user(name: &str) -> Result<Option<(u32, u32)>, Error> {
+fn user(name: &str) -> Result<Option<User>, Error> {
     if name.is_empty() {
         return Ok(None);
     }
     match User::from_name(name) {
-        Ok(Some(user)) => Ok(Some((user.uid.as_raw(), user.gid.as_raw()))),
+        Ok(Some(user)) => Ok(Some(user)),
         Ok(None) => Err(Error::of_option(
             "plugin_user",
             format!("Field \"plugin_user\": there is no user \"{name}\""),

@@ -26,7 +26,10 @@ pub fn read(message: &[u8], strict: bool) -> Option<Header<'_>> {
             return Some(header);
         }
     }
-    let rest = timestamp(rest, strict)?;
+    let mut rest = timestamp(rest, strict)?;
+    while !strict && rest.first() == Some(&b' ') {
+        rest = &rest[1..];
+    }
     let (host, content) = word(rest);
     let host = text(host)?;
     // Programs that log to a local socket leave the host out.
@@ -157,7 +160,8 @@ fn is_year(word: &[u8]) -> bool {
 fn after_date(bytes: &[u8]) -> Option<&[u8]> {
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = bytes.get(..15)?;
-    let month = MONTHS.chunks(3).position(|name| name == &date[..3])?;
+    let named = |name: &[u8]| name.eq_ignore_ascii_case(&date[..3]);
+    let month = MONTHS.chunks(3).position(named)?;
     let days = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month];
     let tens = match date[4] {
         b' ' => b'0',
@@ -221,6 +225,7 @@ mod tests {
                     Some("a.b/c[x]"),
                 ),
                 ("<191>Dec 31 23:59:59 h", "h", None),
+                ("<13>DEC 31 23:59:59 h a: b", "h", Some("a")),
             ] {
                 assert_eq!(
                     both(message, strict),
@@ -273,6 +278,7 @@ mod tests {
                 Some("myapp"),
             ),
             ("<13>Nov 22 22:27:59 myapp: local", None, Some("myapp")),
+            ("<13>Nov 22 22:27:59   vm app: x", Some("vm"), Some("app")),
             (&long, Some("vm"), Some("app")),
         ] {
             assert_eq!(both(message, false), Some((host, app)), "{message:?}");

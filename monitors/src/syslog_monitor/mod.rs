@@ -175,12 +175,14 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
             incomplete,
             receive_buffer: number("udp_receive_buffer"),
             root: place.root.clone(),
+            spare_from: net::spare_descriptors(),
         },
         setting: Setting {
             parser,
             rules: Rules {
                 framing,
                 delimiter,
+                nul: parser == Parser::Default && framing == Framing::Auto,
                 limit,
                 largest,
             },

@@ -81,7 +81,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "tcp_framing",
         Kind::Text,
         D::Text("auto"),
-        "How TCP messages are told apart. \"auto\": a number in front is a length if \"<\" follows, or if a message of that length fits there; otherwise a message ends at the delimiter. \"octet-counted\": all have a number. \"newline\": none has.",
+        "How TCP messages are told apart. \"auto\": a number in front is a length if \"<\" follows, or if a message of that length fits there; otherwise a message ends at the delimiter, and with the parser \"default\" also at a NUL that \"<\" and a digit follow, or nothing for a second. \"octet-counted\": all have a number. \"newline\": none has.",
     ),
     OptionSpec::new(
         "tcp_message_delimiter",
@@ -101,7 +101,7 @@ pub const OPTIONS: &[OptionSpec] = &[
         "max_connections",
         Kind::Int,
         D::Int(1024),
-        "TCP connections at one time on all ports; further ones are closed at once. At most half of the limit of open files.",
+        "TCP connections at one time on all ports; further ones are closed at once. At most half of the limit of open files, of which the last eighth, at least 16, is left to the rest of the agent.",
     )
     .at_least(1.0)
     .at_most(100_000.0),

@@ -203,7 +203,7 @@ impl Service for Server {
     ) -> Verdict {
         let rest = match (why, self.setting.parser) {
             (Why::Data, _) => Rest::Wait,
-            // Only a count without a priority behind it can be settled by time.
+            // Only a count without a priority behind it, or a NUL at the end, can be settled by time.
             (Why::Late, Parser::Default) => Rest::Settle,
             _ => Rest::Take,
         };
@@ -219,7 +219,12 @@ impl Service for Server {
         let mut before: Option<(FileId, &[u8])> = None;
         let mut blank = 0u64;
         let taken = framing::cut(&self.setting.rules, position, bytes, rest, |piece| {
-            let text = if batch { piece.text } else { trim(&piece) };
+            let text = match batch {
+                // A line end of its own is the end of its line.
+                true if piece.ends => piece.text.strip_suffix(b"\n").unwrap_or(piece.text),
+                true => piece.text,
+                false => trim(&piece),
+            };
             sorter.tally.messages += u64::from(piece.begins);
             sorter.tally.malformed += u64::from(piece.malformed && piece.begins);
             sorter.tally.truncated += u64::from(piece.begins && !piece.ends);
@@ -282,7 +287,7 @@ impl Service for Server {
 
     fn datagram(&mut self, peer: &Peer, bytes: &[u8], out: &mut Emitter) {
         let now = Instant::now();
-        let text = trim_start(trim_end(bytes));
+        let text = trim_start(trim_message(bytes));
         let sorter = &mut self.sorter;
         sorter.tally.messages += 1;
         let file = sorter.sort(peer, text, now, out);
@@ -365,10 +370,16 @@ fn trim<'a>(piece: &Piece<'a>) -> &'a [u8] {
         piece.text
     };
     if piece.ends {
-        trim_end(text)
+        trim_message(text)
     } else {
         text
     }
+}
+
+/// Without the white space at the end, and without a NUL there, by which some senders end messages.
+fn trim_message(text: &[u8]) -> &[u8] {
+    let text = trim_end(text);
+    text.strip_suffix(b"\0").map_or(text, trim_end)
 }
 
 fn is_blank(byte: u8) -> bool {

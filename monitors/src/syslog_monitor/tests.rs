@@ -316,6 +316,18 @@ fn nul_bad_utf8_and_a_missing_line_end_lose_nothing_else() {
 }
 
 #[test]
+fn pythons_sysloghandler_which_ends_messages_with_nul_is_understood() {
+    let scratch = Scratch::new("syslog-nul");
+    let running = start(&scratch, &json!({"protocols": "tcp,udp"}), &[]);
+    let mut client = running.connect();
+    client.write_all(b"<12>one\0<11>two\0").unwrap();
+    // The second is complete although nothing follows.
+    running.expect("agent_syslog.log", "<12>one\n<11>two\n");
+    running.udp(1, b"<14>three\0");
+    running.expect("agent_syslog.log", "<12>one\n<11>two\n<14>three\n");
+}
+
+#[test]
 fn a_long_message_is_cut_or_not_as_the_options_say() {
     let scratch = Scratch::new("syslog-long");
     let long = "x".repeat(9000);
@@ -377,11 +389,19 @@ fn a_batch_keeps_its_messages_as_they_are_and_waits_no_longer_than_it_may() {
     let mut client = running.connect();
     client.write_all(b"\0 a\r\0\0b\r\0\0").unwrap();
     running.expect("agent_syslog.log", "a\r\n\nb\n");
-    client.write_all(b"c\nd\0unfinished").unwrap();
     let began = Instant::now();
+    client.write_all(b"c\nd\0unfinished").unwrap();
     running.expect("agent_syslog.log", "a\r\n\nb\nc\nd\nunfinished\n");
     assert!(began.elapsed() > Duration::from_millis(500));
     assert_eq!(running.count("messages_incomplete"), 1);
+}
+
+#[test]
+fn messages_of_a_batch_that_end_with_a_newline_make_no_empty_lines() {
+    let scratch = Scratch::new("syslog-batch-newline");
+    let running = start(&scratch, &json!({"tcp_request_parser": "batch"}), &[]);
+    running.tcp(b"6 <13>a\n6 <13>b\n7 <13>c\n\n5 <13>d");
+    running.expect("agent_syslog.log", "<13>a\n<13>b\n<13>c\n\n<13>d\n");
 }
 
 #[test]

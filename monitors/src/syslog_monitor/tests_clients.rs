@@ -59,6 +59,38 @@ fn what_logger_sends_in_every_way_arrives_and_is_sorted() {
     assert_eq!(running.count("messages_malformed"), 0);
 }
 
+#[test]
+#[ignore = "needs python3"]
+fn what_pythons_sysloghandler_sends_arrives_message_by_message() {
+    let scratch = Scratch::new("syslog-python");
+    let running = start(&scratch, &json!({"protocols": "tcp,udp"}), &[]);
+    let script = r#"
+import logging.handlers, socket, sys
+for port, kind in zip(sys.argv[1:], (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+    handler = logging.handlers.SysLogHandler(("127.0.0.1", int(port)), socktype=kind)
+    handler.ident = "prog[1]: "
+    log = logging.Logger(port)
+    log.addHandler(handler)
+    log.warning("one")
+    log.error("two \u00e9\nlines")
+    handler.close()
+"#;
+    let status = command("python3")
+        .args(["-c", script])
+        .args(running.addresses.iter().map(|a| a.port().to_string()))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let lines = ["<11>prog[1]: two é", "<12>prog[1]: one", "lines"];
+    // Nothing says which port is read first.
+    running.wait(|| {
+        let text = running.read("agent_syslog.log");
+        let mut found: Vec<_> = text.lines().collect();
+        found.sort_unstable();
+        found == lines.map(|line| [line; 2]).concat()
+    });
+}
+
 /// A process that ends with the test.
 struct Daemon(Child);
 

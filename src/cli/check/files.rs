@@ -4,7 +4,7 @@ use super::machine;
 use super::report::Report;
 use crate::config::{Config, EntryKind, LogEntry};
 use crate::tail::glob;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const MOST_TOLD: usize = 5;
 
 pub(super) fn check(report: &mut Report, config: &Config) {
-    let mut all = BTreeSet::new();
+    let mut taken = Taken::new();
     let entries: Vec<&LogEntry> = config
         .logs
         .iter()
@@ -23,8 +23,13 @@ pub(super) fn check(report: &mut Report, config: &Config) {
         .collect();
     for entry in &entries {
         let matched = report.wait(&entry.path.display().to_string(), || matches(entry));
-        one(report, entry, &matched);
-        all.extend(matched);
+        let earlier = earlier(&taken, entry, &matched);
+        one(report, entry, &matched, earlier);
+        for path in matched {
+            taken
+                .entry((entry.worker_id.as_str(), path))
+                .or_insert_with(|| entry.path.as_path());
+        }
     }
     if entries.is_empty() {
         report.doubt(
@@ -32,7 +37,23 @@ pub(super) fn check(report: &mut Report, config: &Config) {
             "",
         );
     }
+    let all: BTreeSet<&PathBuf> = taken.keys().map(|(_, path)| path).collect();
     machine::open_files(report, config, all.len());
+}
+
+/// A worker's files, each with the pattern of the entry that copies it: the first that matches.
+type Taken<'a> = BTreeMap<(&'a str, PathBuf), &'a Path>;
+
+/// How many of an entry's files an earlier entry copies, and the first such entry.
+fn earlier<'a>(
+    taken: &Taken<'a>,
+    entry: &'a LogEntry,
+    matched: &[PathBuf],
+) -> Option<(usize, &'a Path)> {
+    let by = |path: &PathBuf| taken.get(&(entry.worker_id.as_str(), path.clone()));
+    let mut patterns = matched.iter().filter_map(by);
+    let first = patterns.next()?;
+    Some((1 + patterns.count(), first))
 }
 
 fn matches(entry: &LogEntry) -> Vec<PathBuf> {
@@ -50,13 +71,25 @@ fn matches(entry: &LogEntry) -> Vec<PathBuf> {
         .filter(|path| !excluded(path) && !path.is_dir())
         .collect();
     if entry.is_glob {
-        found.sort();
+        crate::util::sort::plainly(&mut found);
     }
     found
 }
 
-fn one(report: &mut Report, entry: &LogEntry, matched: &[PathBuf]) {
+fn one(
+    report: &mut Report,
+    entry: &LogEntry,
+    matched: &[PathBuf],
+    earlier: Option<(usize, &Path)>,
+) {
     let pattern = entry.path.display();
+    if !entry.is_glob && entry.path.is_dir() {
+        report.bad(
+            format_args!("{pattern} is a directory"),
+            "Name the files in it, with a pattern such as /*.log at its end.",
+        );
+        return;
+    }
     if matched.is_empty() {
         let what = match entry.exclude.is_empty() {
             true => "no file matches at the moment",
@@ -74,6 +107,16 @@ fn one(report: &mut Report, entry: &LogEntry, matched: &[PathBuf]) {
         if let [(path, Trouble { missing: true, .. })] = failed[..] {
             let todo = "It is copied as soon as it is there.";
             report.doubt(format_args!("{} is not there yet", path.display()), todo);
+            return;
+        }
+    }
+    if let Some((count, by)) = earlier.filter(|_| failed.is_empty()) {
+        if count == matched.len() {
+            report.doubt(
+                format_args!("{pattern}: all that it matches is copied by the entry {} before it", by.display()),
+                "Of two entries for a file the first counts, and one that names the file adds attributes. \
+                 If that is not meant, remove one: explain FILE says more.",
+            );
             return;
         }
     }
@@ -140,6 +183,9 @@ fn of_error(path: &Path, error: &io::Error) -> Trouble {
                 .to_owned(),
         },
         io::ErrorKind::NotFound => "A link leads nowhere; remove it or mend it.".to_owned(),
+        _ if error.raw_os_error() == Some(libc::ELOOP) => {
+            "Links lead in a circle; remove one of them.".to_owned()
+        }
         _ => String::new(),
     };
     Trouble {

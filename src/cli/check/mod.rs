@@ -6,12 +6,12 @@ mod machine;
 mod report;
 mod server;
 
-use super::exit;
 use super::setup::{Place, Setup};
+use super::{exit, status};
 use crate::agent::insight;
 use crate::config::Config;
 use crate::status::health;
-use crate::status::protocol::{request, Format};
+use crate::status::protocol::{request, Format, NoReport};
 use report::Report;
 
 /// Runs the command. Exit code 1 if something has to be done.
@@ -105,15 +105,25 @@ fn running(report: &mut Report, config: &Config) {
     let asked = report.wait("its status", || {
         request(&place.data_dir, pid, Format::Json, place.status_timeout)
     });
-    let Ok(text) = asked else {
-        report.bad(
-            "it does not answer",
-            "Look at agent.log; only the agent's user and root may ask it.",
-        );
-        return;
+    let text = match asked {
+        Ok(text) => text,
+        Err(reason) => {
+            let todo = status::why(&place, pid, &reason);
+            match reason {
+                NoReport::NotWritable(_) | NoReport::NotPermitted => {
+                    report.doubt("this user may not ask it how it is", &todo);
+                }
+                _ => report.bad("it does not answer", &todo),
+            }
+            return;
+        }
     };
-    match health::of_report(&text).filter(|health| !health::is_good(health)) {
-        None => report.good("it says that it is well"),
+    match health::of_report(&text) {
+        None => report.doubt(
+            "it can't say yet how it is",
+            "It has only just started: ask again in a minute.",
+        ),
+        Some(health) if health::is_good(&health) => report.good("it says that it is well"),
         Some(health) => report.bad(
             format_args!("it says: {health}"),
             "scalyr-agent-2 status -v tells more.",

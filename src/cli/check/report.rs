@@ -1,6 +1,6 @@
 //! Verdicts on the terminal: one line each as soon as it is there, and under it what to do.
 
-use crate::cli::out;
+use crate::cli::{harmless, out};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
@@ -35,33 +35,46 @@ impl Report {
 
     pub(super) fn good(&mut self, what: impl Display) {
         self.good += 1;
-        out(format_args!("  {}    {what}", self.painted("32", "ok")));
+        out(format_args!(
+            "  {}    {}",
+            self.painted("32", "ok"),
+            harmless(what)
+        ));
     }
 
     /// It works, but perhaps not as it is meant. `todo` may be empty.
     pub(super) fn doubt(&mut self, what: impl Display, todo: &str) {
         self.doubtful += 1;
-        out(format_args!("  {}  {what}", self.painted("33", "note")));
+        out(format_args!(
+            "  {}  {}",
+            self.painted("33", "note"),
+            harmless(what)
+        ));
         self.todo(todo);
     }
 
     /// It does not work.
     pub(super) fn bad(&mut self, what: impl Display, todo: &str) {
         self.bad += 1;
-        out(format_args!("  {}  {what}", self.painted("31", "FAIL")));
+        out(format_args!(
+            "  {}  {}",
+            self.painted("31", "FAIL"),
+            harmless(what)
+        ));
         self.todo(todo);
     }
 
     fn todo(&self, todo: &str) {
         if !todo.is_empty() {
-            out(format_args!("        -> {todo}"));
+            out(format_args!("        -> {}", harmless(todo)));
         }
     }
 
     /// Does something that takes its time, and says so while it does.
     pub(super) fn wait<T>(&self, what: &str, work: impl FnOnce() -> T) -> T {
         if self.live {
-            print!("  ...   {what}\r");
+            // Without line wrap, so that a narrow terminal has one line to erase
+            print!("\x1b[?7l  ...   {}\x1b[?7h\r", harmless(what));
             let _ = std::io::stdout().flush();
         }
         let result = work();

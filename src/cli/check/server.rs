@@ -253,18 +253,64 @@ fn clock(report: &mut Report, ahead: f64) {
     }
 }
 
-/// What to do about a failed request, by its error code.
+/// What to do about a failed request, by its error: the code first, and for TLS the words of the
+/// library, which has one code for all.
 fn advice(text: &str) -> &'static str {
-    if text.contains("HostnameValidation") {
-        "The certificate is another host's: check scalyr_server, and what intercepts TLS in between."
-    } else if text.contains("SSLError") {
-        "The certificate is not trusted: update the system's root certificates (package ca-certificates), or name \
-         your own roots in ca_cert_path."
-    } else if text.contains("no answer") {
-        "Something between here and there swallows the request: a firewall, a proxy that is needed or one that is not."
-    } else {
-        ""
-    }
+    const NOT_YET: &str =
+        "The certificate is not valid yet: this machine's clock is behind, or that of \
+                           who made it was ahead.";
+    const CA_FILE: &str =
+        "Mend ca_cert_path: it names a file of certificates in PEM form that the agent's \
+                           user may read.";
+    const ADVICE: [(&str, &str); 10] = [
+        (
+            "hostnamevalidation",
+            "The certificate is another host's: check scalyr_server, and what intercepts TLS in between.",
+        ),
+        (
+            "expired",
+            "The certificate is too old: it has to be renewed on the server; or this machine's clock is ahead.",
+        ),
+        (
+            "notvalidyet",
+            NOT_YET,
+        ),
+        (
+            "not valid yet",
+            NOT_YET,
+        ),
+        (
+            "root certificates",
+            CA_FILE,
+        ),
+        (
+            "holds no certificate",
+            CA_FILE,
+        ),
+        (
+            "causedasendentity",
+            "The server shows the certificate of an authority as its own: it needs one for its name that is \
+             no authority (CA:FALSE), signed by a root in ca_cert_path.",
+        ),
+        (
+            "corrupt message",
+            "What answers there does not speak TLS: check the port and http:// or https:// in scalyr_server, \
+             and that https_proxy is a proxy.",
+        ),
+        (
+            "sslerror",
+            "The certificate is not trusted: update the system's root certificates (package ca-certificates), \
+             or name your own roots in ca_cert_path. If those are right, the server does not send its intermediate certificates.",
+        ),
+        (
+            "no answer",
+            "Something between here and there swallows the request: a firewall, a proxy that is needed or one \
+             that is not. Or the port is one for https://.",
+        ),
+    ];
+    let text = text.to_lowercase();
+    let fits = ADVICE.iter().find(|(word, _)| text.contains(word));
+    fits.map_or("", |(_, advice)| advice)
 }
 
 #[cfg(test)]
@@ -284,5 +330,36 @@ mod tests {
         }
         assert_eq!(proxy_address("http://"), None);
         assert_eq!(proxy_address("http://h:port"), None);
+    }
+
+    #[test]
+    fn each_failure_of_tls_has_an_advice_of_its_own() {
+        let failed = "cannot connect (client/connectionFailedSSLError): ";
+        for (why, word) in [
+            ("invalid peer certificate: Expired", "too old"),
+            ("invalid peer certificate: NotValidYet", "not valid yet"),
+            (
+                "certificate not valid yet: verification time 1",
+                "not valid yet",
+            ),
+            ("invalid peer certificate: UnknownIssuer", "not trusted"),
+            (
+                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "no authority",
+            ),
+            (
+                "received corrupt message of type InvalidContentType",
+                "does not speak TLS",
+            ),
+            (
+                "cannot read root certificates from /x: Permission denied",
+                "ca_cert_path",
+            ),
+            ("/etc/passwd holds no certificate", "Mend ca_cert_path"),
+        ] {
+            let told = advice(&format!("{failed}{why}"));
+            assert!(told.contains(word), "{why}: {told}");
+        }
+        assert!(advice("HTTP 500").is_empty());
     }
 }

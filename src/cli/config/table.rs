@@ -1,10 +1,10 @@
 //! The options of `config`, in the order in which they work (cli.md §19.3).
 
 use crate::cli::args::Options;
-use crate::cli::commands::{CONFIG_FILE, EXTRA_CONFIG_DIR, HELP};
 use crate::cli::decl::Action::{Flag, Refused, Value};
 use crate::cli::decl::Verdict::{self, Better, Same};
 use crate::cli::decl::{Complete, Opt, Setter};
+use crate::cli::options::{CONFIG_FILE, EXTRA_CONFIG_DIR, HELP};
 use crate::config::Secret;
 use std::ffi::OsString;
 

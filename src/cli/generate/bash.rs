@@ -1,7 +1,8 @@
 //! Completion for bash 4 and later.
 
-use crate::cli::commands::{CLASSIC, COMMANDS};
+use crate::cli::commands::COMMANDS;
 use crate::cli::decl::{Complete, Opt, CONFIG_PROGRAM, PROGRAM};
+use crate::cli::options::CLASSIC;
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/bash-completion/completions/scalyr-agent-2` or into

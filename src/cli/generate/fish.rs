@@ -1,7 +1,8 @@
 //! Completion for fish 3 and later.
 
-use crate::cli::commands::{self, CLASSIC, COMMANDS};
+use crate::cli::commands::{self, COMMANDS};
 use crate::cli::decl::{Complete, Opt, CONFIG_PROGRAM, PROGRAM};
+use crate::cli::options::CLASSIC;
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/fish/vendor_completions.d/scalyr-agent-2.fish`.

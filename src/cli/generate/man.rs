@@ -1,7 +1,8 @@
 //! Manual pages in the `man` macros, as groff and mandoc read them.
 
-use crate::cli::commands::{self, CLASSIC, COMMANDS};
+use crate::cli::commands::{self, COMMANDS};
 use crate::cli::decl::{Command, Opt, CONFIG_PROGRAM, PROGRAM};
+use crate::cli::options::{self, CLASSIC};
 use crate::cli::VERSION;
 use std::fmt::Write;
 
@@ -150,7 +151,7 @@ fn date() -> String {
 }
 
 fn is_common(opt: &Opt) -> bool {
-    [&commands::CONFIG_FILE, &commands::EXTRA_CONFIG_DIR]
+    [&options::CONFIG_FILE, &options::EXTRA_CONFIG_DIR]
         .iter()
         .any(|common| std::ptr::eq(*common, opt))
         || opt.long == "no-change-user"

@@ -1,7 +1,8 @@
 //! Completion for zsh.
 
-use crate::cli::commands::{self, CLASSIC, COMMANDS};
+use crate::cli::commands::{self, COMMANDS};
 use crate::cli::decl::{Command, Complete, Opt, CONFIG_PROGRAM, PROGRAM};
+use crate::cli::options::CLASSIC;
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/zsh/vendor-completions/_scalyr-agent-2`.

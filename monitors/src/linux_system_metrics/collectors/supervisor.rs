@@ -28,6 +28,15 @@ const LAST_GRACE: Duration = Duration::from_secs(1);
 /// Of one that no signal ends, this often.
 const COMPLAIN: Duration = Duration::from_secs(300);
 const MOST_COLLECTORS: usize = 64;
+/// What the Python agent has in the directory `0` for the metrics that this monitor reads itself. A
+/// copy of its directory would have each of them come twice.
+const BUILT_IN: [&str; 5] = [
+    "dfstat.py",
+    "ifstat.py",
+    "iostat.py",
+    "netstat.py",
+    "procstats.py",
+];
 /// Exit code of a collector that has nothing to collect here.
 const NOT_HERE: i32 = 13;
 /// What an event costs beyond its text.
@@ -44,6 +53,8 @@ pub(super) struct Supervisor {
     collectors: Vec<Collector>,
     /// Whether it has been said that there are too many.
     passed_over: bool,
+    /// Whether it has been said that some are built in.
+    has_built_in: bool,
     emptied: u64,
 }
 
@@ -90,6 +101,7 @@ impl Supervisor {
             line,
             collectors: Vec::new(),
             passed_over: false,
+            has_built_in: false,
             emptied: 0,
         }
     }
@@ -129,8 +141,8 @@ impl Supervisor {
 
     /// Finds what is new, has changed or is gone.
     fn scan(&mut self, now: Instant) {
-        let found = match find(&self.directory) {
-            Ok(found) => found,
+        let (found, built_in): (Vec<_>, Vec<_>) = match find(&self.directory) {
+            Ok(found) => found.into_iter().partition(|one| !one.is_built_in()),
             Err(error) => {
                 let directory = self.directory.display();
                 // What runs goes on: the disk may be back soon.
@@ -139,6 +151,14 @@ impl Supervisor {
                 )));
             }
         };
+        if !built_in.is_empty() && !self.has_built_in {
+            self.has_built_in = true;
+            let names: Vec<&str> = built_in.iter().map(|one| &*one.name).collect();
+            self.mailbox.put(Event::Info(format!(
+                "Not run as collectors: {}. The monitor itself reads what programs of these names do in the Python agent; one that does something else needs another name.",
+                names.join(", ")
+            )));
+        }
         for collector in &mut self.collectors {
             if !found.iter().any(|found| found.path == collector.path) {
                 collector.end(Why::Gone, now);
@@ -260,11 +280,17 @@ fn find(directory: &Path) -> io::Result<Vec<Collector>> {
             });
         }
     }
-    found.sort_by(|a, b| (a.interval, &a.path).cmp(&(b.interval, &b.path)));
+    common::sort::by(&mut found, |a, b| {
+        (a.interval, &a.path).cmp(&(b.interval, &b.path))
+    });
     Ok(found)
 }
 
 impl Collector {
+    fn is_built_in(&self) -> bool {
+        self.interval.is_zero() && BUILT_IN.contains(&&*self.name)
+    }
+
     /// Starts it, notices its end, ends it: whatever is due.
     fn turn(&mut self, now: Instant, environment: &[(&'static str, String)], mailbox: &Mailbox) {
         let Some(process) = &mut self.process else {

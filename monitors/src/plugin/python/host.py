@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 
 # So long a monitor that was told to stop may take if nobody is left to end the process.
 PATIENCE = 5.0
@@ -29,8 +30,9 @@ class Wire(object):
         self._lock = threading.Lock()
 
     def send(self, line):
-        data = json.dumps(line, ensure_ascii=True, separators=(",", ":"))
-        data = memoryview(data.encode("ascii") + b"\n")
+        data = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        # Bytes of file names that are no UTF-8 become question marks.
+        data = memoryview(data.encode("utf-8", "replace") + b"\n")
         with self._lock:
             try:
                 while data:
@@ -64,10 +66,12 @@ class Modules(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             )
         return None
 
+    def create_module(self, spec):
+        return Offered(spec.name)
+
     def is_package(self, name):
-        return any(other.startswith(name + ".") for other in self._sources) or (
-            name in ("six", "scalyr_agent.builtin_monitors")
-        )
+        # So that each module below one of them that is not here is asked for here as well.
+        return True
 
     def get_source(self, name):
         return self._sources[name]
@@ -93,6 +97,81 @@ class GlobalConfig(object):
     def __getattr__(self, name):
         raise AttributeError(
             "the plug-in host does not know the global option %s" % name
+        )
+
+
+class LogWatcher(object):
+    """Has logs copied that the monitor writes itself, and knows what the agent understands of the
+    configuration of a log."""
+
+    KNOWN = ("path", "parser", "attributes")
+
+    def __init__(self, send, log_dir, default, logger, wrapped):
+        self._send, self._dir, self._default = send, log_dir, default
+        self._logger, self._wrapped = logger, wrapped
+        self._paths = set()
+
+    def resolved(self, log_config):
+        """With an absolute path and a parser, as the monitor may read it back."""
+        config = dict(log_config.items())
+        config["path"] = os.path.join(self._dir, config.get("path") or self._default)
+        attributes = dict((config.get("attributes") or {}).items())
+        parser = config.get("parser") or attributes.get("parser") or "agent-metrics"
+        config["parser"] = attributes["parser"] = parser
+        config["attributes"] = attributes
+        return self._wrapped(config)
+
+    def line(self, config):
+        """What the agent is told of it."""
+        unknown = sorted(str(key) for key in config.keys() if key not in self.KNOWN)
+        if unknown:
+            self._logger.warning(
+                "A monitor cannot set %s for its log %s; an entry of `logs` with just this path can.",
+                ", ".join(unknown),
+                config["path"],
+            )
+        attributes = {}
+        for key, value in config["attributes"].items():
+            if isinstance(value, (str, bool, int, float)):
+                attributes[str(key)] = value
+            elif value is not None:
+                to_dict = getattr(value, "to_dict", None)
+                attributes[str(key)] = json.dumps(
+                    to_dict() if to_dict else value, default=str
+                )
+        del attributes["parser"]
+        line = {"path": config["path"], "parser": config["parser"]}
+        if attributes:
+            line["attributes"] = attributes
+        return line
+
+    def add_log_config(self, monitor_name, log_config, force_add=False):
+        config = self.resolved(log_config)
+        self._paths.add(config["path"])
+        self._send({"follow": self.line(config)})
+        return config
+
+    def update_log_config(self, monitor_name, log_config):
+        config = self.resolved(log_config)
+        if config["path"] in self._paths:
+            self._send({"follow": self.line(config)})
+
+    def remove_log_path(self, monitor_name, log_path):
+        self._paths.discard(log_path)
+        self._send({"unfollow": log_path})
+
+    # What is in it by then is copied in either case.
+    schedule_log_path_for_removal = remove_log_path
+
+
+class Offered(types.ModuleType):
+    """A module of the host, which says so where something is missing."""
+
+    def __getattr__(self, name):
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(
+            "%s.%s is not offered by the plug-in host" % (self.__name__, name)
         )
 
 
@@ -160,6 +239,9 @@ def fatal(wire, text):
 def why(error):
     """The last line of a traceback and the place in the plug-in that it comes from."""
     text = "".join(traceback.format_exception_only(type(error), error)).strip()
+    if isinstance(error, ImportError) and "cannot import name" in text:
+        if str(error.name).partition(".")[0] == "scalyr_agent":
+            text += "; it is not offered by the plug-in host"
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         if not frame.filename.startswith("<"):
@@ -168,18 +250,6 @@ def why(error):
 
 
 def main():
-    if sys.version_info < (3, 6):
-        sys.stdout.write(
-            json.dumps(
-                {
-                    "fatal": "Python plug-ins need Python 3.6 or later; this is %s"
-                    % sys.version.split()[0]
-                }
-            )
-            + "\n"
-        )
-        sys.stdout.flush()
-        os._exit(3)
     hello, own_in, own_out = private_streams()
     wire = Wire(own_out)
     try:
@@ -200,6 +270,7 @@ def main():
 
     release.SCALYR_VERSION = hello["agent_version"]
     import scalyr_agent.scalyr_logging as agent_logging
+    from scalyr_agent.json_lib.objects import wrapped
     from scalyr_agent.scalyr_monitor import (
         BadMonitorConfiguration,
         ScalyrMonitor,
@@ -253,15 +324,26 @@ def main():
         os._exit(0)
 
     try:
-        monitor.open_metric_log()
+        own_log = monitor.raw_monitor_name + ".log"
+        watcher = LogWatcher(wire.send, hello["log_dir"], own_log, logger, wrapped)
+        default = watcher.line(watcher.resolved({}))
+        monitor.log_config = watcher.resolved(monitor.log_config)
+        monitor.set_log_watcher(watcher)
+        if not monitor.open_metric_log():
+            fatal(wire, "the monitor could not open its log %s" % monitor.log_config["path"])
+        wanted = watcher.line(monitor.log_config)
+        if not monitor._uses_metric_log:
+            wire.send({"follow": wanted})
+        elif wanted != default:
+            wire.send({"log_config": wanted})
         monitor.config_from_monitors(Manager(monitor))
-        monitor.report_log_config()
+        monitor.report_limits()
         monitor.start()
     except Exception as error:
         fatal(wire, "the plug-in cannot be started: %s" % why(error))
-    watcher = threading.Thread(target=watch, name="stdin")
-    watcher.daemon = True
-    watcher.start()
+    listener = threading.Thread(target=watch, name="stdin")
+    listener.daemon = True
+    listener.start()
     threading.Thread.join(monitor)
     if stopping.is_set():
         sys.stderr.flush()

@@ -9,6 +9,7 @@ from scalyr_agent.scalyr_logging import (
     DEBUG_LEVEL_4,
     DEBUG_LEVEL_5,
     AgentLogger,
+    AutoFlushingRotatingFileHandler,
     getLogger,
 )
 from scalyr_agent.scalyr_monitor import (
@@ -24,6 +25,7 @@ from scalyr_agent.util import RunState, StoppableThread
 
 __all__ = [
     "AgentLogger",
+    "AutoFlushingRotatingFileHandler",
     "BadMonitorConfiguration",
     "DEBUG_LEVEL_0",
     "DEBUG_LEVEL_1",

@@ -1,7 +1,9 @@
 """Loggers whose lines go into agent.log and whose values go into the monitor's log."""
 
 import logging
+import logging.handlers
 import math
+import re
 import threading
 import time
 
@@ -57,10 +59,10 @@ def _scalar(value):
     return value
 
 
-# What a call of a logger may say beyond what `logging` knows; the last five mean nothing here.
+# What a call of a logger may say beyond what `logging` knows; the last four mean nothing here.
 _SPECIAL = frozenset(
     "limit_once_per_x_secs limit_key current_time error_code emit_to_metric_log "
-    "metric_log_for_monitor error_for_monitor monitor_id_override force_stdout "
+    "metric_log_for_monitor monitor_id_override error_for_monitor force_stdout "
     "force_stderr timestamp".split()
 )
 
@@ -101,11 +103,7 @@ class AgentLogger(logging.Logger):
         if timestamp is not None:
             line["timestamp"] = int(timestamp)
         if monitor_id_override is not None:
-            self.warning(
-                "monitor_id_override is not offered by the plug-in host: values are written under the monitor's own id.",
-                limit_once_per_x_secs=86400,
-                limit_key="monitor_id_override",
-            )
+            line["id"] = str(monitor_id_override)
         _send(line)
         monitor = monitor or self._monitor
         if monitor is not None:
@@ -128,6 +126,12 @@ class AgentLogger(logging.Logger):
         _send({"message": " ".join(parts)})
 
     report_values = emit_values
+
+    @staticmethod
+    def force_valid_metric_or_field_name(name, is_metric=True, logger=None):
+        """As the agent writes it; the agent itself does it again."""
+        name = re.sub(r"[^\w.-]", "_", name)
+        return name if re.match(r"[A-Za-z_]", name) else "sa_" + name
 
     def openMetricLogForMonitor(self, path, monitor, **_):
         self._monitor = monitor
@@ -161,6 +165,7 @@ class AgentLogger(logging.Logger):
                 return
         extra = dict(extra or {})
         extra["agent_error_code"] = special.get("error_code")
+        extra["agent_id"] = special.get("monitor_id_override")
         extra["agent_metric_log"] = bool(
             special.get("emit_to_metric_log")
             or special.get("metric_log_for_monitor") is not None
@@ -199,9 +204,16 @@ class _Handler(logging.Handler):
         code = getattr(record, "agent_error_code", None)
         if code:
             text = '[error="%s"] %s' % (code, text)
+        other_id = getattr(record, "agent_id", None)
         if getattr(record, "agent_metric_log", False):
-            _send({"message": text})
-        elif record.levelno >= logging.ERROR:
+            line = {"message": text}
+            if other_id is not None:
+                line["id"] = str(other_id)
+            _send(line)
+            return
+        if other_id is not None:
+            text = "(%s) %s" % (other_id, text)
+        if record.levelno >= logging.ERROR:
             _send({"log": "error", "text": text})
         elif record.levelno >= logging.WARNING:
             _send({"log": "warn", "text": text})
@@ -235,6 +247,62 @@ def getLogger(name):
             logger.parent = logging.getLogger()
             logger.manager = logging.Logger.manager
         return logger
+
+
+class LazyOnPrintEvaluatedFunction(object):
+    """A text that is made when it is written, if it is."""
+
+    def __init__(self, func):
+        self._make = func
+
+    def __str__(self):
+        return str(self._make())
+
+
+class AutoFlushingRotatingFileHandler(logging.handlers.RotatingFileHandler):
+    """A rotating log that is written `flushDelay` seconds after a line at the latest."""
+
+    def __init__(
+        self,
+        filename,
+        mode="a",
+        maxBytes=0,
+        backupCount=0,
+        encoding=None,
+        delay=0,
+        flushDelay=0,
+    ):
+        self._wait, self._timer = flushDelay, None
+        logging.handlers.RotatingFileHandler.__init__(
+            self, filename, mode, maxBytes, backupCount, encoding, delay
+        )
+
+    def set_flush_delay(self, flush_delay):
+        self._wait = flush_delay
+
+    def flush(self):
+        """Each record asks for it."""
+        if self._wait <= 0:
+            return logging.handlers.RotatingFileHandler.flush(self)
+        with self.lock:
+            if self._timer is None:
+                self._timer = threading.Timer(self._wait, self._flush_now)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _flush_now(self):
+        with self.lock:
+            self._timer = None
+            if self.stream is not None and not self.stream.closed:
+                logging.handlers.RotatingFileHandler.flush(self)
+
+    def close(self):
+        self._wait = 0
+        with self.lock:
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        logging.handlers.RotatingFileHandler.close(self)
 
 
 class BaseFormatter(logging.Formatter):

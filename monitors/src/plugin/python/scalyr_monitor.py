@@ -303,6 +303,7 @@ class ScalyrMonitor(StoppableThread):
             value = self._config.get(option, convert_to=kind, default=default)
             setattr(self, attribute, value)
         self._adjust_sleep_by_gather_time = False
+        self._uses_metric_log = False
         self._limits = (self._log_write_rate, self._log_max_write_burst)
         self._initialize()
 
@@ -322,7 +323,7 @@ class ScalyrMonitor(StoppableThread):
         return None
 
     def set_log_watcher(self, log_watcher):
-        """For derived classes. Never called: plug-ins cannot have logs followed."""
+        """For derived classes: what has logs copied that the monitor writes itself."""
 
     @property
     def uid(self):
@@ -354,29 +355,30 @@ class ScalyrMonitor(StoppableThread):
     def set_sample_interval(self, secs):
         self._sample_interval_secs = secs
 
+    def _get_log_rotation_configuration(self):
+        """Backups and bytes: of the entry, else of the agent."""
+        found = []
+        for option, default in (
+            ("log_rotation_backup_count", 2),
+            ("log_rotation_max_bytes", 20 * 1024 * 1024),
+        ):
+            value = self._config.get(option)
+            if value is None:
+                value = getattr(self._global_config, option, default)
+            found.append(int(value))
+        return tuple(found)
+
     def open_metric_log(self):
+        """A derived class that writes a log of its own does not call this."""
         self._logger.openMetricLogForMonitor(self.log_config.get("path"), self)
+        self._uses_metric_log = True
         return True
 
     def close_metric_log(self):
         self._logger.closeMetricLog()
 
-    def report_log_config(self):
-        """Says what of the wishes of the derived class the agent cannot know in time."""
-        ours = {"path": self.raw_monitor_name + ".log", "parser": "agent-metrics"}
-        wishes = dict((k, v) for k, v in self.log_config.items() if ours.get(k) != v)
-        attributes = wishes.get("attributes")
-        if attributes is not None and dict(attributes.items()) in (
-            {},
-            {"parser": "agent-metrics"},
-        ):
-            del wishes["attributes"]
-        if wishes:
-            self._logger.warning(
-                "The monitor's log_config sets %s, which plug-ins cannot do; an entry of `logs` with the path of %s can.",
-                ", ".join(sorted(str(key) for key in wishes)),
-                ours["path"],
-            )
+    def report_limits(self):
+        """Says what of the wishes of the derived class the agent does not follow."""
         if self._limits != (self._log_write_rate, self._log_max_write_burst):
             self._logger.warning(
                 "The monitor sets a write limit of its own; set monitor_log_write_rate: %s and monitor_log_max_write_burst: %s in its entry instead.",

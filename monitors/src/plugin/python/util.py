@@ -124,6 +124,9 @@ class StoppableThread(threading.Thread):
         run_state = self._run_state
         return run_state.is_running()
 
+    def isAlive(self):
+        return self.is_alive()
+
     def join(self, timeout=None):
         threading.Thread.join(self, timeout)
         if not self.is_alive() and self._died_of is not None:

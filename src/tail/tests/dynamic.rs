@@ -66,7 +66,7 @@ fn a_sender_that_comes_back_is_copied_from_where_it_stood() {
     desk.name(&["new.log"]);
     desk.run(12);
     assert_eq!(desk.all("new.log"), "one\ntwo\n");
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn killed_or_stopped_before_a_named_log_comes_back_repeats_and_loses_nothing() {
         desk.name(&["new.log"]);
         desk.run(6);
         assert_eq!(desk.all("new.log"), "one\ntwo\n");
-        assert_eq!(desk.resent, 0);
+        assert_eq!(desk.arrived.resent, 0);
     }
 }
 
@@ -104,7 +104,7 @@ fn a_pattern_of_the_configuration_takes_a_log_over_that_monitors_drop() {
     desk.append("new.log", "two\n");
     desk.run(12);
     assert_eq!(desk.all("new.log"), "one\ntwo\n");
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn whichever_session_has_a_named_log_goes_on_where_it_stood_after_a_restart() {
     desk.name(&[&path(n)]);
     desk.run(6);
     assert_eq!(desk.all(&path(n)), "one\ntwo\n");
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
 }
 
 /// One that hides every `pw=...`, and looks as far ahead as a line of `longest` bytes needs.
@@ -330,7 +330,7 @@ fn a_thousand_named_logs_that_come_and_go_again_and_again_stay_cheap_and_bounded
     }
     let tailer = desk.tailer.as_ref().unwrap();
     assert_eq!(tailer.orphans.len(), names.len());
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
     // Their files are gone: they are forgotten when further ones come
     for name in &names {
         fs::remove_file(desk.path(name)).unwrap();
@@ -364,7 +364,7 @@ fn a_named_log_that_was_rotated_while_nobody_named_it_loses_nothing() {
     desk.name(&["new.log"]);
     desk.run(12);
     assert_eq!(desk.all("new.log"), "one\ntwo\nthree\n");
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn named_dropped_and_named_again_at_once_is_as_if_it_had_stayed() {
     desk.name(&[]);
     desk.run(12);
     assert_eq!(desk.all("new.log"), "one\ntwo\n");
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
     // Of one that never had a file nothing is left
     let tailer = desk.tailer.as_ref().unwrap();
     assert_eq!(tailer.orphans.len(), 1);

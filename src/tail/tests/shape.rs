@@ -51,14 +51,7 @@ fn a_group_waits_for_its_end_and_is_one_event() {
     assert_eq!(desk.all("a.log"), "E1 pw=X\n at a\n at b\n");
     desk.run(6);
     assert_eq!(desk.all("a.log"), "E1 pw=X\n at a\n at b\nE2\n");
-    let path = desk.dir.join("a.log");
-    let counters = desk
-        .tailer
-        .as_mut()
-        .unwrap()
-        .log_at(&path)
-        .unwrap()
-        .counters;
+    let counters = desk.log("a.log").counters;
     assert_eq!(counters.lines, 2);
     assert_eq!(counters.shape.grouped_lines, 2);
     assert_eq!(counters.shape.redacted_lines, 1);
@@ -83,7 +76,7 @@ fn killed_at_any_moment_a_shaped_log_repeats_and_loses_nothing() {
     desk.start();
     desk.run(10);
     assert_eq!(desk.all("a.log"), expected);
-    assert!(desk.resent > 0);
+    assert!(desk.arrived.resent > 0);
 }
 
 #[test]
@@ -96,8 +89,7 @@ fn what_was_read_is_sent_pending_or_dropped_by_name() {
     desk.limit = 4_000;
     desk.start();
     desk.run(10);
-    let path = desk.dir.join("a.log");
-    let log = desk.tailer.as_mut().unwrap().log_at(&path).unwrap();
+    let log = desk.log("a.log");
     let (c, s) = (log.counters, log.counters.shape);
     assert_eq!(log.pending(), 0);
     assert_eq!(s.bytes, text.len() as u64);
@@ -120,10 +112,7 @@ fn docker_lines_keep_their_own_attributes_and_time() {
     );
     desk.start();
     desk.now += Duration::from_secs(1);
-    let tailer = desk.tailer.as_mut().unwrap();
-    tailer.poll(desk.now);
-    desk.batch.start(&desk.envelope, desk.limit);
-    tailer.fill(&mut desk.batch, desk.now);
+    desk.fill();
     let body: serde_json::Value = serde_json::from_slice(desk.batch.complete(1)).unwrap();
     let event = &body["events"][0];
     assert_eq!(event["attrs"]["message"], "hello\n");
@@ -131,23 +120,37 @@ fn docker_lines_keep_their_own_attributes_and_time() {
     assert_eq!(event["ts"], "1795395723500000000");
 }
 
-#[test]
-fn a_unit_that_fits_into_no_request_at_once_goes_in_parts() {
-    let mut desk = Desk::with(&["a.log"], true, |s| s.max_line_size = 300);
-    let mut entry = LogEntry::new("/x".into(), EntryKind::Configured);
-    entry.parse_format = ParseFormat::Json;
-    let pipeline = Pipeline::compile(&entry, &Options::default())
-        .unwrap()
-        .unwrap();
-    desk.pipeline = Some(Arc::new(pipeline));
+/// A desk whose log begins with a line that fits into no request whole; the line.
+fn long_line() -> (Desk, String) {
+    let mut desk = desk(|entry| entry.parse_format = ParseFormat::Json);
+    desk.change = |s| s.max_line_size = 300;
     desk.limit = 1_200;
     let long = "0123456789".repeat(200);
     desk.append(
         "a.log",
         format!("{{\"log\":\"{long}\\n\"}}\n{{\"log\":\"next\\n\"}}\n"),
     );
+    (desk, long)
+}
+
+#[test]
+fn a_unit_that_fits_into_no_request_at_once_goes_in_parts() {
+    let (mut desk, long) = long_line();
     desk.start();
     desk.run(10);
     assert_eq!(desk.all("a.log"), format!("{long}\nnext\n"));
-    assert_eq!(desk.resent, 0);
+    assert_eq!(desk.arrived.resent, 0);
+}
+
+#[test]
+fn the_first_part_of_a_unit_that_the_server_did_not_take_is_sent_again() {
+    let (mut desk, long) = long_line();
+    desk.start();
+    desk.now += Duration::from_secs(1);
+    assert!(desk.fill(), "the line fits into one request");
+    // It comes back before a second one was made
+    desk.tailer.as_mut().unwrap().rewind();
+    desk.run(10);
+    assert_eq!(desk.all("a.log"), format!("{long}\nnext\n"));
+    assert_eq!(desk.arrived.resent, 0);
 }

@@ -1,0 +1,100 @@
+//! Inodes that are used again by another file.
+
+use super::*;
+
+#[test]
+fn a_reused_inode_is_not_taken_for_the_old_file() {
+    // C28: same inode, larger, other content; while stopped and while running
+    for running in [false, true] {
+        let mut desk = Desk::with(&["a.log"], true, |s| s.max_open_files = 0);
+        desk.append("a.log", "1\n");
+        desk.start();
+        desk.run(2);
+        if !running {
+            desk.stop();
+        }
+        let old = desk.ino("a.log");
+        // In place: what a reused inode looks like from outside
+        fs::write(desk.path("a.log"), "2 is longer than what was there\n").unwrap();
+        assert_eq!(desk.ino("a.log"), old);
+        if !running {
+            desk.start();
+        }
+        desk.run(6);
+        assert_eq!(desk.all("a.log"), "1\n2 is longer than what was there\n");
+    }
+}
+
+#[test]
+fn a_new_file_that_got_the_inode_of_a_deleted_one_is_copied() {
+    let mut desk = Desk::with(&["*.log"], true, |s| {
+        s.close_old_files = Some(Duration::from_secs(10))
+    });
+    desk.append("a.log", "this is the longer one\n");
+    desk.start();
+    desk.run(60);
+    let old = desk.ino("a.log");
+    assert_eq!(desk.really_open(), 0);
+    fs::remove_file(desk.path("a.log")).unwrap();
+    desk.append("b.log", "short\n");
+    if desk.ino("b.log") != old {
+        eprintln!("this file system does not reuse inodes at once");
+        return;
+    }
+    desk.run(200);
+    assert_eq!(desk.all("b.log"), "short\n");
+}
+
+#[test]
+fn an_inode_that_a_compressed_file_gave_up_does_not_hide_the_next_file_that_has_it() {
+    let mut desk = Desk::with(&["*.log"], true, |s| s.max_open_files = 0);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.append("a.log", "2\n");
+    let old = desk.ino("a.log");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    let now = desk.now + Duration::from_secs(1);
+    desk.tailer.as_mut().unwrap().poll_all(now);
+    desk.close_all();
+    // a.log.1 is compressed before its rest is read
+    let content = fs::read(desk.path("a.log.1")).unwrap();
+    fs::remove_file(desk.path("a.log.1")).unwrap();
+    desk.append("b.log", "other\n");
+    let same = desk.ino("b.log") == old;
+    fs::write(desk.path("a.log.1"), content).unwrap();
+    desk.gzip("a.log.1");
+    if !same {
+        eprintln!("no inode reuse");
+        return;
+    }
+    desk.run(200);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+    assert_eq!(desk.all("b.log"), "other\n");
+}
+
+#[test]
+fn an_inode_that_was_given_up_to_a_compressed_copy_is_followed_under_its_next_name() {
+    let mut desk = Desk::with(&["*.log"], true, |s| s.max_open_files = 0);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.append("a.log", "2\n");
+    let old = desk.ino("a.log");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    let now = desk.now + Duration::from_secs(1);
+    desk.tailer.as_mut().unwrap().poll_all(now);
+    desk.close_all();
+    desk.gzip("a.log.1");
+    desk.run(5);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+    desk.append("b.log", "other\n");
+    if desk.ino("b.log") != old {
+        eprintln!("no inode reuse");
+        return;
+    }
+    desk.run(400);
+    assert_eq!(desk.all("b.log"), "other\n");
+}

@@ -1,0 +1,104 @@
+//! Where copying of a file begins: at the first start, of files that come later, of patterns that are added.
+
+use super::*;
+
+#[test]
+fn grows_and_is_copied_once() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.append("a.log", "one\n");
+    desk.start();
+    desk.run(1);
+    desk.append("a.log", "two\nthree\n");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "one\ntwo\nthree\n");
+    assert_eq!(desk.arrived.resent, 0);
+}
+
+#[test]
+fn first_start_begins_at_the_end_and_no_line_after_that_is_missed() {
+    // C1, C2: the position is known and durable from the start
+    let mut desk = Desk::with(&["a.log"], false, |_| {});
+    desk.append("a.log", "old\n");
+    desk.start();
+    desk.append("a.log", "new\n");
+    desk.kill();
+    desk.append("a.log", "newer\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "new\nnewer\n");
+}
+
+#[test]
+fn created_while_stopped_is_copied_from_its_start() {
+    // C3
+    let mut desk = Desk::with(&["*.log"], false, |_| {});
+    desk.append("a.log", "old\n");
+    desk.start();
+    desk.run(1);
+    desk.stop();
+    desk.append("b.log", "all of it\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("b.log"), "all of it\n");
+    assert_eq!(desk.all("a.log"), "");
+}
+
+#[test]
+fn a_pattern_added_later_begins_at_the_end_of_what_exists() {
+    let mut desk = Desk::with(&["a.log"], false, |_| {});
+    desk.append("a.log", "a\n");
+    desk.append("b.log", "history\n");
+    desk.start();
+    desk.stop();
+    desk.entries.push(("b.log".into(), false));
+    desk.start();
+    desk.append("b.log", "news\n");
+    desk.run(6);
+    assert_eq!(desk.all("b.log"), "news\n");
+}
+
+#[test]
+fn found_while_running_is_copied_from_its_start() {
+    let mut desk = Desk::with(&["*.log"], false, |_| {});
+    desk.start();
+    desk.append("late.log", "first\n");
+    desk.run(61);
+    assert_eq!(desk.all("late.log"), "first\n");
+}
+
+#[test]
+fn the_patterns_of_all_sessions_are_remembered() {
+    let dir = std::env::temp_dir().join(format!("watched-{}", random::uuid4()));
+    fs::create_dir(&dir).unwrap();
+    let envelope = Desk::new(&[]).envelope.clone();
+    for (session, pattern) in [
+        ("default-0", "/nonexistent/a*"),
+        ("other-0", "/nonexistent/b*"),
+    ] {
+        let mut settings = Settings::new(dir.clone());
+        settings.session = session.into();
+        settings.worker = session.split('-').next().unwrap().into();
+        Tailer::new(
+            settings,
+            vec![Entry::new(pattern.into())],
+            envelope.clone(),
+            None,
+        );
+    }
+    let (saved, _) = crate::tail::consolidate(&dir);
+    assert_eq!(saved.unwrap().watched.unwrap().len(), 2);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn fifos_devices_and_folders_are_never_opened() {
+    // C21
+    let mut desk = Desk::new(&["*"]);
+    nix::unistd::mkfifo(&desk.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(desk.path("socket")).unwrap();
+    desk.append("a", "1\n");
+    desk.start();
+    desk.run(3);
+    assert_eq!(desk.names(), ["a"]);
+    assert_eq!(desk.tailer.as_ref().unwrap().unreadable.len(), 2);
+}

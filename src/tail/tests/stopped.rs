@@ -1,0 +1,180 @@
+//! What happens to files while the agent does not run.
+
+use super::*;
+
+#[test]
+fn rotated_while_stopped_loses_and_repeats_nothing() {
+    let mut desk = Desk::stopped("1\n");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+    assert_eq!(desk.arrived.resent, 0);
+}
+
+#[test]
+fn rotated_three_times_while_stopped_loses_nothing() {
+    let mut desk = Desk::stopped("1\n");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.3");
+    desk.append("a.log.2", "3\n");
+    desk.append("a.log.1", "4\n");
+    desk.append("a.log", "5\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n4\n5\n");
+}
+
+#[test]
+fn rotated_and_compressed_while_stopped_loses_nothing() {
+    let mut desk = Desk::stopped("1\n");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.1");
+    desk.gzip("a.log.1");
+    desk.append("a.log", "3\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+    assert_eq!(desk.arrived.resent, 0);
+}
+
+#[test]
+fn copytruncated_and_outgrown_while_stopped_loses_nothing() {
+    let mut desk = Desk::stopped("first\nline\n");
+    desk.append("a.log", "second\n");
+    desk.copytruncate("a.log", "a.log.1");
+    desk.append("a.log", "the new content is much longer than the old one\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(
+        desk.all("a.log"),
+        "first\nline\nsecond\nthe new content is much longer than the old one\n"
+    );
+}
+
+#[test]
+fn renamed_while_stopped_and_its_successor_comes_after_the_start() {
+    let mut desk = Desk::stopped("1\n");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.1");
+    desk.start();
+    desk.run(2);
+    desk.append("a.log", "3\n");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+}
+
+#[test]
+fn moved_to_another_folder_while_stopped_is_finished() {
+    let mut desk = Desk::stopped("1\n");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "old/a.log-20261123");
+    desk.append("a.log", "3\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+}
+
+#[test]
+fn deleted_while_stopped_says_how_much_is_lost_and_copies_the_new_file_whole() {
+    // C6
+    let mut desk = Desk::with(&["a.log"], false, |_| {});
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.append("a.log", "never sent\n");
+    desk.run(0);
+    desk.tailer.as_mut().unwrap().poll_all(Instant::now());
+    desk.stop();
+    // Keeps the inode from being reused
+    let _held = fs::File::open(desk.path("a.log")).unwrap();
+    fs::remove_file(desk.path("a.log")).unwrap();
+    desk.append("a.log", "new\n");
+    desk.start();
+    assert_eq!(desk.lost(), "never sent\n".len() as u64);
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "new\n");
+}
+
+#[test]
+fn rotated_files_that_are_logs_themselves_are_not_repeated_after_a_rotation_while_stopped() {
+    let mut desk = Desk::new(&["a.log*"]);
+    desk.append("a.log.1", "0\n");
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.stop();
+    desk.rename("a.log.1", "a.log.2");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "2\n");
+    desk.start();
+    desk.run(10);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+    assert_eq!(desk.all("a.log.1"), "0\n");
+    assert_eq!(desk.names(), ["a.log", "a.log.1"]);
+}
+
+#[test]
+fn a_file_that_is_away_at_the_start_and_comes_back_is_not_repeated() {
+    // A volume that is mounted after the agent has started
+    let mut desk = Desk::new(&["logs/a.log"]);
+    fs::create_dir(desk.path("logs")).unwrap();
+    fs::create_dir_all(desk.path("far/away")).unwrap();
+    desk.append("logs/a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.stop();
+    desk.append("logs/a.log", "2\n");
+    desk.rename("logs/a.log", "far/away/a.log");
+    desk.start();
+    desk.run(5);
+    desk.rename("far/away/a.log", "logs/a.log");
+    desk.append("logs/a.log", "3\n");
+    desk.run(10);
+    assert_eq!(desk.all("logs/a.log"), "1\n2\n3\n");
+}
+
+#[test]
+fn rotated_three_times_while_stopped_loses_nothing_although_all_files_begin_the_same() {
+    for banner in [
+        "=== service starting ===\n".repeat(60),
+        "start\n".to_owned(),
+    ] {
+        let mut desk = Desk::copied(&banner);
+        desk.stop();
+        desk.append("a.log", "2\n");
+        desk.rename("a.log", "a.log.3");
+        desk.append("a.log.2", format!("{banner}3\n"));
+        desk.append("a.log.1", format!("{banner}4\n"));
+        desk.append("a.log", format!("{banner}5\n"));
+        desk.start();
+        desk.run(6);
+        assert_eq!(
+            desk.all("a.log"),
+            format!("{banner}2\n{banner}3\n{banner}4\n{banner}5\n")
+        );
+    }
+}
+
+#[test]
+fn an_empty_log_that_is_filled_and_truncated_while_stopped_loses_nothing_and_repeats_nothing() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.append("a.log", "0\n");
+    desk.start();
+    desk.run(2);
+    desk.copytruncate("a.log", "a.log.2");
+    desk.run(4);
+    desk.stop();
+    // The file system's clock has a coarse tick
+    std::thread::sleep(Duration::from_millis(20));
+    desk.append("a.log", "1\n2\n");
+    desk.copytruncate("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    for _ in 0..2 {
+        desk.start();
+        desk.run(6);
+        assert_eq!(desk.all("a.log"), "0\n1\n2\n3\n");
+        desk.stop();
+    }
+}
