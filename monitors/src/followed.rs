@@ -95,6 +95,7 @@ mod tests {
             attributes: Vec::new(),
             like: None,
             metrics: false,
+            sampled: false,
         }
     }
 

@@ -149,6 +149,8 @@ pub struct MonitorLog {
     pub like: Option<Like>,
     /// It is what an [`Emitter`] writes, so it may be in memory instead of in a file.
     pub metrics: bool,
+    /// It grows once an interval only: nobody waits for its lines, and it need not be looked at often.
+    pub sampled: bool,
 }
 
 impl MonitorLog {
@@ -160,6 +162,7 @@ impl MonitorLog {
             attributes: Vec::new(),
             like: None,
             metrics: true,
+            sampled: false,
         }
     }
 }

@@ -134,6 +134,7 @@ impl Plan {
                         .unwrap_or_default(),
                     like: None,
                     metrics: true,
+                    sampled: description.cadence == Cadence::Sampled,
                 };
                 (Some(log), Vec::new())
             }

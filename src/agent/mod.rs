@@ -48,8 +48,8 @@ const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
 const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
 /// How often threads are looked after.
 const SUPERVISE: Duration = Duration::from_secs(5);
-/// How long the status report waits for a thread's answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the status report waits for the answers of the sessions, all together.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until it is told to stop; its exit code.
 pub fn run(start: Start) -> i32 {
@@ -439,7 +439,7 @@ impl Agent {
     fn end_sessions(&mut self, within: Duration, flush: bool, mut signals: Option<&mut Signals>) {
         const STEP: Duration = Duration::from_millis(50);
         for session in &self.sessions {
-            if let Some(tail) = session.status(Duration::from_millis(300)) {
+            if let Some(tail) = session.status(Instant::now() + Duration::from_millis(300)) {
                 self.statistics.retire_files(&tail);
             }
         }

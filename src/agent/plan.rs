@@ -219,7 +219,11 @@ pub fn entries(
         if named || in_memory || entries.iter().any(|e| e.pattern == log.path) {
             continue;
         }
-        entries.push(monitor_entry(log, None));
+        let mut entry = monitor_entry(log, None);
+        if log.sampled {
+            entry.minimum_scan_interval = seconds(config.options.max_poll_interval);
+        }
+        entries.push(entry);
     }
     entries
 }
@@ -324,7 +328,13 @@ fn tail_entry(
     let scan_interval = from
         .minimum_scan_interval
         .or(config.options.minimum_scan_interval);
-    entry.minimum_scan_interval = seconds(scan_interval.unwrap_or(0) as f64);
+    // What the agent writes itself must not be what keeps an idle machine awake
+    let usual = if from.path == agent_log {
+        config.options.max_poll_interval
+    } else {
+        0.0
+    };
+    entry.minimum_scan_interval = seconds(scan_interval.map_or(usual, |n| n as f64));
     if from.path == agent_log {
         entry.start_offset = agent_log_start;
     }

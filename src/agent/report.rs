@@ -10,6 +10,7 @@ use crate::status::{environment, health, Report};
 use crate::tail::{Counters, LogStatus, Skip, TailStatus};
 use crate::upload::Snapshot;
 use crate::util::time::now_secs;
+use std::time::Instant;
 
 impl Agent {
     /// Answers `status -v`.
@@ -70,9 +71,10 @@ impl Agent {
 
     /// Each session's figures and files; no files where a thread does not answer.
     pub(super) fn session_states(&self) -> Vec<(Snapshot, Option<TailStatus>)> {
+        let until = Instant::now() + PATIENCE;
         self.sessions
             .iter()
-            .map(|s| (s.stats.snapshot(), s.status(PATIENCE)))
+            .map(|s| (s.stats.snapshot(), s.status(until)))
             .collect()
     }
 
@@ -161,17 +163,13 @@ impl Agent {
                 sessions,
             });
         }
-        // A thread that does not answer is the sign of a stuck scan loop
-        let all_answer = states.iter().all(|(_, tail)| tail.is_some());
-        let last_scan = states
-            .iter()
-            .filter_map(|(_, tail)| tail.as_ref().and_then(|t| t.last_scan))
-            .fold(None, |a: Option<f64>, b| Some(a.map_or(b, |a| a.max(b))));
-        status.health_check_result = if all_answer {
-            last_scan.and_then(|_| health::scan(Some(now), now, limit))
-        } else {
-            health::scan(Some(f64::MIN), now, limit)
-        };
+        // A scan loop that is stuck does not answer; one that is only busy does not for long
+        let busy = self.sessions.iter().zip(states);
+        let busy = busy.filter(|(_, (_, tail))| tail.is_none());
+        let stuck = busy.map(|(session, _)| session.busy_for()).max();
+        let scan = now - stuck.unwrap_or_default().as_secs_f64();
+        let scan = (!states.is_empty()).then_some(scan);
+        status.health_check_result = health::scan(scan, now, limit);
         let each: Vec<Option<String>> = status
             .workers
             .iter()

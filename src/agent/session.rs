@@ -13,6 +13,7 @@ use monitors::{FollowedLogs, MonitorLog};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -28,9 +29,16 @@ const BUSY_FOR: Duration = Duration::from_secs(10);
 const FIRST_EMPTY: Duration = Duration::from_secs(1);
 
 enum Control {
-    Status(Sender<TailStatus>),
+    Status {
+        reply: Sender<TailStatus>,
+        /// Later, nobody waits for it.
+        until: Instant,
+    },
     Scan,
-    End { flush: bool, until: Instant },
+    End {
+        flush: bool,
+        until: Instant,
+    },
 }
 
 /// A running session.
@@ -41,6 +49,9 @@ pub struct Session {
     pub worker: String,
     /// What its upload thread counts.
     pub stats: Arc<UploadStats>,
+    began: Instant,
+    /// Milliseconds after `began` at which the tail thread last began a round.
+    round_at: Arc<AtomicU64>,
     control: Sender<Control>,
     tail: Option<JoinHandle<()>>,
     upload: Option<JoinHandle<()>>,
@@ -113,7 +124,11 @@ impl Session {
             stats.clone(),
             upload_stop,
         )?;
+        let began = Instant::now();
+        let round_at = Arc::new(AtomicU64::new(0));
         let mut desk = Desk {
+            began,
+            round_at: round_at.clone(),
             tailer: plan.tailer,
             envelope: plan.envelope,
             batches: Some(batch_tx),
@@ -143,6 +158,8 @@ impl Session {
             id: plan.id,
             worker: plan.worker,
             stats,
+            began,
+            round_at,
             control: control_tx,
             tail: Some(tail),
             upload: Some(upload),
@@ -150,11 +167,18 @@ impl Session {
         })
     }
 
-    /// The state of its files; `None` if the thread does not answer within `patience`.
-    pub fn status(&self, patience: Duration) -> Option<TailStatus> {
-        let (tx, rx) = bounded(1);
-        self.control.send(Control::Status(tx)).ok()?;
-        rx.recv_timeout(patience).ok()
+    /// The state of its files; `None` if the thread does not answer until then.
+    pub fn status(&self, until: Instant) -> Option<TailStatus> {
+        let (reply, answer) = bounded(1);
+        self.control.send(Control::Status { reply, until }).ok()?;
+        answer.recv_deadline(until).ok()
+    }
+
+    /// How long the tail thread has been at the same round: says how busy one is that does not
+    /// answer. One that has nothing to do answers at once.
+    pub fn busy_for(&self) -> Duration {
+        let at = Duration::from_millis(self.round_at.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(at)
     }
 
     /// Looks for new files now.
@@ -212,6 +236,8 @@ fn wait(thread: &mut Option<JoinHandle<()>>, until: Instant) -> bool {
 }
 
 struct Desk {
+    began: Instant,
+    round_at: Arc<AtomicU64>,
     tailer: Tailer,
     envelope: Arc<Envelope>,
     batches: Option<Sender<Batch>>,
@@ -250,6 +276,8 @@ impl Desk {
                 self.settle(verdict);
             }
             let now = Instant::now();
+            let round = now.duration_since(self.began).as_millis() as u64;
+            self.round_at.store(round, Ordering::Relaxed);
             self.follow(now);
             self.tailer.poll(now);
             self.fill(now);
@@ -270,7 +298,8 @@ impl Desk {
                     Err(_) => return,
                 },
                 recv(self.control) -> control => match control {
-                    Ok(Control::Status(reply)) => {
+                    Ok(Control::Status { until, .. }) if Instant::now() > until => {}
+                    Ok(Control::Status { reply, .. }) => {
                         let mut status = self.tailer.status();
                         status.batches = self.handed_over;
                         let _ = reply.send(status);

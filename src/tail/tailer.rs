@@ -174,15 +174,14 @@ impl Tailer {
         }
     }
 
-    /// Plans a log's next look. Long waits end at whole multiples of a second, so that many idle
-    /// files share a wake-up.
+    /// Plans a log's next look. Long waits end at whole multiples of a second or of five, so that
+    /// many idle files share a wake-up.
     pub(super) fn plan(&mut self, number: u64, now: Instant, at_most: Option<Instant>) {
-        let grid = |interval: Duration| {
-            if interval >= Duration::from_secs(1) {
-                1_000
-            } else {
-                125
-            }
+        // A wake-up that was late by less than `early` does not cost a turn
+        let grid = |pause: Duration| match pause.as_millis() {
+            5_000.. => (5_000, 600),
+            1_000.. => (1_000, 100),
+            _ => (125, 0),
         };
         let started = self.started;
         if let Some(log) = self.logs.get_mut(&number) {
@@ -192,8 +191,9 @@ impl Tailer {
                 due = due.min(at_most.max(now + Duration::from_millis(1)));
             }
             let since = due.duration_since(started).as_millis() as u64;
-            let grid = grid(interval);
-            let due = started + Duration::from_millis(since.div_ceil(grid) * grid);
+            let (grid, early) = grid(due.duration_since(now));
+            let since = since.saturating_sub(early).div_ceil(grid) * grid;
+            let due = started + Duration::from_millis(since);
             log.due = due;
             self.due.push(Reverse((due, number)));
         }

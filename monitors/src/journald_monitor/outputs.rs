@@ -329,6 +329,7 @@ pub fn common_log(place: &Place) -> MonitorLog {
             attributes: Vec::new(),
             like: None,
             metrics: false,
+            sampled: false,
         },
     }
 }
@@ -351,6 +352,7 @@ fn log_of(place: &Place, index: usize, name: &str) -> MonitorLog {
         attributes: others,
         like: Some(Like::Journald(index)),
         metrics: false,
+        sampled: false,
     }
 }
 

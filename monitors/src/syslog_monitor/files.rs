@@ -461,6 +461,7 @@ impl Files {
             attributes,
             like: Some(Like::Logs(index)),
             metrics: false,
+            sampled: false,
         }
     }
 

@@ -225,6 +225,7 @@ fn logs(setup: &Setup) -> Vec<MonitorLog> {
         attributes: vec![("monitor".to_owned(), Json::from("agentSyslog"))],
         like: None,
         metrics: false,
+        sampled: false,
     };
     match ring(setup.options, setup.place) {
         Some((files, _)) => Ring::names(&base, files).map(log).collect(),
