@@ -151,3 +151,13 @@ fn one_that_cannot_start_never_says_that_it_is_ready() {
     assert!(!site.wait_exit(DEADLINE).success());
     assert_eq!(manager.rest(), [""; 0]);
 }
+
+#[test]
+fn a_start_that_is_refused_says_where_the_reason_is() {
+    let mut site = Site::new();
+    let mut manager = Manager::of(&mut site);
+    site.set("compression_type", "gzip9").write_config();
+    let said = site.run(&["start", "--no-fork", "--no-change-user"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    manager.until_status("scalyr-agent-2 check");
+}

@@ -134,7 +134,7 @@ impl Plan {
                         .unwrap_or_default(),
                     like: None,
                     metrics: true,
-                    sampled: description.cadence == Cadence::Sampled,
+                    sampled: description.cadence != Cadence::Serving,
                 };
                 (Some(log), Vec::new())
             }

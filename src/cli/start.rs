@@ -5,6 +5,7 @@ use super::{err, exit, out};
 use crate::agent::{self, insight};
 use crate::config::{Config, Source};
 use crate::process::daemon::{self, Report, Side};
+use crate::process::notify::Notifier;
 use crate::process::pidfile::{self, Refused};
 use crate::process::signals::Signals;
 use crate::upload::{check_server, Check, UploadSettings};
@@ -22,6 +23,16 @@ const NOT_STARTED: &str = "The agent was not started. Fix the error and try agai
 
 /// Runs the command.
 pub(super) fn start(setup: Setup) -> i32 {
+    let code = started(setup);
+    if code == exit::FAILED {
+        // `systemctl status` may show no more than this
+        let todo = "Not started; 'scalyr-agent-2 check' and the journal tell why";
+        Notifier::from_env().status(todo.to_owned());
+    }
+    code
+}
+
+fn started(setup: Setup) -> i32 {
     if let Err(error) = setup.change_user("start the agent") {
         err(error);
         return exit::FAILED;
