@@ -180,6 +180,7 @@ pub fn tail_settings(
                 .min(options.healthy_max_time_since_last_copy_attempt / 2.0)
                 .max(1.0),
         ),
+        clock_slack: tail::Settings::CLOCK_SLACK,
     }
 }
 

@@ -165,7 +165,7 @@ section "Reading files" {
     max_open_files: i64 = 256, between(8.0, 65_536.0);
     /// Shortest pause between looks at files that are busy.
     min_poll_interval: f64 = 0.25, between(0.01, 3_600.0);
-    /// Longest pause between looks at files that are quiet.
+    /// Longest pause between looks at files that are quiet, and the usual one for what the agent itself writes.
     max_poll_interval: f64 = 5.0, between(0.01, 3_600.0);
     /// Seconds that a rotated file is still followed after its last change.
     rotated_file_grace: f64 = 300.0, between(0.0, 86_400.0);

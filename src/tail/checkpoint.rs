@@ -22,6 +22,8 @@ pub struct SavedGeneration {
     pub signature: Signature,
     /// Creation of the file.
     pub birth: Option<f64>,
+    /// When it was last known to be this content, seconds since the epoch.
+    pub verified: Option<f64>,
     /// The settled position.
     pub committed: u64,
     /// Hash of the bytes before it.
@@ -213,6 +215,7 @@ struct RawGeneration {
     signature: Option<String>,
     mark: Option<String>,
     birth: Option<f64>,
+    verified: Option<f64>,
     committed: Option<u64>,
     sequence_id: Option<String>,
     sequence_number: Option<u64>,
@@ -274,6 +277,7 @@ impl RawGeneration {
             },
             signature,
             birth: self.birth,
+            verified: self.verified,
             committed,
             mark: self.mark.and_then(|m| u64::from_str_radix(&m, 16).ok()),
             size: u64::try_from(self.last_known_size)
@@ -428,6 +432,7 @@ fn save(g: &Generation) -> SavedGeneration {
         id: g.id,
         signature: g.signature,
         birth: g.birth,
+        verified: Some(g.verified),
         committed: g.committed,
         mark: g.committed_mark,
         size: g.size.max(g.committed),
@@ -456,6 +461,9 @@ fn put_generation(out: &mut Vec<u8>, g: &SavedGeneration, start: i64, end: i64) 
     }
     if let Some(birth) = g.birth {
         let _ = write!(out, ",\"birth\":{birth:.6}");
+    }
+    if let Some(verified) = g.verified.filter(|_| g.is_log) {
+        let _ = write!(out, ",\"verified\":{verified:.6}");
     }
     if let Some((id, number)) = &g.sequence {
         let _ = write!(
@@ -509,10 +517,11 @@ mod tests {
 
     #[test]
     fn what_we_write_we_read_and_the_python_agent_finds_its_members() {
-        let generation = |ino, committed, size, is_log| SavedGeneration {
+        let generation = |ino, committed, size, is_log: bool| SavedGeneration {
             id: FileId { dev: 3, ino },
             signature: Signature::of(b"head"),
             birth: Some(1_795_386_404.5),
+            verified: is_log.then_some(1_795_386_410.25),
             committed,
             mark: Some(u64::MAX),
             size,

@@ -5,19 +5,39 @@ use super::generation::{is_gone, Generation, State};
 use super::glob;
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
+use super::replaced::holds_still;
 use super::settings::Entry;
 use super::siblings::{self, Sibling};
 use super::tailer::Tailer;
 use crate::util::sort;
 use crate::util::time::now_secs;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How much earlier than our last look a file may have been created and still count as created
-/// since: file systems stamp with a coarse clock.
-pub(super) const CLOCK_SLACK: f64 = 2.0;
+/// As [`Settings::clock_slack`](super::settings::Settings::clock_slack) where only what came after
+/// our last look may count, in seconds: a local file system's clock has a tick of some milliseconds.
+pub(super) const CLOCK_TICK: f64 = 0.02;
+
+/// What is known of a content: its signature, and up to where it was read with the mark there.
+pub(super) type Known = (Signature, u64, Option<u64>);
+
+/// Which contents came and went unseen; see [`Tailer::adopt_unseen`].
+#[derive(Default)]
+pub(super) struct Unseen<'a> {
+    /// Those created after this time, seconds since the epoch.
+    pub since: f64,
+    /// The content before them, whose copies they must not be.
+    pub old: Option<Known>,
+    /// It was empty at the last look: of such a file is not known what it held before it came to
+    /// hold what it does now.
+    pub old_was_empty: bool,
+    /// Where that content is now.
+    pub old_at: Option<&'a Path>,
+    /// What the path shows, which has not been read: its copy is none of them.
+    pub beside: Option<&'a File>,
+}
 
 impl Tailer {
     pub(super) fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
@@ -39,6 +59,7 @@ impl Tailer {
             .is_some_and(|g| {
                 identity::open(path).is_ok_and(|(file, meta)| {
                     FileId::of(&meta) == id
+                        && (g.source.is_some() || born_then(g.birth, path, &meta))
                         && (g.gz
                             || meta.len() >= g.read
                                 && identity::head(&file)
@@ -59,16 +80,15 @@ impl Tailer {
     }
 
     /// Adds contents that came and went between two looks at a log: rotated files that were created
-    /// after the time `since` and that nobody has read. `old` is the signature of the content
-    /// before them, whose copies they must not be; `old_at` where that content is now.
-    pub(super) fn adopt_unseen(
-        &mut self,
-        number: u64,
-        old: Option<(Signature, u64, Option<u64>)>,
-        since: f64,
-        old_at: Option<&Path>,
-        now: Instant,
-    ) {
+    /// since then and that nobody has read.
+    pub(super) fn adopt_unseen(&mut self, number: u64, unseen: Unseen, now: Instant) {
+        let Unseen {
+            since,
+            old,
+            old_was_empty,
+            old_at,
+            beside,
+        } = unseen;
         let Some(log) = self.logs.get(&number) else {
             return;
         };
@@ -77,10 +97,10 @@ impl Tailer {
         let all = siblings::siblings(&path);
         let before: Option<Sibling> =
             old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
-        let since = since - CLOCK_SLACK;
+        let since = since - self.settings.clock_slack;
         let mut unseen: Vec<Sibling> = all
             .into_iter()
-            .filter(|s| !self.owned.contains_key(&s.id) && Some(s.id) != shown && s.size > 0)
+            .filter(|s| !self.is_owned(s.id, s.birth) && Some(s.id) != shown)
             .filter(|s| old_at != Some(s.path.as_path()))
             // A name that another entry is about is not this log's
             .filter(|s| {
@@ -89,9 +109,14 @@ impl Tailer {
             })
             .filter(|s| {
                 let after = before.as_ref().and_then(|b| b.rotated_before(s));
+                let after = after.filter(|_| !old_was_empty);
                 match (s.gz, s.birth) {
-                    // A compressed file is always younger than what it holds: only its name tells
-                    (true, _) => after == Some(true),
+                    // A compressed file is always younger than what it holds: its name tells, or
+                    // when that was written
+                    (true, _) => {
+                        let late = || siblings::gz_written(s).is_some_and(|t| t + 1.0 > since);
+                        after == Some(true) || after != Some(false) && late()
+                    }
                     (false, Some(birth)) => birth >= since && after != Some(false),
                     (false, None) => s.mtime >= since && after == Some(true),
                 }
@@ -101,13 +126,16 @@ impl Tailer {
                 // would be enough to be taken for one
                 let is_copy = |(signature, at, mark)| siblings::holds(s, signature, at, mark);
                 let is_there = |g: &Generation| {
-                    g.id.ino != 0 && fs::metadata(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
+                    g.id.ino != 0
+                        && fs::metadata(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
+                        && holds_still(g)
                 };
                 let of_old = old_at.is_none() && old.is_some_and(is_copy);
                 let of_known =
                     |g: &Generation| !is_there(g) && is_copy((g.signature, g.read, g.mark));
                 !of_old && !log.generations.iter().any(of_known)
             })
+            .filter(|s| !beside.is_some_and(|shown| siblings::is_beginning_of(s, shown)))
             .collect();
         sort::by(&mut unseen, |a, b| match a.rotated_before(b) {
             Some(true) => std::cmp::Ordering::Less,
@@ -124,15 +152,23 @@ impl Tailer {
             let mut generation =
                 Generation::new(sibling.path.clone(), sibling.id, 0, sibling.size, state);
             generation.birth = sibling.birth;
+            if let Ok((file, _)) = identity::open(&sibling.path) {
+                // It may be compressed before it has its turn
+                let head = identity::head(&file).unwrap_or_default();
+                generation.signature = Signature::of(&head);
+            }
             if sibling.gz {
                 generation.take_copy(&sibling);
                 generation.signature = gz_signature(&sibling.path);
             }
+            let earlier = before.as_ref().and_then(|b| b.rotated_before(&sibling)) == Some(false);
             let at = self.logs.get(&number).map(|log| {
-                log.generations
-                    .iter()
-                    .filter(|g| g.state != State::Current)
-                    .count()
+                let mut all = log.generations.iter();
+                let old = all.position(|g| earlier && Some(g.path.as_path()) == old_at);
+                old.unwrap_or_else(|| {
+                    let rotated = |g: &&Generation| g.state != State::Current;
+                    log.generations.iter().filter(rotated).count()
+                })
             });
             self.adopt(number, generation, at);
         }
@@ -225,7 +261,7 @@ impl Tailer {
 
     /// Whether a new file is the copy that a rotation makes of a followed log before it truncates
     /// it. What is in it is that log's, so it is left alone until its content is its own.
-    fn is_copy_in_the_making(&mut self, path: &Path, now: Instant) -> bool {
+    pub(super) fn is_copy_in_the_making(&mut self, path: &Path, now: Instant) -> bool {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return false;
         };
@@ -242,7 +278,7 @@ impl Tailer {
         let Ok(head) = identity::head(&file) else {
             return false;
         };
-        self.owned.contains_key(&FileId::of(&meta))
+        self.is_owned(FileId::of(&meta), birth(path, &meta))
             || self.logs.get(&number).is_some_and(|log| {
                 log.generations.iter().any(|g| {
                     g.signature.len > 0 && (g.signature.agrees(&head) || is_beginning(g, &head))
@@ -283,6 +319,7 @@ impl Tailer {
     ) {
         let mut log = Log::new(path.clone(), entry.clone(), now);
         log.seen_in_scan = self.scans;
+        log.last_check = Some(now_secs());
         let number = log.number;
         self.logs.insert(number, log);
         self.by_path.insert(path.clone(), number);
@@ -332,7 +369,7 @@ impl Tailer {
         }
         if let Some(time) = self.restored_from_python {
             // The Python agent does not write down what it looked for
-            if birth(path, meta).is_some_and(|b| b >= time - CLOCK_SLACK) {
+            if birth(path, meta).is_some_and(|b| b >= time - self.settings.clock_slack) {
                 return (0, None);
             }
         }
@@ -387,6 +424,14 @@ fn is_beginning(g: &Generation, head: &[u8]) -> bool {
         }
 }
 
+/// Whether a file is as old as one that is remembered, as far as that is known: an inode may be used
+/// again by another file.
+pub(super) fn born_then(then: Option<f64>, path: &Path, meta: &Metadata) -> bool {
+    let then = then.and_then(|then| Some((then, birth(path, meta)?)));
+    then.is_none_or(|(then, now)| (then - now).abs() < 0.001)
+}
+
+/// When a file was created, seconds since the epoch, where that is known.
 pub(super) fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
     match meta.created() {
         Ok(time) => time

@@ -1,10 +1,12 @@
 //! One content of a log: what a path showed from a creation, rotation or truncation to the next.
 
+use super::discover::born_then;
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
 use super::memory::MemoryLog;
 use super::siblings;
 use crate::util::random;
+use crate::util::time::now_secs;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -137,6 +139,9 @@ pub struct Generation {
     pub state: State,
     /// When it last had something new.
     pub growth: Instant,
+    /// When it was last known to be this content, seconds since the epoch: what is there later may
+    /// have been written after a truncation that its length does not show.
+    pub verified: f64,
     /// An unterminated last line: its length, and since when it has that length. Of a shaped log:
     /// where the incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
@@ -174,6 +179,7 @@ impl Generation {
             sequence,
             state,
             growth: Instant::now(),
+            verified: now_secs(),
             partial: None,
             shape: crate::shape::State::default(),
             pieces: 0,
@@ -230,17 +236,19 @@ impl Generation {
     /// this content. `log` is the log's path.
     ///
     /// # Errors
-    /// `NotFound` if the content is nowhere to be found; other errors (no descriptors left, no
-    /// permission) may pass.
+    /// [`Lost`] if the file has other content, or if the log's path does not show it any more, which
+    /// is for a look at the log to find out; `NotFound` if the content is nowhere to be found; other
+    /// errors (no descriptors left, no permission) may pass.
     pub fn open(&mut self, log: &Path) -> io::Result<&mut Source> {
         if self.source.is_none() {
             let opened = match self.open_at(&self.path.clone()) {
                 Err(e) if is_gone(&e) => match siblings::find_id(log, self.id, false) {
-                    // The inode may have other content by now: truncated, or reused
                     Some(path) => match self.open_at(&path) {
-                        Err(e) if is_gone(&e) => self.open_copy(log),
+                        // Truncated, or the inode is another file's
+                        Err(e) if is_gone(&e) => Err(Lost::Replaced.into()),
                         other => other,
                     },
+                    None if self.state == State::Current => Err(Lost::Moved.into()),
                     None => self.open_copy(log),
                 },
                 other => other,
@@ -255,6 +263,10 @@ impl Generation {
 
     fn open_at(&mut self, path: &Path) -> io::Result<Source> {
         let (file, meta) = identity::open(path)?;
+        // A name passes to the next file with each rotation
+        if FileId::of(&meta) != self.id || !born_then(self.birth, path, &meta) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         if self.gz {
             let mut gz = GzFile::new(file)?;
             let mut head = vec![0; Signature::MOST];
@@ -265,10 +277,7 @@ impl Generation {
             self.path = path.to_path_buf();
             return Ok(Source::Gz(Box::new(gz)));
         }
-        if FileId::of(&meta) != self.id
-            || meta.len() < self.read
-            || !self.signature.agrees(&identity::head(&file)?)
-        {
+        if meta.len() < self.read || !self.signature.agrees(&identity::head(&file)?) {
             return Err(io::ErrorKind::NotFound.into());
         }
         self.size = self.size.max(meta.len());
@@ -298,6 +307,7 @@ impl Generation {
         self.id = copy.id;
         self.path = copy.path.clone();
         self.gz = copy.gz;
+        self.birth = copy.birth.filter(|_| !copy.gz);
         self.source = None;
         if copy.gz {
             // How long it is shows when it is read; until then there is something to read
@@ -305,6 +315,39 @@ impl Generation {
         } else {
             self.size = copy.size;
         }
+    }
+}
+
+/// Why a content is not where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Its file has other content.
+    Replaced,
+    /// Its log's path shows another file, or none.
+    Moved,
+}
+
+impl Lost {
+    /// What an error of [`Generation::open`] says.
+    pub fn of(e: &io::Error) -> Option<Lost> {
+        e.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Lost::Replaced => "the file has other content",
+            Lost::Moved => "the file is not there any more",
+        })
+    }
+}
+
+impl std::error::Error for Lost {}
+
+impl From<Lost> for io::Error {
+    fn from(lost: Lost) -> Self {
+        io::Error::new(io::ErrorKind::NotFound, lost)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Following files: paths to lines, and how far each file is settled.
 //!
 //! - [`glob`], `siblings`: which paths there are; `identity`: which content a path shows
-//! - `generation`, `log`, `tailer`: the state; `discover` and `poll` change it as the disk changes,
+//! - `generation`, `log`, `tailer`: the state; `discover`, `poll` and `replaced` change it as the disk changes,
 //!   `turns` and `read` cut lines into batches, `settle` takes in what the server said
 //! - `checkpoint`, `store`: what survives the process
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
@@ -25,6 +25,7 @@ mod owners;
 mod poll;
 mod read;
 pub mod rehearse;
+mod replaced;
 mod restore;
 mod save;
 mod settings;

@@ -13,6 +13,12 @@ impl Tailer {
                 self.aliases.entry(generation.id).or_default().push(other);
             }
         }
+        let stale = |g: &&mut Generation| g.id == generation.id && g.source.is_none();
+        let all = self.logs.get_mut(&log).map(|log| &mut log.generations);
+        for g in all.into_iter().flatten().filter(stale) {
+            // That file is gone, and this one has got its inode
+            g.id = FileId { dev: 0, ino: 0 };
+        }
         self.by_key.insert(generation.key, log);
         self.undurable = true;
         self.moved = true;
@@ -21,6 +27,18 @@ impl Tailer {
             let at = at.unwrap_or(log.generations.len());
             log.generations.insert(at, generation);
         }
+    }
+
+    /// Whether the file with this identity and creation is one that some log has: its inode may be
+    /// that of one that is gone.
+    pub(super) fn is_owned(&self, id: FileId, birth: Option<f64>) -> bool {
+        let owner = self.owned.get(&id).and_then(|n| self.logs.get(n));
+        let mut all = owner.into_iter().flat_map(|log| &log.generations);
+        let is_it = |g: &Generation| match (g.source.is_some(), g.birth, birth) {
+            (false, Some(then), Some(now)) => (then - now).abs() < 0.001,
+            _ => true,
+        };
+        all.any(|g| g.id == id && is_it(g))
     }
 
     /// Forgets a generation.

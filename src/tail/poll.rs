@@ -1,14 +1,16 @@
 //! Looking at a followed path: growth, rotation, truncation, disappearance (copying.md §9).
 
 use super::counters::Skip;
-use super::discover::first_seen;
-use super::generation::{is_gone, Generation, Source, State};
-use super::identity::{self, FileId};
+use super::discover::{born_then, first_seen, Known, Unseen, CLOCK_TICK};
+use super::generation::{is_gone, Generation, Lost, Source, State};
+use super::identity::{self, FileId, Signature};
+use super::replaced::holds_still;
 use super::siblings;
 use super::tailer::Tailer;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long an unchanged rotated file is left alone between two looks.
@@ -30,14 +32,14 @@ impl Tailer {
         let caught_up = log.pending() == 0;
         let mut grown = match fs::metadata(&path) {
             Ok(meta) if meta.is_file() => self.shows(number, &meta, last, now),
-            Ok(_) => self.path_gone(number, now),
-            Err(e) if is_gone(&e) => self.path_gone(number, now),
+            Ok(_) => self.path_gone(number, last, now),
+            Err(e) if is_gone(&e) => self.path_gone(number, last, now),
             Err(e) => {
                 self.failed(number, &e, now);
                 return;
             }
         };
-        grown |= self.look_at_rotated(number, now);
+        grown |= self.look_at_rotated(number, last, now);
         if caught_up {
             if let Some(log) = self.logs.get_mut(&number) {
                 log.last_success = now;
@@ -82,6 +84,15 @@ impl Tailer {
         let Some(log) = self.logs.get_mut(&number) else {
             return false;
         };
+        let shown = log.current().filter(|g| g.id == id);
+        if shown.is_some_and(|g| {
+            g.signature.len == 0 && (meta.len() > 0 || g.mtime != siblings::mtime(meta))
+        }) {
+            self.no_longer_empty(number, last, now);
+        }
+        let Some(log) = self.logs.get_mut(&number) else {
+            return false;
+        };
         if let Some(g) = log.current().filter(|g| g.id == id) {
             let size = meta.len();
             let mtime = siblings::mtime(meta);
@@ -113,6 +124,9 @@ impl Tailer {
                 }
                 return false;
             }
+            if g.unread() == 0 {
+                g.verified = now_secs();
+            }
             let idle = now.duration_since(g.growth);
             if g.source.is_some() && g.unread() == 0 && close_old.is_some_and(|limit| idle > limit)
             {
@@ -123,6 +137,46 @@ impl Tailer {
         }
         self.rotated(number, meta, last, now);
         true
+    }
+
+    /// The current content was empty at the last look, at the time `last`, and has been written to.
+    /// Any content agrees with what is known of it, so it may be a later one than the first: what
+    /// was in between is in copies that were made since.
+    fn no_longer_empty(&mut self, number: u64, last: Option<f64>, now: Instant) {
+        let Some(path) = self.logs.get(&number).map(|log| log.path.clone()) else {
+            return;
+        };
+        if self.settings.copytruncate {
+            let slack = self.settings.clock_slack;
+            if let Some(since) = last.filter(|since| something_came(&path, *since, slack)) {
+                let shown = identity::open(&path).ok().map(|(file, _)| file);
+                let unseen = Unseen {
+                    since: since + self.settings.clock_slack - CLOCK_TICK,
+                    beside: shown.as_ref(),
+                    ..Unseen::default()
+                };
+                self.adopt_unseen(number, unseen, now);
+            }
+        }
+        // From here on it is told apart from others
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
+        let Some(g) = log.current() else { return };
+        let was_open = g.source.is_some();
+        if let Ok(Source::Plain(file)) = g.open(&path) {
+            if let Ok(head) = identity::head(file) {
+                g.signature = Signature::of(&head);
+            }
+        }
+        if !was_open {
+            g.source = None;
+        }
+        if g.signature.len > 0 {
+            // Its numbers must not be another content's after a restart
+            self.undurable = true;
+            log.dirty = true;
+        }
     }
 
     /// Whether the current content still ends as it did when it was read.
@@ -163,18 +217,14 @@ impl Tailer {
         };
         let path = log.path.clone();
         let had_any = !log.generations.is_empty();
-        let mut old = None;
-        if let Some(g) = log.current() {
-            last_look(g, &path);
-            g.state = State::Rotated(now);
-            let at = siblings::find_id(&path, g.id, false);
-            if let Some(at) = &at {
-                g.path = at.clone();
-            }
-            old = Some(((g.signature, g.read, g.mark), at));
-        }
+        let old = self.left_behind(number, State::Rotated(now), now);
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
         // One of our own is back: renamed away and back, a link that was switched to and fro
-        if let Some(at) = log.generations.iter().position(|g| g.id == id) {
+        let is_it =
+            |g: &Generation| g.id == id && (g.source.is_some() || born_then(g.birth, &path, meta));
+        if let Some(at) = log.generations.iter().position(is_it) {
             let mut g = log.generations.remove(at);
             g.state = State::Current;
             g.path = path;
@@ -191,6 +241,8 @@ impl Tailer {
             }
             return;
         }
+        // What is the copy of another log's content is that log's
+        let copied = self.is_copy_in_the_making(&path, now);
         // The content of another log that was renamed to this path; that log finishes it, unless
         // both names show it
         if let Some(owner) = self.moved_from(id, &path, number) {
@@ -203,36 +255,90 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&number) {
             log.foreign = None;
         }
-        if had_any {
-            let (signature, at) = old.map_or((None, None), |(s, at)| (Some(s), at));
+        if copied {
+            return;
+        }
+        if had_any || last.is_some() {
             let since = last.unwrap_or_else(now_secs);
-            self.adopt_unseen(number, signature, since, at.as_deref(), now);
+            let unseen = Unseen {
+                since: since.min(old.as_ref().map_or(since, |old| old.verified)),
+                old: old.as_ref().map(|old| old.known),
+                old_was_empty: old.as_ref().is_some_and(|old| old.was_empty),
+                old_at: old.as_ref().and_then(|old| old.at.as_deref()),
+                beside: None,
+            };
+            self.adopt_unseen(number, unseen, now);
         }
         let fresh = first_seen(&path, meta, 0);
         self.adopt(number, fresh, None);
         self.hold(number);
     }
 
-    /// The path shows nothing (of ours). True if the content that it had got longer.
-    fn path_gone(&mut self, number: u64, now: Instant) -> bool {
-        let Some(log) = self.logs.get_mut(&number) else {
+    /// The path's content is not what it shows any more.
+    fn left_behind(&mut self, number: u64, state: State, now: Instant) -> Option<LeftBehind> {
+        let log = self.logs.get_mut(&number)?;
+        let path = log.path.clone();
+        let g = log.current()?;
+        let before = g.id;
+        let was_empty = g.signature.len == 0;
+        let verified = g.verified;
+        g.state = state;
+        let replaced = last_look(g, &path);
+        let at = siblings::find_id(&path, g.id, false);
+        if let Some(at) = &at {
+            g.path = at.clone();
+        }
+        let nowhere = at.is_none() && g.source.is_none();
+        let same = !replaced && (nowhere || g.gz || holds_still(g));
+        let (id, key, known) = (g.id, g.key, (g.signature, g.read, g.mark));
+        log.dirty = true;
+        self.moved = true;
+        if id != before {
+            // Found in a copy
+            self.disown(before, number);
+            self.owned.insert(id, number);
+        }
+        if !same {
+            // Truncated and written to before it was rotated
+            self.content_replaced(number, key, now);
+        }
+        Some(LeftBehind {
+            known,
+            verified,
+            was_empty,
+            at: at.filter(|_| same),
+        })
+    }
+
+    /// The path shows nothing (of ours). True if it showed something at the last look, at the time
+    /// `last`, or did so since.
+    fn path_gone(&mut self, number: u64, last: Option<f64>, now: Instant) -> bool {
+        let old = self.left_behind(number, State::Gone(now), now);
+        let Some(log) = self.logs.get(&number) else {
             return false;
         };
-        let path = log.path.clone();
-        if let Some(g) = log.current() {
-            last_look(g, &path);
-            g.state = State::Gone(now);
-            log.dirty = true;
-            self.moved = true;
-            return true;
+        let had_any = old.is_some();
+        let contents = log.generations.len();
+        let slack = self.settings.clock_slack;
+        if let Some(since) = last.filter(|since| something_came(&log.path, *since, slack)) {
+            let unseen = Unseen {
+                since: since.min(old.as_ref().map_or(since, |old| old.verified)),
+                old: old.as_ref().map(|old| old.known),
+                old_was_empty: old.as_ref().is_some_and(|old| old.was_empty),
+                old_at: old.as_ref().and_then(|old| old.at.as_deref()),
+                beside: None,
+            };
+            self.adopt_unseen(number, unseen, now);
         }
-        false
+        let log = self.logs.get(&number);
+        had_any || log.is_some_and(|log| log.generations.len() > contents)
     }
 
     /// Looks at contents that the path does not show any more, and lets go of those that are done.
-    fn look_at_rotated(&mut self, number: u64, now: Instant) -> bool {
+    fn look_at_rotated(&mut self, number: u64, last: Option<f64>, now: Instant) -> bool {
         let grace = self.settings.rotated_grace;
         let delay = self.settings.deletion_delay;
+        let slack = self.settings.clock_slack;
         let scan = self.scans;
         let scanned_at = self.scanned_at;
         let Some(log) = self.logs.get_mut(&number) else {
@@ -241,6 +347,10 @@ impl Tailer {
         let mut grown = false;
         let mut done = Vec::new();
         let mut idle = Vec::new();
+        let mut replaced = Vec::new();
+        let path = log.path.clone();
+        let since = last.unwrap_or_else(now_secs);
+        let mut came = None;
         let mut lost_bytes = 0;
         // A file with a name of its own may come back under it after any time
         let keep = (!log.entry.is_glob
@@ -259,10 +369,24 @@ impl Tailer {
                 Some(Source::Plain(file)) => file.metadata().ok().map(|m| m.len()),
                 Some(Source::Gz(_) | Source::Memory(_)) => None,
                 None if g.gz => None,
-                None => fs::metadata(&g.path)
-                    .ok()
-                    .filter(|m| FileId::of(m) == g.id)
-                    .map(|m| m.len()),
+                None => {
+                    let (id, then) = (g.id, g.birth);
+                    let there = |at: &Path| {
+                        let meta = fs::metadata(at).ok()?;
+                        let is_it = FileId::of(&meta) == id && born_then(then, at, &meta);
+                        is_it.then_some(meta.len())
+                    };
+                    // It may have been rotated on
+                    there(&g.path).or_else(|| {
+                        if id.ino == 0
+                            || !*came.get_or_insert_with(|| something_came(&path, since, slack))
+                        {
+                            return None;
+                        }
+                        g.path = siblings::find_id(&path, id, false)?;
+                        there(&g.path)
+                    })
+                }
             };
             if size.is_some_and(|size| size > g.size) {
                 g.size = size.unwrap_or(g.size);
@@ -271,6 +395,10 @@ impl Tailer {
             }
             if g.unread() > 0 && g.partial.is_none() {
                 grown = true;
+            }
+            if size.is_some_and(|size| size < g.size) && !holds_still(g) {
+                replaced.push(g.key);
+                continue;
             }
             // Shorter than it was: the rest is not there any more
             if size.is_some_and(|size| size < g.size && size <= g.read) {
@@ -306,6 +434,10 @@ impl Tailer {
         if lost_bytes > 0 {
             log.counters.skip(Skip::Truncated, lost_bytes);
         }
+        for key in replaced {
+            self.content_replaced(number, key, now);
+            grown = true;
+        }
         for key in idle {
             self.close(number, key);
         }
@@ -313,95 +445,6 @@ impl Tailer {
             self.drop_generation(number, key);
         }
         grown
-    }
-
-    /// Reading found that a content is not what it was.
-    pub(super) fn replaced(&mut self, number: u64, key: u64, now: Instant) {
-        self.content_replaced(number, key, now);
-        self.plan(number, now, Some(now));
-    }
-
-    /// The file was truncated or overwritten in place: the unread rest may be in a copy that was
-    /// made before (copytruncate); what the file holds now is new content.
-    fn content_replaced(&mut self, number: u64, key: u64, now: Instant) {
-        let search = self.settings.copytruncate;
-        let Some(log) = self.logs.get_mut(&number) else {
-            return;
-        };
-        let path = log.path.clone();
-        let since = log.checked_before.unwrap_or_else(now_secs);
-        let Some(g) = log.generation(key) else { return };
-        let was_current = g.state == State::Current;
-        let (old_id, signature, read, mark, known) = (g.id, g.signature, g.read, g.mark, g.size);
-        self.close(number, key);
-        let copy = search.then(|| {
-            siblings::siblings(&path)
-                .into_iter()
-                .filter(|s| s.id != old_id && !self.owned.contains_key(&s.id))
-                .find(|s| siblings::holds(s, signature, read, mark))
-        });
-        let copy = copy.flatten();
-        let Some(log) = self.logs.get_mut(&number) else {
-            return;
-        };
-        let lost = known.saturating_sub(read);
-        let Some(g) = log.generation(key) else { return };
-        g.state = State::Rotated(now);
-        g.partial = None;
-        let mut new_id = None;
-        match &copy {
-            Some(copy) => {
-                g.take_copy(copy);
-                new_id = Some(g.id);
-                log::info!(
-                    "{} was truncated; its former content is finished from {}",
-                    path.display(),
-                    copy.path.display()
-                );
-            }
-            None => {
-                // Its identity now belongs to what took its place
-                g.id = FileId { dev: 0, ino: 0 };
-                g.size = g.read;
-                if lost > 0 {
-                    log.counters.skip(Skip::Truncated, lost);
-                    log::warn!(
-                        "{} was truncated or overwritten before its last {lost} bytes were read, and no copy of \
-                         them was found: they are lost",
-                        path.display()
-                    );
-                } else {
-                    log::info!(
-                        "{} was truncated or overwritten; all that was known of it had been read",
-                        path.display()
-                    );
-                }
-            }
-        }
-        log.dirty = true;
-        self.moved = true;
-        self.disown(old_id, number);
-        if let Some(id) = new_id {
-            self.owned.insert(id, number);
-        }
-        if was_current {
-            if let Ok(meta) = fs::metadata(&path) {
-                if meta.is_file() {
-                    // Truncated more than once: what was in between is in later copies
-                    if let Some(copy) = &copy {
-                        let known = Some((signature, read, mark));
-                        self.adopt_unseen(number, known, since, Some(&copy.path), now);
-                    }
-                    // A writer that does not append goes on where it was: before that is a hole
-                    let start =
-                        identity::open(&path).map_or(0, |(file, _)| identity::first_data(&file));
-                    let fresh = first_seen(&path, &meta, start);
-                    self.adopt(number, fresh, None);
-                    self.hold(number);
-                }
-            }
-        }
-        self.make_ready(number);
     }
 
     /// Reading found that a content is nowhere to be found.
@@ -471,17 +514,52 @@ impl Tailer {
     }
 }
 
-/// What a content's length is at the moment it is left behind.
-fn last_look(g: &mut Generation, log: &std::path::Path) {
+/// A content that its log's path does not show any more.
+struct LeftBehind {
+    known: Known,
+    /// When it was last known to be what it was.
+    verified: f64,
+    /// It was empty at the last look.
+    was_empty: bool,
+    /// Where it is now.
+    at: Option<PathBuf>,
+}
+
+/// Whether a name came into the log's directory or left it after a time, in seconds since the epoch,
+/// or up to `slack` seconds before.
+fn something_came(log: &Path, since: f64, slack: f64) -> bool {
+    let changed = |path: &Path| {
+        let dir = fs::metadata(path.parent()?).ok()?;
+        Some(siblings::mtime(&dir) >= since - slack)
+    };
+    siblings::places(log)
+        .iter()
+        .any(|p| changed(p) == Some(true))
+}
+
+/// What a content's length is at the moment it is left behind. True if its file has other content.
+fn last_look(g: &mut Generation, log: &Path) -> bool {
     let was_open = g.source.is_some();
+    let nameless = g.signature.len == 0;
+    let mut head = None;
     let size = match g.open(log) {
-        Ok(Source::Plain(file)) => file.metadata().ok().map(|m| m.len()),
+        Ok(Source::Plain(file)) => {
+            if nameless {
+                head = identity::head(file).ok();
+            }
+            file.metadata().ok().map(|m| m.len())
+        }
+        Err(e) if Lost::of(&e) == Some(Lost::Replaced) => return true,
         _ => None,
     };
+    if let Some(head) = head {
+        g.signature = Signature::of(&head);
+    }
     if !was_open {
         g.source = None;
     }
     if let Some(size) = size {
         g.size = g.size.max(size);
     }
+    false
 }

@@ -2,7 +2,7 @@
 //! the line end, one copy, and no allocation, system call, lock or clock.
 
 use super::counters::{Counters, Skip};
-use super::generation::{is_gone, Generation, Source, State};
+use super::generation::{is_gone, Generation, Lost, Source, State};
 use super::identity::{self, Signature, MARK};
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Piece, Pipeline, Step, Unit};
@@ -23,6 +23,8 @@ pub enum Turn {
     BatchFull,
     /// The content with this key is not what was being read: truncated or overwritten.
     Replaced(u64),
+    /// The log's path does not show any more what it did.
+    Moved,
     /// The content with this key is nowhere to be found any more.
     Vanished(u64),
     /// It can't be read now.
@@ -101,6 +103,10 @@ impl Reader<'_> {
             let end = match self.page(buf, generation, log, label, counters) {
                 Ok(end) => end,
                 Err(Stop::Replaced) => return Turn::Replaced(generation.key),
+                Err(Stop::Io(e)) if Lost::of(&e) == Some(Lost::Replaced) => {
+                    return Turn::Replaced(generation.key)
+                }
+                Err(Stop::Io(e)) if Lost::of(&e) == Some(Lost::Moved) => return Turn::Moved,
                 Err(Stop::Io(e)) if is_gone(&e) => return Turn::Vanished(generation.key),
                 Err(Stop::Io(e)) => return Turn::Failed(e),
             };
@@ -140,6 +146,11 @@ impl Reader<'_> {
         if mark.is_some_and(|mark| mark != identity::mark(&buf[..lead])) {
             return Err(Stop::Replaced);
         }
+        // Before its first byte a mark says nothing
+        let known = signature.len as usize;
+        if read == 0 && known.min(buf.len()) == known && !signature.agrees(&buf[..n]) {
+            return Err(Stop::Replaced);
+        }
         let at_end = n < buf.len();
         let data = &buf[lead..n];
         if data.is_empty() {
@@ -160,8 +171,9 @@ impl Reader<'_> {
             }
         }
         generation.size = generation.size.max(read + data.len() as u64);
-        self.stamp
-            .advance_to(crate::util::time::now_nanos(), self.monotonic);
+        let nanos = crate::util::time::now_nanos();
+        generation.verified = nanos as f64 / 1e9;
+        self.stamp.advance_to(nanos, self.monotonic);
 
         let mut span = Span {
             source: generation.key,

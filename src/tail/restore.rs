@@ -2,11 +2,12 @@
 
 use super::checkpoint::{Saved, SavedGeneration, SavedLog};
 use super::counters::Skip;
-use super::discover::{birth, first_seen, CLOCK_SLACK};
+use super::discover::{birth, first_seen, Unseen, CLOCK_TICK};
 use super::generation::{Generation, Sequence, State};
 use super::glob;
-use super::identity::{self, FileId};
+use super::identity::{self, FileId, Signature};
 use super::log::Log;
+use super::replaced::what_took_its_place;
 use super::settings::Entry;
 use super::siblings;
 use super::tailer::Tailer;
@@ -103,6 +104,7 @@ impl Tailer {
     ) -> Restored<'a> {
         let mut log = Log::new(path.clone(), entry, now);
         log.started = true;
+        log.last_check = Some(now_secs());
         let number = log.number;
         self.logs.insert(number, log);
         self.by_path.insert(path.clone(), number);
@@ -115,6 +117,10 @@ impl Tailer {
                 .filter(|(file, meta)| !current && is_same(old, saved.time, &path, file, meta))
                 .map(|(_, meta)| (path.clone(), meta.clone(), State::Current, false))
                 .or_else(|| self.find_saved(&path, old, saved.time, now));
+            let took_its_place = match &found {
+                Some((_, meta, ..)) if meta.ino() == old.id.ino => None,
+                _ => self.what_took_its_place(&path, old, now),
+            };
             match found {
                 Some((at, meta, state, gz)) => {
                     current |= state == State::Current;
@@ -134,11 +140,16 @@ impl Tailer {
                         State::Gone(now),
                     );
                     g.signature = old.signature;
+                    g.birth = old.birth;
                     g.mark = old.mark;
                     g.committed_mark = old.mark;
                     if let Some((id, n)) = &old.sequence {
                         g.sequence = Sequence::restored(id, n.wrapping_sub(old.committed));
                         g.committed_sequence = g.sequence.clone();
+                    }
+                    if siblings::find_id(&path, old.id, true).is_some() {
+                        // What has its inode now is something else
+                        g.id = FileId { dev: 0, ino: 0 };
                     }
                     // Its inode may be another file's by now, which is found under another log
                     let owner = self.owned.get(&g.id).copied();
@@ -148,6 +159,9 @@ impl Tailer {
                         self.owned.insert(id, owner);
                     }
                 }
+            }
+            if let Some(fresh) = took_its_place {
+                self.adopt(number, fresh, None);
             }
         }
         self.make_ready(number);
@@ -161,6 +175,30 @@ impl Tailer {
         }
     }
 
+    /// The file that held a remembered content may hold another one by now, and have been rotated
+    /// away with it.
+    fn what_took_its_place(
+        &self,
+        path: &Path,
+        old: &SavedGeneration,
+        now: Instant,
+    ) -> Option<Generation> {
+        let there = siblings::find_id(path, old.id, true).filter(|at| at != path)?;
+        let (file, meta) = identity::open(&there).ok()?;
+        let same_file = match (old.birth, birth(&there, &meta)) {
+            (Some(then), Some(now)) => (then - now).abs() < 0.001,
+            // Of a file system that does not know when files were created
+            (None, None) => siblings::siblings(path).iter().any(|s| s.path == there),
+            // What is remembered was compressed, and its inode may be any file's by now
+            _ => false,
+        };
+        let is_new = same_file && !self.is_owned(FileId::of(&meta), birth(&there, &meta));
+        let mut fresh = what_took_its_place(there, file, now).filter(|_| is_new)?;
+        // Opened again when it has its turn
+        fresh.source = None;
+        Some(fresh)
+    }
+
     /// What came to a remembered log since its checkpoint.
     pub(super) fn restore_rest(&mut self, restored: Restored, now: Instant) {
         let Restored {
@@ -172,27 +210,36 @@ impl Tailer {
         let Some(path) = self.logs.get(&number).map(|log| log.path.clone()) else {
             return;
         };
+        // The checkpoint may be later than the last time that the content was read
+        let verified = saved.generations.last().and_then(|old| old.verified);
+        let since_look = verified.map_or(saved.time, |time| time.min(saved.time));
         if current {
             let empty = |old: &SavedGeneration| old.size == 0 && old.signature.len == 0;
             if saved.generations.last().is_some_and(empty) {
                 // What it got since may have been copied and truncated. What was copied before is
                 // older than the checkpoint, and was read
-                let since = saved.time + CLOCK_SLACK;
-                self.adopt_unseen(number, None, since, last_sibling.as_deref(), now);
+                let shown = identity::open(&path).ok().map(|(file, _)| file);
+                let unseen = Unseen {
+                    since: since_look + self.settings.clock_slack - CLOCK_TICK,
+                    old: None,
+                    old_was_empty: true,
+                    old_at: last_sibling.as_deref(),
+                    beside: shown.as_ref(),
+                };
+                self.adopt_unseen(number, unseen, now);
                 self.make_ready(number);
             }
             return;
         }
-        if let Some(old) = saved.generations.last() {
-            let known = (old.signature, old.committed, old.mark);
-            self.adopt_unseen(
-                number,
-                Some(known),
-                saved.time,
-                last_sibling.as_deref(),
-                now,
-            );
-        }
+        let old = saved.generations.last();
+        let unseen = Unseen {
+            since: since_look,
+            old: old.map(|old| (old.signature, old.committed, old.mark)),
+            old_was_empty: old.is_some_and(|old| old.signature.len == 0 && old.size == 0),
+            old_at: last_sibling.as_deref(),
+            beside: None,
+        };
+        self.adopt_unseen(number, unseen, now);
         // Whatever the path shows now was not there before: all of it is new (C6), unless it is
         // what another log had
         if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
@@ -233,7 +280,7 @@ impl Tailer {
             // where that was settled, is taken for it; of several the one that was rotated first
             let truncated = fs::metadata(log).is_ok_and(|m| m.ino() == old.id.ino);
             all.filter(|s| (s.gz || truncated) && s.birth.unwrap_or(s.mtime) > time)
-                .filter(|s| !self.owned.contains_key(&s.id))
+                .filter(|s| !self.is_owned(s.id, s.birth))
                 .filter(|s| siblings::has_line_end(s, old.committed))
                 .reduce(|a, b| match b.rotated_before(&a) {
                     Some(true) => b,
@@ -309,6 +356,12 @@ fn revive(
 ) -> Generation {
     let mut g = Generation::new(at, FileId::of(meta), old.committed, meta.len(), state);
     g.signature = old.signature;
+    if old.signature.len == 0 && old.committed == 0 && !gz {
+        // It was empty; from here on it is told apart from what comes after it
+        if let Ok((file, _)) = identity::open(&g.path) {
+            g.signature = identity::head(&file).map_or(g.signature, |head| Signature::of(&head));
+        }
+    }
     g.birth = if gz { None } else { birth(&g.path, meta) };
     g.mtime = siblings::mtime(meta);
     g.gz = gz;

@@ -143,11 +143,17 @@ pub struct Settings {
     pub min_poll: Duration,
     /// `max_poll_interval`, not below `min_poll`.
     pub max_poll: Duration,
+    /// How much earlier than our last look a file may have been created and still count as created
+    /// since, in seconds: other machines' file systems have their own clocks. No option.
+    pub clock_slack: f64,
     /// `keep_alive_interval`, not above half of what the health check bears.
     pub keep_alive: Duration,
 }
 
 impl Settings {
+    /// The usual [`Settings::clock_slack`].
+    pub const CLOCK_SLACK: f64 = 2.0;
+
     /// The defaults of config.md §4.1, for a data directory.
     pub fn new(data_dir: PathBuf) -> Self {
         Settings {
@@ -175,6 +181,7 @@ impl Settings {
             max_open_files: 256,
             min_poll: Duration::from_millis(250),
             max_poll: Duration::from_secs(5),
+            clock_slack: Settings::CLOCK_SLACK,
             keep_alive: Duration::from_secs(60),
         }
     }

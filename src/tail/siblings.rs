@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -245,7 +245,7 @@ pub fn mtime(meta: &fs::Metadata) -> f64 {
 }
 
 /// The log's path, and where it leads if it is a symbolic link.
-fn places(path: &Path) -> Vec<PathBuf> {
+pub fn places(path: &Path) -> Vec<PathBuf> {
     let mut places = vec![path.to_path_buf()];
     if let Ok(real) = fs::canonicalize(path) {
         if real != path {
@@ -317,6 +317,27 @@ pub fn holds(sibling: &Sibling, signature: Signature, size: u64, mark: Option<u6
     meta.len() >= size
         && identity::head(&file).is_ok_and(|head| signature.agrees(&head))
         && mark.is_none_or(|m| identity::mark_at(&file, size).is_ok_and(|at| at == Some(m)))
+}
+
+/// When what a compressed sibling holds was written, seconds since the epoch, if it says so.
+pub fn gz_written(sibling: &Sibling) -> Option<f64> {
+    let (file, _) = identity::open(&sibling.path).ok()?;
+    let written = GzFile::new(file).ok()?.written();
+    (written > 0).then_some(f64::from(written))
+}
+
+/// Whether a sibling's content is what an open file begins with: its copy, perhaps one in the making.
+pub fn is_beginning_of(sibling: &Sibling, shown: &File) -> bool {
+    if sibling.gz || sibling.size == 0 {
+        return false;
+    }
+    let begins = || {
+        let (copy, _) = identity::open(&sibling.path)?;
+        let end = identity::mark_at(&copy, sibling.size)?;
+        let same = Signature::of(&identity::head(&copy)?).agrees(&identity::head(shown)?);
+        std::io::Result::Ok(same && end == identity::mark_at(shown, sibling.size)?)
+    };
+    begins().unwrap_or(false)
 }
 
 /// Whether a sibling's content has a line end right before `at`.

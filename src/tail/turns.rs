@@ -37,6 +37,7 @@ impl Tailer {
                     return true;
                 }
                 Turn::Drained(waits_until) => self.plan_after_read(number, now, waits_until),
+                Turn::Moved => self.look(number, now),
                 Turn::Replaced(key) => self.replaced(number, key, now),
                 Turn::Vanished(key) => self.vanished(number, key, now),
                 Turn::Failed(e) => self.failed(number, &e, now),

@@ -135,3 +135,80 @@ fn killed_with_the_first_lines_of_an_empty_log_under_way_and_truncated_loses_not
     desk.run(6);
     assert_eq!(desk.all("a.log"), "1\n2\n3\n4\n5\n6\n");
 }
+
+/// Any content agrees with what is known of an empty file.
+#[test]
+fn an_empty_log_that_is_filled_and_truncated_between_two_looks_loses_nothing() {
+    for new in ["", "3\n", "3 and much longer than the first content was\n"] {
+        let mut desk = Desk::copied("");
+        desk.append("a.log", "1\n2\n");
+        desk.copytruncate("a.log", "a.log.1");
+        desk.append("a.log", new);
+        desk.run(6);
+        assert_eq!(desk.all("a.log"), format!("1\n2\n{new}"));
+        assert_eq!(desk.lost(), 0);
+    }
+}
+
+#[test]
+fn a_copy_of_a_log_that_was_empty_is_not_sent_beside_it() {
+    let mut desk = Desk::copied("");
+    desk.append("a.log", "1\n2\n");
+    // `copy` of logrotate, or a truncation that is still to come
+    fs::copy(desk.path("a.log"), desk.path("a.log.1")).unwrap();
+    desk.append("a.log", "3\n");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+}
+
+#[test]
+fn truncated_and_outgrown_before_its_first_byte_was_read_loses_nothing() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.append("a.log", "1\n2\n");
+    desk.start();
+    desk.copytruncate("a.log", "a.log.1");
+    desk.append("a.log", "3 is longer than what was there\n");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n3 is longer than what was there\n");
+}
+
+#[test]
+fn truncated_outgrown_and_renamed_between_two_looks_loses_nothing() {
+    for most_open in [0, 256] {
+        let change = match most_open {
+            0 => |s: &mut Settings| s.max_open_files = 0,
+            _ => |_: &mut Settings| {},
+        };
+        let mut desk = Desk::with(&["a.log"], true, change);
+        desk.append("a.log", "1\n");
+        desk.start();
+        desk.run(2);
+        desk.append("a.log", "2\n");
+        desk.copytruncate("a.log", "a.log.2");
+        desk.append("a.log", "3 is longer than what was there\n");
+        desk.rename("a.log", "a.log.1");
+        desk.append("a.log", "4\n");
+        desk.run(8);
+        assert_eq!(
+            desk.all("a.log"),
+            "1\n2\n3 is longer than what was there\n4\n"
+        );
+        assert_eq!(desk.lost(), 0);
+    }
+}
+
+#[test]
+fn a_copy_under_a_name_that_is_followed_itself_is_not_sent_twice() {
+    let mut desk = Desk::new(&["a.log*"]);
+    desk.append("a.log", "");
+    desk.append("a.log.1", "");
+    desk.start();
+    desk.append("a.log", "1\n");
+    desk.run(2);
+    desk.rename("a.log.1", "a.log.2");
+    desk.copytruncate("a.log", "a.log.1");
+    desk.append("a.log", "2\n");
+    desk.run(10);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+    assert_eq!(desk.names(), ["a.log"]);
+}

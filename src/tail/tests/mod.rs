@@ -7,10 +7,12 @@ mod dynamic;
 mod inode;
 mod limit;
 mod line;
+mod model;
 mod rotation;
 mod shape;
 mod start;
 mod stopped;
+mod wakes;
 
 use super::log::Log;
 use super::settings::{Entry, Settings};
@@ -128,7 +130,10 @@ impl Desk {
 
     fn gzip(&self, name: &str) {
         let content = fs::read(self.path(name)).unwrap();
-        let mut out = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
+        let written = fs::metadata(self.path(name)).unwrap().mtime() as u32;
+        let mut out = vec![0x1F, 0x8B, 8, 0];
+        out.extend(written.to_le_bytes());
+        out.extend([0, 3]);
         out.extend(miniz_oxide::deflate::compress_to_vec(&content, 6));
         out.extend([0; 8]);
         fs::write(self.path(&format!("{name}.gz")), out).unwrap();

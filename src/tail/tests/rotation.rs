@@ -136,6 +136,8 @@ fn overwritten_beside_two_rotated_files_with_the_same_banner() {
         let mut desk = Desk::new(&["a.log"]);
         desk.append("a.log.1", format!("{banner}older text, long enough\n"));
         desk.append("a.log.2", format!("{banner}oldest text, long enough\n"));
+        // The file system's clock has a coarse tick
+        std::thread::sleep(Duration::from_millis(40));
         desk.append("a.log", format!("{banner}one\n"));
         desk.start();
         desk.run(2);
@@ -350,4 +352,68 @@ fn a_rotated_file_that_can_not_be_read_any_more_does_not_hold_up_its_successor()
     let all = desk.all("a.log");
     nix::unistd::seteuid(0.into()).unwrap();
     assert!(all.ends_with("3\n"), "{all:?}");
+}
+
+#[test]
+fn a_log_that_comes_and_is_rotated_between_two_looks_loses_nothing() {
+    for successor in ["", "2\n"] {
+        let mut desk = Desk::new(&["a.log"]);
+        desk.start();
+        desk.run(2);
+        desk.append("a.log", "1\n");
+        desk.rename("a.log", "a.log.1");
+        desk.run(70);
+        if !successor.is_empty() {
+            desk.append("a.log", successor);
+        }
+        desk.run(6);
+        assert_eq!(desk.all("a.log"), format!("1\n{successor}"));
+    }
+}
+
+#[test]
+fn rotated_twice_with_no_file_left_between_two_looks_loses_nothing() {
+    let mut desk = Desk::copied("1\n");
+    desk.rename("a.log", "a.log.2");
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.1");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+}
+
+#[test]
+fn unseen_content_that_is_compressed_before_its_turn_is_read() {
+    let mut desk = Desk::with(&["a.log"], true, |s| s.max_open_files = 0);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.rename("a.log", "a.log.2");
+    desk.append("a.log.1", "2\n");
+    desk.append("a.log", "3\n");
+    let now = desk.now + Duration::from_secs(5);
+    desk.tailer.as_mut().unwrap().poll_all(now);
+    desk.gzip("a.log.1");
+    desk.run(8);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n");
+}
+
+#[test]
+fn late_lines_of_a_closed_file_that_was_rotated_on_are_read() {
+    let mut desk = Desk::with(&["a.log"], true, |s| s.max_open_files = 0);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "2\n");
+    desk.run(4);
+    desk.close_all();
+    desk.append("a.log.1", "late\n");
+    desk.rename("a.log.1", "a.log.2");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    desk.run(8);
+    let all = desk.all("a.log");
+    let mut lines: Vec<&str> = all.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["1", "2", "3", "late"]);
 }

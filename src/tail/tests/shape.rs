@@ -7,19 +7,23 @@ use crate::config::{
 };
 use crate::shape::Pipeline;
 
-/// A desk whose one log has the pipeline that `change` asks for.
-fn desk(change: impl Fn(&mut LogEntry)) -> Desk {
+/// The pipeline that `change` asks for.
+pub(super) fn pipeline(change: impl Fn(&mut LogEntry)) -> Option<Arc<Pipeline>> {
     let mut entry = LogEntry::new("/x".into(), EntryKind::Configured);
     change(&mut entry);
-    let pipeline = Pipeline::compile(&entry, &Options::default())
+    Pipeline::compile(&entry, &Options::default())
         .unwrap()
-        .unwrap();
+        .map(Arc::new)
+}
+
+/// A desk whose one log has the pipeline that `change` asks for.
+fn desk(change: impl Fn(&mut LogEntry)) -> Desk {
     let mut desk = Desk::new(&["a.log"]);
-    desk.pipeline = Some(Arc::new(pipeline));
+    desk.pipeline = pipeline(change);
     desk
 }
 
-fn grouper(start: &str, end: GroupEnd) -> LineGrouper {
+pub(super) fn grouper(start: &str, end: GroupEnd) -> LineGrouper {
     LineGrouper {
         start: start.to_owned(),
         end,

@@ -178,3 +178,62 @@ fn an_empty_log_that_is_filled_and_truncated_while_stopped_loses_nothing_and_rep
         desk.stop();
     }
 }
+
+#[test]
+fn truncated_written_and_rotated_while_stopped_loses_nothing() {
+    let mut desk = Desk::stopped("1\n");
+    fs::write(desk.path("a.log"), "2 is other content\n").unwrap();
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2 is other content\n3\n");
+}
+
+#[test]
+fn an_empty_log_that_is_filled_rotated_and_compressed_while_stopped_loses_nothing() {
+    let mut desk = Desk::stopped("");
+    desk.append("a.log", "1\n");
+    desk.rename("a.log", "a.log.1");
+    desk.gzip("a.log.1");
+    desk.append("a.log", "2\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+}
+
+#[test]
+fn a_log_that_comes_and_is_rotated_while_stopped_loses_nothing() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.start();
+    desk.stop();
+    desk.append("a.log", "1\n");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "2\n");
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+}
+
+/// What the checkpoint is later than: the agent had not looked for a while.
+#[test]
+fn truncated_twice_since_the_last_look_before_a_stop_loses_nothing() {
+    let mut desk = Desk::with(&["a.log"], true, |s| s.clock_slack = 0.02);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    std::thread::sleep(Duration::from_millis(40));
+    desk.append("a.log", "2\n");
+    desk.copytruncate("a.log", "a.log.2");
+    desk.append("a.log", "3\n");
+    desk.copytruncate("a.log", "a.log.1");
+    desk.append("a.log", "4 is longer than what was there\n");
+    std::thread::sleep(Duration::from_millis(40));
+    desk.stop();
+    desk.start();
+    desk.run(6);
+    assert_eq!(
+        desk.all("a.log"),
+        "1\n2\n3\n4 is longer than what was there\n"
+    );
+}
