@@ -78,7 +78,16 @@ impl Desk {
     }
 
     fn with(patterns: &[&str], from_start: bool, change: fn(&mut Settings)) -> Self {
-        let dir = std::env::temp_dir().join(format!("tail-{}", random::uuid4()));
+        Desk::within(&std::env::temp_dir(), patterns, from_start, change)
+    }
+
+    fn within(
+        folder: &Path,
+        patterns: &[&str],
+        from_start: bool,
+        change: fn(&mut Settings),
+    ) -> Self {
+        let dir = folder.join(format!("tail-{}", random::uuid4()));
         fs::create_dir_all(dir.join("data")).unwrap();
         fs::create_dir_all(dir.join("old")).unwrap();
         let envelope = Envelope::new(EnvelopeSpec {
