@@ -260,14 +260,7 @@ impl Tailer {
         }
         if had_any || last.is_some() {
             let since = last.unwrap_or_else(now_secs);
-            let unseen = Unseen {
-                since: since.min(old.as_ref().map_or(since, |old| old.verified)),
-                old: old.as_ref().map(|old| old.known),
-                old_was_empty: old.as_ref().is_some_and(|old| old.was_empty),
-                old_at: old.as_ref().and_then(|old| old.at.as_deref()),
-                beside: None,
-            };
-            self.adopt_unseen(number, unseen, now);
+            self.adopt_unseen(number, unseen_since(since, old.as_ref()), now);
         }
         let fresh = first_seen(&path, meta, 0);
         self.adopt(number, fresh, None);
@@ -321,14 +314,7 @@ impl Tailer {
         let contents = log.generations.len();
         let slack = self.settings.clock_slack;
         if let Some(since) = last.filter(|since| something_came(&log.path, *since, slack)) {
-            let unseen = Unseen {
-                since: since.min(old.as_ref().map_or(since, |old| old.verified)),
-                old: old.as_ref().map(|old| old.known),
-                old_was_empty: old.as_ref().is_some_and(|old| old.was_empty),
-                old_at: old.as_ref().and_then(|old| old.at.as_deref()),
-                beside: None,
-            };
-            self.adopt_unseen(number, unseen, now);
+            self.adopt_unseen(number, unseen_since(since, old.as_ref()), now);
         }
         let log = self.logs.get(&number);
         had_any || log.is_some_and(|log| log.generations.len() > contents)
@@ -523,6 +509,24 @@ struct LeftBehind {
     was_empty: bool,
     /// Where it is now.
     at: Option<PathBuf>,
+}
+
+/// What came and went since the last look, at the time `since`, or since the content that was left
+/// behind was last known to be what it was.
+fn unseen_since(since: f64, old: Option<&LeftBehind>) -> Unseen<'_> {
+    match old {
+        None => Unseen {
+            since,
+            ..Unseen::default()
+        },
+        Some(old) => Unseen {
+            since: since.min(old.verified),
+            old: Some(old.known),
+            old_was_empty: old.was_empty,
+            old_at: old.at.as_deref(),
+            beside: None,
+        },
+    }
 }
 
 /// Whether a name came into the log's directory or left it after a time, in seconds since the epoch,
