@@ -127,7 +127,6 @@ impl Session {
         let began = Instant::now();
         let round_at = Arc::new(AtomicU64::new(0));
         let mut desk = Desk {
-            began,
             round_at: round_at.clone(),
             tailer: plan.tailer,
             envelope: plan.envelope,
@@ -148,7 +147,7 @@ impl Session {
             last_sent: None,
             last_full: Instant::now(),
             handed_over: 0,
-            started: Instant::now(),
+            started: began,
             stats: stats.clone(),
         };
         let tail = std::thread::Builder::new()
@@ -236,7 +235,6 @@ fn wait(thread: &mut Option<JoinHandle<()>>, until: Instant) -> bool {
 }
 
 struct Desk {
-    began: Instant,
     round_at: Arc<AtomicU64>,
     tailer: Tailer,
     envelope: Arc<Envelope>,
@@ -276,7 +274,7 @@ impl Desk {
                 self.settle(verdict);
             }
             let now = Instant::now();
-            let round = now.duration_since(self.began).as_millis() as u64;
+            let round = now.duration_since(self.started).as_millis() as u64;
             self.round_at.store(round, Ordering::Relaxed);
             self.follow(now);
             self.tailer.poll(now);
