@@ -18,6 +18,7 @@ use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
 use crate::tail;
+use crate::util::throttle::Throttle;
 use crate::util::time::now_secs;
 use crew::Crew;
 use plan::MonitorLogs;
@@ -94,6 +95,10 @@ pub fn run(start: Start) -> i32 {
     code
 }
 
+/// A session that is busy with one round of its files for so long is named.
+const BUSY: Duration = Duration::from_secs(30);
+const BUSY_NAMED_EVERY: Duration = Duration::from_secs(300);
+
 struct Agent {
     config: Config,
     source: Source,
@@ -110,6 +115,7 @@ struct Agent {
     data_dir: PathBuf,
     damaged_checkpoints: Vec<PathBuf>,
     restarts: u32,
+    throttle: Throttle,
     /// A signal to stop came during a reload.
     stop_asked: bool,
     notifier: Notifier,
@@ -168,6 +174,7 @@ impl Agent {
             data_dir,
             damaged_checkpoints: Vec::new(),
             restarts: 0,
+            throttle: Throttle::default(),
             stop_asked: false,
             notifier: Notifier::from_env(),
             pulse: pulse::Pulse::default(),
@@ -314,6 +321,18 @@ impl Agent {
             self.end_sessions(Duration::from_secs(15), false, None);
             if let Err(why) = self.start_sessions(None) {
                 return Some(why);
+            }
+        }
+        for session in &self.sessions {
+            let busy = session.busy_for();
+            if busy >= BUSY && self.throttle.allow(&session.id, BUSY_NAMED_EVERY) {
+                log::error!(
+                    "[error=\"sessionBusy\"] The session {} has been busy with one round of its files for {} s: none \
+                     of its logs is copied meanwhile. A mount that does not answer or a folder tree without end \
+                     makes such rounds; the paths are in `logs`",
+                    session.id,
+                    busy.as_secs()
+                );
             }
         }
         self.crew.supervise()

@@ -143,6 +143,12 @@ pub fn tail_settings(
         session: format!("{}-{index}", worker.id),
         worker: worker.id.clone(),
         share: (u64::from(index), u64::from(worker.sessions)),
+        elsewhere: config
+            .logs
+            .iter()
+            .filter(|entry| entry.worker_id != worker.id)
+            .map(|entry| tail::Entry::new(entry.path.clone()))
+            .collect(),
         max_request,
         data_dir: PathBuf::from(&options.agent_data_path),
         max_line_size: bytes(options.max_line_size),

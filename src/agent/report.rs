@@ -330,7 +330,7 @@ fn file_status(log: &LogStatus) -> FileStatus {
         total_bytes_copied: counters.copied,
         sent: log.sent,
         resent: counters.resent,
-        shaped: shaped(&counters.shape),
+        shaped: shaped(counters),
         acknowledged: log.acknowledged,
         pending: log.pending,
         skipped: Skip::ALL
@@ -388,7 +388,8 @@ fn signed(n: u64) -> i64 {
 }
 
 /// The counts of shaping that are not zero and have no place of their own in the report.
-fn shaped(counts: &crate::shape::Counts) -> Vec<(&'static str, u64)> {
+fn shaped(counters: &Counters) -> Vec<(&'static str, u64)> {
+    let counts = &counters.shape;
     [
         ("lines", counts.lines),
         ("grouped", counts.grouped_lines),
@@ -400,6 +401,7 @@ fn shaped(counts: &crate::shape::Counts) -> Vec<(&'static str, u64)> {
         ("without message", counts.missing_messages),
         ("unreadable times", counts.bad_times),
         ("searches cut off", counts.failed_searches),
+        ("bytes perhaps repeated", counters.repeated),
     ]
     .into_iter()
     .filter(|(_, count)| *count > 0)

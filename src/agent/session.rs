@@ -28,6 +28,9 @@ const BUSY_FOR: Duration = Duration::from_secs(10);
 /// address shows soon.
 const FIRST_EMPTY: Duration = Duration::from_secs(1);
 
+/// No round is under way.
+const IDLE: u64 = u64::MAX;
+
 enum Control {
     Status {
         reply: Sender<TailStatus>,
@@ -50,7 +53,8 @@ pub struct Session {
     /// What its upload thread counts.
     pub stats: Arc<UploadStats>,
     began: Instant,
-    /// Milliseconds after `began` at which the tail thread last began a round.
+    /// Milliseconds after `began` at which the tail thread last began a round; [`IDLE`] while it
+    /// waits for something to do.
     round_at: Arc<AtomicU64>,
     control: Sender<Control>,
     tail: Option<JoinHandle<()>>,
@@ -173,11 +177,15 @@ impl Session {
         answer.recv_deadline(until).ok()
     }
 
-    /// How long the tail thread has been at the same round: says how busy one is that does not
-    /// answer. One that has nothing to do answers at once.
+    /// How long the tail thread has been at the same round: zero if it has nothing to do.
     pub fn busy_for(&self) -> Duration {
-        let at = Duration::from_millis(self.round_at.load(Ordering::Relaxed));
-        self.began.elapsed().saturating_sub(at)
+        match self.round_at.load(Ordering::Relaxed) {
+            IDLE => Duration::ZERO,
+            at => self
+                .began
+                .elapsed()
+                .saturating_sub(Duration::from_millis(at)),
+        }
     }
 
     /// Looks for new files now.
@@ -285,6 +293,7 @@ impl Desk {
                 true => self.lines.clone(),
                 false => never(),
             };
+            self.round_at.store(IDLE, Ordering::Relaxed);
             select! {
                 recv(lines) -> lines => match lines {
                     Ok(lines) => self.take(&lines),

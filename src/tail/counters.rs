@@ -62,6 +62,9 @@ pub struct Counters {
     pub failed_lines: u64,
     /// What shaping made of what was delivered or discarded.
     pub shape: crate::shape::Counts,
+    /// Bytes of a content that began as another log's did: should it have been that one's copy, they
+    /// were sent twice.
+    pub repeated: u64,
     /// Bytes not sent, by [`Skip::ALL`].
     pub skipped: [u64; 7],
 }
@@ -85,6 +88,7 @@ impl Counters {
         self.resent += other.resent;
         self.failed += other.failed;
         self.failed_lines += other.failed_lines;
+        self.repeated += other.repeated;
         self.shape.add(&other.shape);
         for (a, b) in self.skipped.iter_mut().zip(other.skipped) {
             *a += b;

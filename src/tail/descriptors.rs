@@ -1,28 +1,44 @@
 //! Which files are open: at most `max_open_files`, those that had their turn last.
 
+use super::generation::{Generation, Source};
 use super::tailer::Tailer;
 
 impl Tailer {
-    /// Closes files until one more may be opened: the ones that had their turn longest ago.
+    /// Closes files until one more may be opened: the ones that had their turn longest ago, and last
+    /// those that were deleted and still have something to deliver, as nobody can open them again.
     pub(super) fn make_room(&mut self) {
-        let mut looked = 0;
-        let most = self.hand.len();
-        while self.open >= self.settings.max_open_files && looked <= most {
+        self.close_in_turn(false);
+        self.close_in_turn(true);
+    }
+
+    fn close_in_turn(&mut self, irreplaceable_too: bool) {
+        for _ in 0..self.hand.len() {
+            if self.open < self.settings.max_open_files {
+                return;
+            }
             let Some(number) = self.hand.pop_front() else {
-                break;
+                return;
             };
-            looked += 1;
             let Some(log) = self.logs.get_mut(&number) else {
                 continue;
             };
             if log.in_memory {
                 continue;
             }
+            let mut kept = false;
             for generation in &mut log.generations {
-                if generation.source.is_some() {
-                    generation.source = None;
-                    self.open = self.open.saturating_sub(1);
+                if generation.source.is_none() {
+                    continue;
                 }
+                if !irreplaceable_too && is_irreplaceable(generation) {
+                    kept = true;
+                    continue;
+                }
+                generation.source = None;
+                self.open = self.open.saturating_sub(1);
+            }
+            if kept {
+                self.hand.push_back(number);
             }
         }
     }
@@ -75,5 +91,16 @@ impl Tailer {
                 self.open = self.open.saturating_sub(1);
             }
         }
+    }
+}
+
+/// Whether a content has no name any more and is not delivered yet: closed, it would be lost.
+fn is_irreplaceable(g: &Generation) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match &g.source {
+        Some(Source::Plain(file)) => {
+            g.committed < g.size.max(g.read) && file.metadata().is_ok_and(|meta| meta.nlink() == 0)
+        }
+        _ => false,
     }
 }

@@ -1,17 +1,16 @@
 //! Finding files: what patterns match, and where each file begins.
 
+use super::copies::Copy;
 use super::counters::Skip;
 use super::generation::{is_gone, Generation, State};
 use super::glob;
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
-use super::replaced::holds_still;
 use super::settings::Entry;
-use super::siblings::{self, Sibling};
+use super::siblings;
 use super::tailer::Tailer;
-use crate::util::sort;
 use crate::util::time::now_secs;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,22 +21,6 @@ pub(super) const CLOCK_TICK: f64 = 0.02;
 
 /// What is known of a content: its signature, and up to where it was read with the mark there.
 pub(super) type Known = (Signature, u64, Option<u64>);
-
-/// Which contents came and went unseen; see [`Tailer::adopt_unseen`].
-#[derive(Default)]
-pub(super) struct Unseen<'a> {
-    /// Those created after this time, seconds since the epoch.
-    pub since: f64,
-    /// The content before them, whose copies they must not be.
-    pub old: Option<Known>,
-    /// It was empty at the last look: of such a file is not known what it held before it came to
-    /// hold what it does now.
-    pub old_was_empty: bool,
-    /// Where that content is now.
-    pub old_at: Option<&'a Path>,
-    /// What the path shows, which has not been read: its copy is none of them.
-    pub beside: Option<&'a File>,
-}
 
 impl Tailer {
     pub(super) fn entry_for(&self, path: &Path) -> Option<Arc<Entry>> {
@@ -77,101 +60,6 @@ impl Tailer {
             return None;
         }
         (!elsewhere).then_some(owner)
-    }
-
-    /// Adds contents that came and went between two looks at a log: rotated files that were created
-    /// since then and that nobody has read.
-    pub(super) fn adopt_unseen(&mut self, number: u64, unseen: Unseen, now: Instant) {
-        let Unseen {
-            since,
-            old,
-            old_was_empty,
-            old_at,
-            beside,
-        } = unseen;
-        let Some(log) = self.logs.get(&number) else {
-            return;
-        };
-        let path = log.path.clone();
-        let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
-        let all = siblings::siblings(&path);
-        let before: Option<Sibling> =
-            old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
-        let since = since - self.settings.clock_slack;
-        let mut unseen: Vec<Sibling> = all
-            .into_iter()
-            .filter(|s| !self.is_owned(s.id, s.birth) && Some(s.id) != shown)
-            .filter(|s| old_at != Some(s.path.as_path()))
-            // A name that another entry is about is not this log's
-            .filter(|s| {
-                self.entry_for(&s.path)
-                    .is_none_or(|e| e.pattern == log.entry.pattern)
-            })
-            .filter(|s| {
-                let after = before.as_ref().and_then(|b| b.rotated_before(s));
-                let after = after.filter(|_| !old_was_empty);
-                match (s.gz, s.birth) {
-                    // A compressed file is always younger than what it holds: its name tells, or
-                    // when that was written
-                    (true, _) => {
-                        let late = || siblings::gz_written(s).is_some_and(|t| t + 1.0 > since);
-                        after == Some(true) || after != Some(false) && late()
-                    }
-                    (false, Some(birth)) => birth >= since && after != Some(false),
-                    (false, None) => s.mtime >= since && after == Some(true),
-                }
-            })
-            .filter(|s| {
-                // Copies matter of what is not where it was itself: else a common first line
-                // would be enough to be taken for one
-                let is_copy = |(signature, at, mark)| siblings::holds(s, signature, at, mark);
-                let is_there = |g: &Generation| {
-                    g.id.ino != 0
-                        && fs::metadata(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
-                        && holds_still(g)
-                };
-                let of_old = old_at.is_none() && old.is_some_and(is_copy);
-                let of_known =
-                    |g: &Generation| !is_there(g) && is_copy((g.signature, g.read, g.mark));
-                !of_old && !log.generations.iter().any(of_known)
-            })
-            .filter(|s| !beside.is_some_and(|shown| siblings::is_beginning_of(s, shown)))
-            .collect();
-        sort::by(&mut unseen, |a, b| match a.rotated_before(b) {
-            Some(true) => std::cmp::Ordering::Less,
-            Some(false) => std::cmp::Ordering::Greater,
-            None => a.mtime.total_cmp(&b.mtime),
-        });
-        for sibling in unseen {
-            log::info!(
-                "{} was rotated more than once since the last look; {} is copied from its start",
-                path.display(),
-                sibling.path.display()
-            );
-            let state = State::Rotated(now);
-            let mut generation =
-                Generation::new(sibling.path.clone(), sibling.id, 0, sibling.size, state);
-            generation.birth = sibling.birth;
-            if let Ok((file, _)) = identity::open(&sibling.path) {
-                // It may be compressed before it has its turn
-                let head = identity::head(&file).unwrap_or_default();
-                generation.signature = Signature::of(&head);
-            }
-            if sibling.gz {
-                generation.take_copy(&sibling);
-                generation.signature = gz_signature(&sibling.path);
-            }
-            let earlier = before.as_ref().and_then(|b| b.rotated_before(&sibling)) == Some(false);
-            let at = self.logs.get(&number).map(|log| {
-                let mut all = log.generations.iter();
-                let old = all.position(|g| earlier && Some(g.path.as_path()) == old_at);
-                old.unwrap_or_else(|| {
-                    let rotated = |g: &&Generation| g.state != State::Current;
-                    log.generations.iter().filter(rotated).count()
-                })
-            });
-            self.adopt(number, generation, at);
-        }
     }
 
     /// Looks for files that match and are not followed yet.
@@ -219,8 +107,8 @@ impl Tailer {
             if !entry.is_glob && !Arc::ptr_eq(&log.entry, entry) {
                 add_attributes(log, entry);
             }
-            if let Some((id, owner)) = foreign {
-                self.seen_as(owner, id, None);
+            if let Some(foreign) = foreign {
+                self.seen_as(foreign.owner, foreign.id, None);
             }
             return;
         }
@@ -247,43 +135,24 @@ impl Tailer {
             self.seen_as(owner, id, Some(path));
             return;
         }
-        if !first && self.is_copy_in_the_making(&path, now) {
-            return;
-        }
+        // At the first scan only what checkpoints remember has a content to be the copy of
+        let copy = self.copy_in_the_making(&path, entry, first, now);
+        let repeated = match copy {
+            Copy::No => 0,
+            Copy::Own(bytes) => bytes,
+            Copy::Waits | Copy::Known => return,
+        };
         if let Err(e) = identity::open(&path) {
             return self.unreadable(&path, e.to_string());
         }
         if self.unreadable.remove(&path).is_some() {
             log::info!("{} can be read now", path.display());
         }
-        self.follow(path, entry, Some((meta, first)), now);
-    }
-
-    /// Whether a new file is the copy that a rotation makes of a followed log before it truncates
-    /// it. What is in it is that log's, so it is left alone until its content is its own.
-    pub(super) fn is_copy_in_the_making(&mut self, path: &Path, now: Instant) -> bool {
-        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-            return false;
-        };
-        let originals = siblings::originals(name).into_iter();
-        let followed = |name| self.by_path.get(&dir.join(name)).copied();
-        let Some(number) = originals.filter_map(followed).next() else {
-            return false;
-        };
-        // The truncation may have happened since the last look
-        self.look(number, now);
-        let Ok((file, meta)) = identity::open(path) else {
-            return false;
-        };
-        let Ok(head) = identity::head(&file) else {
-            return false;
-        };
-        self.is_owned(FileId::of(&meta), birth(path, &meta))
-            || self.logs.get(&number).is_some_and(|log| {
-                log.generations.iter().any(|g| {
-                    g.signature.len > 0 && (g.signature.agrees(&head) || is_beginning(g, &head))
-                })
-            })
+        let meta = self.as_first_seen(&path).unwrap_or(meta);
+        let number = self.follow(path, entry, Some((meta, first)), now);
+        if let Some(log) = self.logs.get_mut(&number) {
+            log.counters.repeated += repeated;
+        }
     }
 
     /// Some pattern still leads to this content of that log.
@@ -316,13 +185,8 @@ impl Tailer {
         entry: &Arc<Entry>,
         shown: Option<(Metadata, bool)>,
         now: Instant,
-    ) {
-        let mut log = Log::new(path.clone(), entry.clone(), now);
-        log.seen_in_scan = self.scans;
-        log.last_check = Some(now_secs());
-        let number = log.number;
-        self.logs.insert(number, log);
-        self.by_path.insert(path.clone(), number);
+    ) -> u64 {
+        let number = self.follow_nothing(&path, entry, now);
         if let Some((meta, first)) = shown {
             let (start, why) = self.start(&path, entry, &meta, first);
             let generation = first_seen(&path, &meta, start);
@@ -338,11 +202,22 @@ impl Tailer {
             self.hold(number);
         }
         self.plan(number, now, None);
+        number
     }
 
-    /// Where a file begins that no checkpoint knows (copying.md §5, with C1 to C3 put right), and as
-    /// what the part before counts.
-    fn start(
+    /// A log for this path that has no content yet.
+    pub(super) fn follow_nothing(&mut self, path: &Path, entry: &Arc<Entry>, now: Instant) -> u64 {
+        let mut log = Log::new(path.to_path_buf(), entry.clone(), now);
+        log.seen_in_scan = self.scans;
+        log.last_check = Some(now_secs());
+        let number = log.number;
+        self.logs.insert(number, log);
+        self.by_path.insert(path.to_path_buf(), number);
+        number
+    }
+
+    /// Where a file begins that no checkpoint knows, and as what the part before counts.
+    pub(super) fn start(
         &self,
         path: &Path,
         entry: &Entry,
@@ -407,21 +282,8 @@ pub(super) fn share_of(path: &Path, count: u64) -> u64 {
     use std::os::unix::ffi::OsStrExt;
     match count {
         0 | 1 => 0,
-        _ => identity::hash(&siblings::family(path.as_os_str().as_bytes())) % count,
+        _ => identity::hash(&super::names::family(path.as_os_str().as_bytes())) % count,
     }
-}
-
-/// Whether a short file is the beginning of a generation's content: a copy that is being written.
-fn is_beginning(g: &Generation, head: &[u8]) -> bool {
-    (head.len() as u32) < g.signature.len
-        && match &g.source {
-            Some(super::generation::Source::Plain(file)) => {
-                identity::head(file).is_ok_and(|whole| whole.starts_with(head))
-            }
-            _ => identity::open(&g.path)
-                .and_then(|(file, _)| identity::head(&file))
-                .is_ok_and(|whole| whole.starts_with(head)),
-        }
 }
 
 /// Whether a file is as old as one that is remembered, as far as that is known: an inode may be used
@@ -444,15 +306,6 @@ pub(super) fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
             crate::util::sys::birth_time(&real)
         }
     }
-}
-
-fn gz_signature(path: &Path) -> Signature {
-    let mut head = vec![0; Signature::MOST];
-    identity::open(path)
-        .and_then(|(file, _)| super::gz::GzFile::new(file))
-        .and_then(|mut gz| gz.read_at(&mut head, 0))
-        .map(|n| Signature::of(&head[..n]))
-        .unwrap_or_default()
 }
 
 /// A literal entry for a path that an earlier entry already follows adds what that one lacks

@@ -121,6 +121,9 @@ pub struct Generation {
     pub read: u64,
     /// Hash of the bytes before `read`; `None` if unknown.
     pub mark: Option<u64>,
+    /// A look has seen growth since the head was last read: the next page checks it, as a file that
+    /// was written anew may end as the old one did.
+    pub check_head: bool,
     /// Everything before was in a request that was sent.
     pub sent: u64,
     /// Everything before is settled: acknowledged, discarded by the server, or skipped.
@@ -170,6 +173,7 @@ impl Generation {
             gz: false,
             read: start,
             mark: (start == 0).then(|| identity::mark(b"")),
+            check_head: false,
             sent: start,
             committed: start,
             committed_mark: (start == 0).then(|| identity::mark(b"")),
@@ -237,20 +241,22 @@ impl Generation {
     ///
     /// # Errors
     /// [`Lost`] if the file has other content, or if the log's path does not show it any more, which
-    /// is for a look at the log to find out; `NotFound` if the content is nowhere to be found; other
-    /// errors (no descriptors left, no permission) may pass.
+    /// is for a look at the log to find out; `NotFound` if the file is gone, though a copy may hold
+    /// the content; other errors (no descriptors left, no permission) may pass.
     pub fn open(&mut self, log: &Path) -> io::Result<&mut Source> {
         if self.source.is_none() {
             let opened = match self.open_at(&self.path.clone()) {
-                Err(e) if is_gone(&e) => match siblings::find_id(log, self.id, false) {
-                    Some(path) => match self.open_at(&path) {
-                        // Truncated, or the inode is another file's
-                        Err(e) if is_gone(&e) => Err(Lost::Replaced.into()),
-                        other => other,
-                    },
-                    None if self.state == State::Current => Err(Lost::Moved.into()),
-                    None => self.open_copy(log),
-                },
+                Err(e) if is_gone(&e) && Lost::of(&e).is_none() => {
+                    match siblings::find_id(log, self.id, false) {
+                        Some(path) => match self.open_at(&path) {
+                            // The inode is another file's by now
+                            Err(e) if is_gone(&e) => Err(Lost::Replaced.into()),
+                            other => other,
+                        },
+                        None if self.state == State::Current => Err(Lost::Moved.into()),
+                        None => Err(e),
+                    }
+                }
                 other => other,
             }?;
             self.source = Some(opened);
@@ -261,6 +267,8 @@ impl Generation {
         }
     }
 
+    /// Opens the content at `path`: [`Lost::Replaced`] if its file is there with other content,
+    /// which a listing need not show (a bind mount, a folder that can't be read).
     fn open_at(&mut self, path: &Path) -> io::Result<Source> {
         let (file, meta) = identity::open(path)?;
         // A name passes to the next file with each rotation
@@ -272,34 +280,17 @@ impl Generation {
             let mut head = vec![0; Signature::MOST];
             let n = gz.read_at(&mut head, 0)?;
             if !self.signature.agrees(&head[..n]) {
-                return Err(io::ErrorKind::NotFound.into());
+                return Err(Lost::Replaced.into());
             }
             self.path = path.to_path_buf();
             return Ok(Source::Gz(Box::new(gz)));
         }
         if meta.len() < self.read || !self.signature.agrees(&identity::head(&file)?) {
-            return Err(io::ErrorKind::NotFound.into());
+            return Err(Lost::Replaced.into());
         }
         self.size = self.size.max(meta.len());
         self.path = path.to_path_buf();
         Ok(Source::Plain(file))
-    }
-
-    /// The content under another inode: a copy made before a truncation, or compressed by now.
-    fn open_copy(&mut self, log: &Path) -> io::Result<Source> {
-        let copy = siblings::siblings(log)
-            .into_iter()
-            .filter(|s| s.id != self.id)
-            .find(|s| siblings::holds(s, self.signature, self.read, self.mark))
-            .ok_or(io::ErrorKind::NotFound)?;
-        self.take_copy(&copy);
-        let (file, meta) = identity::open(&copy.path)?;
-        Ok(if copy.gz {
-            Source::Gz(Box::new(GzFile::new(file)?))
-        } else {
-            self.size = meta.len();
-            Source::Plain(file)
-        })
     }
 
     /// Continues in a copy of the content.

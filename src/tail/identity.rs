@@ -42,9 +42,13 @@ impl Signature {
     /// How many first bytes are looked at.
     pub const MOST: usize = 1024;
 
-    /// The signature of content that begins with `head`.
+    /// The signature of content that begins with `head`. An unterminated end is left out, as its
+    /// writer may take it back; a first line that has no end yet is not.
     pub fn of(head: &[u8]) -> Self {
-        let head = &head[..head.len().min(Self::MOST)];
+        let head = match head.get(..Self::MOST) {
+            Some(all) => all,
+            None => &head[..memchr::memrchr(b'\n', head).map_or(head.len(), |at| at + 1)],
+        };
         Signature {
             len: head.len() as u32,
             hash: hash(head),

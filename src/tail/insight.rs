@@ -446,7 +446,7 @@ pub fn facts(path: &Path) -> Result<Facts, String> {
 
 /// The paths that the file at `path` may have had before a rotation named it so.
 pub fn originals(path: &Path) -> Vec<PathBuf> {
-    let names = siblings::originals(path.file_name().unwrap_or_default());
+    let names = super::names::originals(path.file_name().unwrap_or_default());
     names.into_iter().map(|n| path.with_file_name(n)).collect()
 }
 
@@ -479,7 +479,7 @@ pub fn rotation(path: &Path) -> Rotation {
     }
     let log = OsStr::from_bytes(name);
     examples.retain(|n| {
-        siblings::originals(OsStr::from_bytes(n))
+        super::names::originals(OsStr::from_bytes(n))
             .iter()
             .any(|o| o == log)
     });

@@ -2,6 +2,8 @@
 
 use super::counters::Counters;
 use super::generation::{Generation, State};
+use super::identity::FileId;
+use super::names::Scheme;
 use super::settings::Entry;
 use crate::config::AttrValue;
 use crate::wire::{Batch, Envelope, Label};
@@ -10,6 +12,19 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A content that a path shows and that another log finishes, as it was when that was found out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Foreign {
+    /// Device and inode.
+    pub id: FileId,
+    /// The number of the log that has it.
+    pub owner: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the content, seconds since the epoch.
+    pub mtime: f64,
+}
 
 /// A path that an entry of the configuration names or matches.
 #[derive(Debug)]
@@ -48,8 +63,10 @@ pub struct Log {
     pub started: bool,
     /// Last delivery (or moment with nothing to deliver), for `copy_staleness_threshold`.
     pub last_success: Instant,
-    /// The path shows content of another log, with this identity and number.
-    pub foreign: Option<(super::identity::FileId, u64)>,
+    /// The path shows content of another log.
+    pub foreign: Option<Foreign>,
+    /// Schemes under which contents stood that are forgotten by now.
+    pub schemes: Vec<Scheme>,
     /// It is in no file.
     pub in_memory: bool,
     /// No entry names it any more: it is finished and then forgotten.
@@ -81,6 +98,7 @@ impl Log {
             started: false,
             last_success: now,
             foreign: None,
+            schemes: Vec::new(),
             in_memory: false,
             left: false,
             seen_in_scan: 0,

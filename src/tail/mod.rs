@@ -1,6 +1,7 @@
 //! Following files: paths to lines, and how far each file is settled.
 //!
-//! - [`glob`], `siblings`: which paths there are; `identity`: which content a path shows
+//! - [`glob`], `siblings`, `names`: which paths there are; `identity`: which content a path shows
+//! - `unseen`, `copies`: whose a file is that nobody has read; everything that guesses is there
 //! - `generation`, `log`, `tailer`: the state; `discover`, `poll` and `replaced` change it as the disk changes,
 //!   `turns` and `read` cut lines into batches, `settle` takes in what the server said
 //! - `checkpoint`, `store`: what survives the process
@@ -10,6 +11,7 @@
 //! Follows copying.md; the C numbers in comments are its list of defects not to copy.
 
 mod checkpoint;
+mod copies;
 mod counters;
 mod descriptors;
 mod discover;
@@ -21,6 +23,7 @@ mod identity;
 pub mod insight;
 mod log;
 mod memory;
+mod names;
 mod owners;
 mod poll;
 mod read;
@@ -37,6 +40,7 @@ mod tailer;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod unseen;
 
 pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};

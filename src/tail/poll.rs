@@ -1,12 +1,15 @@
 //! Looking at a followed path: growth, rotation, truncation, disappearance (copying.md §9).
 
+use super::copies::Copy;
 use super::counters::Skip;
-use super::discover::{born_then, first_seen, Known, Unseen, CLOCK_TICK};
+use super::discover::{born_then, first_seen, Known, CLOCK_TICK};
 use super::generation::{is_gone, Generation, Lost, Source, State};
 use super::identity::{self, FileId, Signature};
+use super::log::Foreign;
 use super::replaced::holds_still;
 use super::siblings;
 use super::tailer::Tailer;
+use super::unseen::Unseen;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
 use std::io;
@@ -96,6 +99,13 @@ impl Tailer {
         if let Some(g) = log.current().filter(|g| g.id == id) {
             let size = meta.len();
             let mtime = siblings::mtime(meta);
+            if size < g.size && size >= g.read && holds_still(g) {
+                // Its writer has taken back an end that was not read yet
+                g.size = size;
+                g.mtime = mtime;
+                g.partial = None;
+                return false;
+            }
             if size < g.size {
                 let key = g.key;
                 self.content_replaced(number, key, now);
@@ -105,6 +115,7 @@ impl Tailer {
                 g.size = size;
                 g.mtime = mtime;
                 g.growth = now;
+                g.check_head = true;
                 return true;
             }
             if mtime != g.mtime {
@@ -135,8 +146,21 @@ impl Tailer {
             }
             return false;
         }
-        self.rotated(number, meta, last, now);
-        true
+        let known = Foreign {
+            id,
+            size: meta.len(),
+            mtime: siblings::mtime(meta),
+            owner: self.owned.get(&id).copied().unwrap_or(0),
+        };
+        if self
+            .logs
+            .get(&number)
+            .is_some_and(|log| log.foreign == Some(known))
+        {
+            // Still what it was, and still another log's
+            return false;
+        }
+        self.rotated(number, meta, last, now)
     }
 
     /// The current content was empty at the last look, at the time `last`, and has been written to.
@@ -209,18 +233,21 @@ impl Tailer {
         same
     }
 
-    /// The path shows another file than before, or one for the first time.
-    fn rotated(&mut self, number: u64, meta: &Metadata, last: Option<f64>, now: Instant) {
+    /// The path shows another file than before, or one for the first time. True if there is
+    /// something new.
+    fn rotated(&mut self, number: u64, meta: &Metadata, last: Option<f64>, now: Instant) -> bool {
         let id = FileId::of(meta);
         let Some(log) = self.logs.get_mut(&number) else {
-            return;
+            return false;
         };
         let path = log.path.clone();
         let had_any = !log.generations.is_empty();
         let old = self.left_behind(number, State::Rotated(now), now);
+        let was_left = old.is_some();
         let Some(log) = self.logs.get_mut(&number) else {
-            return;
+            return was_left;
         };
+        let entry = log.entry.clone();
         // One of our own is back: renamed away and back, a link that was switched to and fro
         let is_it =
             |g: &Generation| g.id == id && (g.source.is_some() || born_then(g.birth, &path, meta));
@@ -239,24 +266,34 @@ impl Tailer {
             if shrunk {
                 self.content_replaced(number, key, now);
             }
-            return;
+            return true;
         }
         // What is the copy of another log's content is that log's
-        let copied = self.is_copy_in_the_making(&path, now);
+        let copy = self.copy_in_the_making(&path, &entry, false, now);
         // The content of another log that was renamed to this path; that log finishes it, unless
         // both names show it
         if let Some(owner) = self.moved_from(id, &path, number) {
             self.seen_as(owner, id, Some(path));
             if let Some(log) = self.logs.get_mut(&number) {
-                log.foreign = Some((id, owner));
+                log.foreign = Some(Foreign {
+                    id,
+                    owner,
+                    size: meta.len(),
+                    mtime: siblings::mtime(meta),
+                });
             }
-            return;
+            return was_left;
         }
         if let Some(log) = self.logs.get_mut(&number) {
             log.foreign = None;
         }
-        if copied {
-            return;
+        let repeated = match copy {
+            Copy::No => 0,
+            Copy::Own(bytes) => bytes,
+            Copy::Waits | Copy::Known => return was_left,
+        };
+        if let Some(log) = self.logs.get_mut(&number) {
+            log.counters.repeated += repeated;
         }
         if had_any || last.is_some() {
             let since = last.unwrap_or_else(now_secs);
@@ -265,6 +302,7 @@ impl Tailer {
         let fresh = first_seen(&path, meta, 0);
         self.adopt(number, fresh, None);
         self.hold(number);
+        true
     }
 
     /// The path's content is not what it shows any more.
@@ -272,7 +310,6 @@ impl Tailer {
         let log = self.logs.get_mut(&number)?;
         let path = log.path.clone();
         let g = log.current()?;
-        let before = g.id;
         let was_empty = g.signature.len == 0;
         let verified = g.verified;
         g.state = state;
@@ -283,14 +320,14 @@ impl Tailer {
         }
         let nowhere = at.is_none() && g.source.is_none();
         let same = !replaced && (nowhere || g.gz || holds_still(g));
-        let (id, key, known) = (g.id, g.key, (g.signature, g.read, g.mark));
+        let (key, known) = (g.key, (g.signature, g.read, g.mark));
         log.dirty = true;
         self.moved = true;
-        if id != before {
-            // Found in a copy
-            self.disown(before, number);
-            self.owned.insert(id, number);
-        }
+        let at = match at {
+            // Compressed, or copied and deleted
+            None if nowhere && !replaced => self.continue_in_copy(number, key),
+            at => at,
+        };
         if !same {
             // Truncated and written to before it was rotated
             self.content_replaced(number, key, now);
@@ -377,6 +414,7 @@ impl Tailer {
             if size.is_some_and(|size| size > g.size) {
                 g.size = size.unwrap_or(g.size);
                 g.growth = now;
+                g.check_head = true;
                 grown = true;
             }
             if g.unread() > 0 && g.partial.is_none() {
@@ -435,6 +473,11 @@ impl Tailer {
 
     /// Reading found that a content is nowhere to be found.
     pub(super) fn vanished(&mut self, number: u64, key: u64, now: Instant) {
+        if self.continue_in_copy(number, key).is_some() {
+            self.make_ready(number);
+            self.plan(number, now, Some(now));
+            return;
+        }
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };

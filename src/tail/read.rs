@@ -131,9 +131,10 @@ impl Reader<'_> {
         let mark = generation.mark;
         let signature = generation.signature;
         let gz = generation.gz;
+        let check_head = std::mem::take(&mut generation.check_head) && read > 0;
         let source = generation.open(log)?;
-        if mark.is_none() && !gz {
-            // After a restart or a step back: is it still the same content?
+        if (mark.is_none() || check_head) && !gz {
+            // After a restart, a step back or growth: is it still the same content?
             if let Source::Plain(file) = source {
                 known_head(file, signature)?;
             }

@@ -1,13 +1,15 @@
 //! Files that hold other content than they did: truncated, or overwritten in place (copying.md §9.4).
 
 use super::counters::Skip;
-use super::discover::{birth, born_then, first_seen, Unseen, CLOCK_TICK};
+use super::discover::{birth, born_then, first_seen, CLOCK_TICK};
 use super::generation::{Generation, Source, State};
 use super::identity::{self, FileId, Signature};
 use super::siblings;
 use super::tailer::Tailer;
+use super::unseen::Unseen;
 use crate::util::time::now_secs;
 use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -52,13 +54,18 @@ impl Tailer {
         let mut others = log.generations.iter().filter(|g| g.key != key);
         let left = left.filter(|_| !others.any(|g| g.id == old_id));
         self.close(number, key);
-        let copy = search.then(|| {
-            siblings::siblings(&path)
-                .into_iter()
-                .filter(|s| s.id != old_id && !self.is_owned(s.id, s.birth))
-                .find(|s| siblings::holds(s, signature, read, mark))
+        let copy = search.then(|| self.find_copy(number, key)).flatten();
+        let left = left.filter(|file| {
+            let deleted = || file.metadata().is_ok_and(|meta| meta.nlink() == 0);
+            match siblings::find_id(&path, old_id, false) {
+                Some(at) if at == path => true,
+                Some(at) => {
+                    let log = self.logs.get(&number);
+                    log.is_some_and(|log| self.may_be_rotated(log, &at))
+                }
+                None => deleted(),
+            }
         });
-        let copy = copy.flatten();
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
@@ -142,9 +149,7 @@ impl Tailer {
 pub(super) fn holds_still(g: &Generation) -> bool {
     let same = |file: &File| {
         let ends = |mark| identity::mark_at(file, g.read).is_ok_and(|at| at == Some(mark));
-        g.mark.is_none_or(ends)
-            && (g.read > 0 && g.mark.is_some()
-                || identity::head(file).is_ok_and(|head| g.signature.agrees(&head)))
+        g.mark.is_none_or(ends) && identity::head(file).is_ok_and(|head| g.signature.agrees(&head))
     };
     match &g.source {
         Some(Source::Plain(file)) => same(file),

@@ -2,7 +2,7 @@
 
 use super::checkpoint::{Saved, SavedGeneration, SavedLog};
 use super::counters::Skip;
-use super::discover::{birth, first_seen, Unseen, CLOCK_TICK};
+use super::discover::{birth, first_seen, CLOCK_TICK};
 use super::generation::{Generation, Sequence, State};
 use super::glob;
 use super::identity::{self, FileId, Signature};
@@ -11,7 +11,9 @@ use super::replaced::what_took_its_place;
 use super::settings::Entry;
 use super::siblings;
 use super::tailer::Tailer;
+use super::unseen::Unseen;
 use crate::util::time::now_secs;
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -48,6 +50,12 @@ impl Tailer {
         self.watched_before = saved.watched.clone().unwrap_or_default();
         let mut found = Vec::new();
         let mine = self.settings.worker.clone();
+        for ((_, path), log) in &saved.logs {
+            for old in &log.generations {
+                let all = self.remembered.entry(old.id.ino).or_default();
+                all.push((path.clone(), old.birth));
+            }
+        }
         for ((worker, path), log) in &saved.logs {
             // What says no worker is for all that have nothing of their own
             let own = (mine.clone(), path.clone());
@@ -93,6 +101,7 @@ impl Tailer {
         for log in found {
             self.restore_rest(log, now);
         }
+        self.remembered = HashMap::new();
     }
 
     pub(super) fn restore_log<'a>(
@@ -116,10 +125,10 @@ impl Tailer {
                 .as_ref()
                 .filter(|(file, meta)| !current && is_same(old, saved.time, &path, file, meta))
                 .map(|(_, meta)| (path.clone(), meta.clone(), State::Current, false))
-                .or_else(|| self.find_saved(&path, old, saved.time, now));
+                .or_else(|| self.find_saved(number, old, saved.time, now));
             let took_its_place = match &found {
                 Some((_, meta, ..)) if meta.ino() == old.id.ino => None,
-                _ => self.what_took_its_place(&path, old, now),
+                _ => self.what_took_its_place(number, old, now),
             };
             match found {
                 Some((at, meta, state, gz)) => {
@@ -179,11 +188,14 @@ impl Tailer {
     /// away with it.
     fn what_took_its_place(
         &self,
-        path: &Path,
+        number: u64,
         old: &SavedGeneration,
         now: Instant,
     ) -> Option<Generation> {
-        let there = siblings::find_id(path, old.id, true).filter(|at| at != path)?;
+        let log = self.logs.get(&number)?;
+        let path = &log.path;
+        let there = siblings::find_id(path, old.id, true)
+            .filter(|at| at != path && self.may_be_rotated(log, at))?;
         let (file, meta) = identity::open(&there).ok()?;
         let same_file = match (old.birth, birth(&there, &meta)) {
             (Some(then), Some(now)) => (then - now).abs() < 0.001,
@@ -257,11 +269,13 @@ impl Tailer {
     /// it, or in a copy that was made before a truncation, or compressed.
     fn find_saved(
         &self,
-        log: &Path,
+        number: u64,
         old: &SavedGeneration,
         time: f64,
         now: Instant,
     ) -> Option<(PathBuf, Metadata, State, bool)> {
+        let follows = self.logs.get(&number)?;
+        let log = follows.path.as_path();
         let rotated = State::Rotated(now);
         if let Some(path) = siblings::find_id(log, old.id, true).filter(|p| p != log) {
             if let Ok((file, meta)) = identity::open(&path) {
@@ -271,16 +285,15 @@ impl Tailer {
             }
         }
         let all = siblings::siblings(log).into_iter();
+        let mut all = all.filter(|s| self.may_hold_copy(follows, s));
         let copy = if old.signature.len > 0 {
-            all.into_iter()
-                .find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?
+            all.find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?
         } else {
             // The Python agent's checkpoint says nothing of the content. What was made since by
             // copying it (the log still has the inode) or compressing it, and has the end of a line
             // where that was settled, is taken for it; of several the one that was rotated first
             let truncated = fs::metadata(log).is_ok_and(|m| m.ino() == old.id.ino);
             all.filter(|s| (s.gz || truncated) && s.birth.unwrap_or(s.mtime) > time)
-                .filter(|s| !self.is_owned(s.id, s.birth))
                 .filter(|s| siblings::has_line_end(s, old.committed))
                 .reduce(|a, b| match b.rotated_before(&a) {
                     Some(true) => b,

@@ -75,14 +75,17 @@ impl Entry {
         self.exclude.iter().any(|p| glob::crosses(p, path))
     }
 
+    /// Whether the entry's path or pattern leads to this path, be it excluded or not.
+    pub fn matches(&self, path: &Path) -> bool {
+        match self.is_glob {
+            true => glob::matches(&self.pattern, path),
+            false => self.pattern == path,
+        }
+    }
+
     /// Whether the entry is about this path, which need not exist.
     pub fn covers(&self, path: &Path) -> bool {
-        let hit = if self.is_glob {
-            glob::matches(&self.pattern, path)
-        } else {
-            self.pattern == path
-        };
-        hit && !self.excludes(path)
+        self.matches(path) && !self.excludes(path)
     }
 
     /// The reported name, if it is not the path.
@@ -101,6 +104,8 @@ pub struct Settings {
     pub worker: String,
     /// Which part of the worker's files: index and number of its sessions.
     pub share: (u64, u64),
+    /// The entries of other workers: files that they match are not this worker's.
+    pub elsewhere: Vec<Entry>,
     /// `max_allowed_request_size`
     pub max_request: usize,
     /// `agent_data_path`, where checkpoints are.
@@ -160,6 +165,7 @@ impl Settings {
             session: "default-0".into(),
             worker: "default".into(),
             share: (0, 1),
+            elsewhere: Vec::new(),
             max_request: 5_900_000,
             data_dir,
             max_line_size: 49_900,

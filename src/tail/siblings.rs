@@ -1,12 +1,13 @@
-//! Finding where a rotation put a file: by inode, by content, and by the names that log rotation
+//! Finding where a rotation put a file: by inode, by content, and by the [`names`] that log rotation
 //! gives.
 
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
+use super::names::{self, Scheme};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -28,7 +29,9 @@ pub struct Sibling {
     pub birth: Option<f64>,
     /// Whether it is gzip by its name.
     pub gz: bool,
-    suffix: Vec<u8>,
+    /// How the rotation that may have named it names files.
+    pub scheme: Scheme,
+    mark: Vec<u8>,
 }
 
 impl Sibling {
@@ -40,7 +43,7 @@ impl Sibling {
             let plain = s.iter().filter(|b| b.is_ascii_digit()).count() + 1 >= s.len();
             (digits, plain)
         };
-        let ((a, a_plain), (b, b_plain)) = (numbers(&self.suffix), numbers(&other.suffix));
+        let ((a, a_plain), (b, b_plain)) = (numbers(&self.mark), numbers(&other.mark));
         let short = |d: &[u8], plain: bool| plain && d.len() <= 5;
         if short(&a, a_plain) != short(&b, b_plain) {
             return None;
@@ -57,99 +60,6 @@ impl Sibling {
     }
 }
 
-/// The part of `name` that a rotation of `log` added, if it is such a name: digits and date marks
-/// after the name (`app.log.1`, `app.log-20261123`), before its extension (`app-20261123.log`,
-/// `app.1.log`), each also with `.gz`.
-fn suffix<'a>(log: &[u8], name: &'a [u8]) -> Option<(&'a [u8], bool)> {
-    let (name, gz) = match name.strip_suffix(b".gz") {
-        Some(plain) => (plain, true),
-        None => (name, false),
-    };
-    let stem_len = log.iter().rposition(|&b| b == b'.').filter(|&at| at > 0);
-    let (stem, ext) = log.split_at(stem_len.unwrap_or(log.len()));
-    let middle = name.strip_prefix(log).or_else(|| {
-        name.strip_prefix(stem)
-            .and_then(|rest| rest.strip_suffix(ext))
-    })?;
-    let dated = middle
-        .first()
-        .is_some_and(|b| matches!(b, b'.' | b'-' | b'_'))
-        && middle.iter().any(u8::is_ascii_digit)
-        && middle.iter().all(|b| {
-            b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+')
-        });
-    // A log that was compressed without being renamed otherwise
-    let only_gz = middle.is_empty() && gz;
-    (dated || only_gz).then_some((middle, gz))
-}
-
-/// The names of the logs that a rotated file's name may have been made of: `app.log` for
-/// `app.log.1`, `app.log-20261123` and `app-20261123.log`. None for a name that no rotation gives.
-pub fn originals(name: &OsStr) -> Vec<OsString> {
-    let name = name.as_bytes();
-    let plain = name.strip_suffix(b".gz").unwrap_or(name);
-    let mut found: Vec<OsString> = Vec::new();
-    let mut offer = |log: &[u8]| {
-        let new = !found.iter().any(|f| f.as_bytes() == log);
-        if new && !log.is_empty() && suffix(log, name).is_some() {
-            found.push(OsStr::from_bytes(log).to_owned());
-        }
-    };
-    if plain.len() < name.len() {
-        offer(plain);
-    }
-    // A mark begins with a separator; what comes after it are digits and separators up to the end
-    // of the name or to its extension.
-    for (at, byte) in plain.iter().enumerate().rev() {
-        if !(byte.is_ascii_digit() || is_mark(*byte)) {
-            break;
-        }
-        if matches!(byte, b'.' | b'-' | b'_') {
-            offer(&plain[..at]);
-        }
-    }
-    if let Some(dot) = plain.iter().rposition(|b| *b == b'.') {
-        let (stem, ext) = plain.split_at(dot);
-        for (at, byte) in stem.iter().enumerate().rev() {
-            if !(byte.is_ascii_digit() || is_mark(*byte)) {
-                break;
-            }
-            if matches!(byte, b'.' | b'-' | b'_') {
-                offer(&[&stem[..at], ext].concat());
-            }
-        }
-    }
-    found
-}
-
-fn is_mark(byte: u8) -> bool {
-    matches!(byte, b'.' | b'-' | b'_' | b':' | b'T' | b'Z' | b'+')
-}
-
-/// What the names that a rotation gives to a file have in common: the path without `.gz`, without
-/// digits and marks at its end, and without a date before the extension. Fewer than six digits
-/// there are a number of the log itself: `worker-1.log` and `worker-2.log` are two logs.
-pub fn family(path: &[u8]) -> Vec<u8> {
-    let path = path.strip_suffix(b".gz").unwrap_or(path);
-    let start = path.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
-    let mark = |b: &u8| b.is_ascii_digit() || is_mark(*b);
-    let without_end = |name: &[u8]| name.iter().rposition(|b| !mark(b)).map_or(0, |at| at + 1);
-    let name = &path[start..];
-    let end = without_end(name);
-    if end > 0 && end < name.len() {
-        return path[..start + end].to_vec();
-    }
-    if let Some(dot) = name.iter().rposition(|b| *b == b'.') {
-        let (stem, ext) = name.split_at(dot);
-        let end = without_end(stem);
-        let digits = stem[end..].iter().filter(|b| b.is_ascii_digit()).count();
-        if digits >= 6 && end > 0 {
-            return [&path[..start + end], ext].concat();
-        }
-    }
-    path.to_vec()
-}
-
 /// A directory's entries by what is looked for. A rotation of all files of a large folder asks
 /// once per file; reading the folder each time would take minutes.
 struct Listing {
@@ -159,6 +69,19 @@ struct Listing {
     by_ino: HashMap<u64, Vec<OsString>>,
     by_log: HashMap<OsString, Vec<OsString>>,
     folders: Vec<OsString>,
+}
+
+#[cfg(test)]
+thread_local! {
+    /// An inode that no listing shows, as it is with a bind-mounted file.
+    static HIDDEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Keeps an inode out of all listings of this thread.
+#[cfg(test)]
+pub fn hide(ino: u64) {
+    HIDDEN.set(ino);
+    forget_listings();
 }
 
 thread_local! {
@@ -193,8 +116,12 @@ fn listing(dir: &Path) -> Option<Rc<Listing>> {
             listing.folders.push(name);
             continue;
         }
-        for log in originals(&name) {
+        for log in names::originals(&name) {
             listing.by_log.entry(log).or_default().push(name.clone());
+        }
+        #[cfg(test)]
+        if entry.ino() == HIDDEN.get() {
+            continue;
         }
         listing.by_ino.entry(entry.ino()).or_default().push(name);
     }
@@ -215,7 +142,7 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
         };
         let relatives = listing.by_log.get(log);
         for name in relatives.into_iter().flatten() {
-            let Some((suffix, gz)) = suffix(log.as_bytes(), name.as_bytes()) else {
+            let Some(rotated) = names::rotated(log.as_bytes(), name.as_bytes()) else {
                 continue;
             };
             let path = dir.join(name);
@@ -230,8 +157,9 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
                 size: meta.len(),
                 mtime: mtime(&meta),
                 birth: crate::util::sys::birth_time(&path),
-                gz,
-                suffix: suffix.to_vec(),
+                gz: rotated.gz,
+                scheme: rotated.scheme,
+                mark: rotated.mark.to_vec(),
                 path,
             });
         }
@@ -314,9 +242,21 @@ pub fn holds(sibling: &Sibling, signature: Signature, size: u64, mark: Option<u6
             .read_at(end, size - lead)
             .is_ok_and(|n| n == end.len() && mark.is_none_or(|m| m == identity::mark(end)));
     }
-    meta.len() >= size
-        && identity::head(&file).is_ok_and(|head| signature.agrees(&head))
-        && mark.is_none_or(|m| identity::mark_at(&file, size).is_ok_and(|at| at == Some(m)))
+    file_holds(&file, &meta, signature, size, mark)
+}
+
+/// As [`holds`], of an open file that is not compressed.
+pub fn file_holds(
+    file: &File,
+    meta: &fs::Metadata,
+    signature: Signature,
+    size: u64,
+    mark: Option<u64>,
+) -> bool {
+    signature.len > 0
+        && meta.len() >= size
+        && identity::head(file).is_ok_and(|head| signature.agrees(&head))
+        && mark.is_none_or(|m| identity::mark_at(file, size).is_ok_and(|at| at == Some(m)))
 }
 
 /// When what a compressed sibling holds was written, seconds since the epoch, if it says so.
@@ -361,89 +301,17 @@ pub fn has_line_end(sibling: &Sibling, at: u64) -> bool {
 mod tests {
     use super::*;
 
-    fn is(log: &str, name: &str) -> bool {
-        suffix(log.as_bytes(), name.as_bytes()).is_some()
-    }
-
-    #[test]
-    fn names_that_rotation_gives() {
-        for name in [
-            "app.log.1",
-            "app.log.12",
-            "app.log-20261123",
-            "app.log-20261123-1200",
-            "app.1.log",
-            "app-20261123.log",
-            "app-2026-11-23.log",
-            "app.log.1.gz",
-            "app.log-20261123.gz",
-            "app.log.2026-11-23",
-            "app.log.gz",
-        ] {
-            assert!(is("app.log", name), "{name}");
-        }
-        for name in [
-            "app.log",
-            "app.log.old",
-            "appx.log.1",
-            "app.log.1.bz2",
-            "other.log.1",
-            "app.log.bak",
-        ] {
-            assert!(!is("app.log", name), "{name}");
-        }
-        assert!(is("messages", "messages.1"));
-        assert!(is("messages", "messages-20261123"));
-    }
-
-    #[test]
-    fn the_log_is_known_by_the_names_of_its_rotated_files() {
-        let of = |name: &str| {
-            let names = originals(OsStr::new(name)).into_iter();
-            names.map(|n| n.into_string().unwrap()).collect::<Vec<_>>()
-        };
-        for name in [
-            "app.log.1",
-            "app.log.2.gz",
-            "app.log-20261123",
-            "app.1.log",
-            "app.log-20261123-1200",
-        ] {
-            assert!(of(name).contains(&"app.log".to_owned()), "{name}");
-        }
-        assert_eq!(of("messages.1"), ["messages"]);
-        assert_eq!(of("worker-1.log.2"), ["worker-1.log"]);
-        assert_eq!(of("messages1.1"), ["messages1"]);
-        assert_eq!(of("app.log"), [""; 0]);
-        assert_eq!(of("2026"), [""; 0]);
-    }
-
-    #[test]
-    fn rotated_names_fall_to_one_session_and_numbered_logs_do_not() {
-        let same = |a: &str, b: &str| family(a.as_bytes()) == family(b.as_bytes());
-        for name in [
-            "/x/app.log.1",
-            "/x/app.log.12.gz",
-            "/x/app.log-20261123",
-            "/x/app-20261123.log",
-        ] {
-            assert!(same("/x/app.log", name), "{name}");
-        }
-        assert!(!same("/x/worker-1.log", "/x/worker-2.log"));
-        assert!(!same("/x/1.log", "/x/2.log"));
-        assert!(!same("/x/app.log", "/y/app.log"));
-    }
-
     #[test]
     fn the_order_of_rotation_is_read_from_names() {
-        let s = |suffix: &str| Sibling {
+        let s = |mark: &str| Sibling {
             path: PathBuf::new(),
             id: FileId { dev: 0, ino: 0 },
             size: 0,
             mtime: 0.0,
             birth: None,
             gz: false,
-            suffix: suffix.as_bytes().to_vec(),
+            scheme: names::rotated(b"app", b"app.1").unwrap().scheme,
+            mark: mark.as_bytes().to_vec(),
         };
         assert_eq!(s(".10").rotated_before(&s(".9")), Some(true));
         assert_eq!(s(".1").rotated_before(&s(".2")), Some(false));

@@ -6,6 +6,7 @@
 //! `checkpoint.rs` and `store.rs`, which content is whose in `owners.rs`, open files in `descriptors.rs`.
 
 use super::checkpoint::Saved;
+use super::copies::Waiting;
 use super::counters::Counters;
 use super::identity::FileId;
 use super::log::Log;
@@ -64,6 +65,10 @@ pub struct Tailer {
     /// Logs that are in no file, by the path that they would have.
     pub(super) memory_logs: HashMap<PathBuf, u64>,
     pub(super) unreadable: HashMap<PathBuf, String>,
+    /// While checkpoints are taken up: by inode, which logs they remember of it, and its creation.
+    pub(super) remembered: HashMap<u64, Vec<(PathBuf, Option<f64>)>>,
+    /// New files that may be copies in the making.
+    pub(super) waiting: HashMap<PathBuf, Waiting>,
     pub(super) throttle: Throttle,
     /// How many files are open.
     pub(super) open: usize,
@@ -140,6 +145,8 @@ impl Tailer {
             leaving: false,
             memory_logs: HashMap::new(),
             unreadable: HashMap::new(),
+            remembered: HashMap::new(),
+            waiting: HashMap::new(),
             throttle: Throttle::default(),
             open: 0,
             hand: VecDeque::new(),
@@ -213,6 +220,7 @@ impl Tailer {
         if now >= self.next_scan {
             self.scan(now);
         }
+        self.decide_waiting(now);
         while let Some(Reverse((due, number))) = self.due.peek().copied() {
             if due > now {
                 break;
@@ -245,9 +253,9 @@ impl Tailer {
 
     /// When [`Tailer::poll`] has something to do next.
     pub fn next_poll(&self) -> Instant {
-        self.due.peek().map_or(self.next_scan, |Reverse((due, _))| {
-            (*due).min(self.next_scan)
-        })
+        let look = self.due.peek().map(|Reverse((due, _))| *due);
+        let sooner = look.into_iter().chain(self.next_decision()).min();
+        sooner.map_or(self.next_scan, |at| at.min(self.next_scan))
     }
 
     /// Whether some file has unread bytes.

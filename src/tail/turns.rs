@@ -1,7 +1,7 @@
 //! Whose turn it is: files with something to read fill the batch one after the other.
 
 use super::counters::{Counters, Skip};
-use super::generation::{Generation, State};
+use super::generation::{Generation, Lost, State};
 use super::log::Log;
 use super::read::{self, Reader, Shape, Turn};
 use super::tailer::Tailer;
@@ -15,6 +15,9 @@ const SHARE: u64 = 256 << 10;
 impl Tailer {
     /// Fills the batch from the files that have something, in turns. True if the batch is full.
     pub fn fill(&mut self, batch: &mut Batch, now: Instant) -> bool {
+        // Logs whose content turned out to be elsewhere: a second time in one turn, it waits for a
+        // look, as a file that can't be found where its path shows it would be tried for ever
+        let mut disturbed: Vec<u64> = Vec::new();
         while let Some(number) = self.ready.pop_front() {
             let Some(mut log) = self.logs.remove(&number) else {
                 continue;
@@ -37,8 +40,20 @@ impl Tailer {
                     return true;
                 }
                 Turn::Drained(waits_until) => self.plan_after_read(number, now, waits_until),
-                Turn::Moved => self.look(number, now),
-                Turn::Replaced(key) => self.replaced(number, key, now),
+                Turn::Moved if disturbed.contains(&number) => {
+                    self.failed(number, &Lost::Moved.into(), now);
+                }
+                Turn::Replaced(_) if disturbed.contains(&number) => {
+                    self.failed(number, &Lost::Replaced.into(), now)
+                }
+                Turn::Moved => {
+                    disturbed.push(number);
+                    self.look(number, now);
+                }
+                Turn::Replaced(key) => {
+                    disturbed.push(number);
+                    self.replaced(number, key, now);
+                }
                 Turn::Vanished(key) => self.vanished(number, key, now),
                 Turn::Failed(e) => self.failed(number, &e, now),
             }

@@ -4,10 +4,12 @@
 mod checkpoint;
 mod copytruncate;
 mod dynamic;
+mod edits;
 mod inode;
 mod limit;
 mod line;
 mod model;
+mod names;
 mod rotation;
 mod shape;
 mod start;
@@ -16,6 +18,7 @@ mod wakes;
 
 use super::log::Log;
 use super::settings::{Entry, Settings};
+use super::siblings;
 use super::tailer::Tailer;
 use crate::util::random;
 use crate::wire::{Batch, Envelope, EnvelopeSpec, Form};
@@ -32,6 +35,7 @@ struct Desk {
     dir: PathBuf,
     entries: Vec<(String, bool)>,
     change: fn(&mut Settings),
+    exclude: Vec<Vec<u8>>,
     tailer: Option<Tailer>,
     batch: Batch,
     limit: usize,
@@ -66,6 +70,16 @@ impl Desk {
         let mut desk = Desk::new(&["a.log"]);
         desk.append("a.log", text);
         desk.start();
+        desk.run(2);
+        desk
+    }
+
+    /// With one log, a.log, that is empty and was rotated to a.log.1 with the text "0\n": the kind of
+    /// name that its rotation gives is known.
+    fn rotated_once() -> Self {
+        let mut desk = Desk::copied("0\n");
+        desk.rename("a.log", "a.log.1");
+        desk.append("a.log", "");
         desk.run(2);
         desk
     }
@@ -105,6 +119,7 @@ impl Desk {
                 .map(|p| ((*p).to_owned(), from_start))
                 .collect(),
             change,
+            exclude: Vec::new(),
             tailer: None,
             batch: Batch::new(),
             limit: 1_000_000,
@@ -159,6 +174,7 @@ impl Desk {
                 let mut entry = Entry::new(self.dir.join(pattern));
                 entry.copy_from_start = *from_start;
                 entry.pipeline = self.pipeline.clone();
+                entry.exclude.clone_from(&self.exclude);
                 entry
             })
             .collect();

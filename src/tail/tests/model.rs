@@ -90,6 +90,15 @@ fn patient(settings: &mut Settings, most_open: usize) {
     }
 }
 
+/// What a look at a.log has seen of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Its inode, when it was empty.
+    Empty,
+    /// Some text.
+    Text,
+}
+
 /// More rotated files than these are deleted.
 const KEEP: usize = 6;
 
@@ -99,6 +108,11 @@ struct Model {
     desk: Desk,
     /// Which lines each file holds; those still to be completed have no end yet.
     files: BTreeMap<String, Vec<u64>>,
+    /// What the agent has seen of each file while it was a.log, and whether that is on disk; not in
+    /// here: nothing.
+    seen: BTreeMap<String, (Seen, bool)>,
+    /// The agent has seen a content of a.log under a rotated name: it knows the kind of these names.
+    kind_known: bool,
     next: u64,
     /// A line of the log that has no end yet.
     open_line: Option<u64>,
@@ -134,6 +148,8 @@ impl Model {
             kind,
             desk,
             files: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            kind_known: false,
             next: 0,
             open_line: None,
             renamed: false,
@@ -257,6 +273,7 @@ impl Model {
                 if let Some(lines) = self.files.remove(&from) {
                     let to = Self::rotated(k + 1) + end;
                     self.desk.rename(&from, &to);
+                    self.seen_moves(&from, &to, true);
                     self.files.insert(to, lines);
                 }
             }
@@ -273,11 +290,13 @@ impl Model {
         self.say(if by_copy { "copytruncate" } else { "rename" });
         if by_copy {
             self.desk.copytruncate("a.log", &first);
+            self.seen_moves("a.log", &first, false);
             let lines = self.files.insert("a.log".into(), Vec::new());
             self.files.insert(first, lines.unwrap_or_default());
             return;
         }
         self.desk.rename("a.log", &first);
+        self.seen_moves("a.log", &first, true);
         if let Some(lines) = self.files.remove("a.log") {
             self.files.insert(first, lines);
         }
@@ -297,14 +316,58 @@ impl Model {
         if let Some(lines) = self.files.remove(&name) {
             self.say(format!("compress {name}"));
             self.desk.gzip(&name);
-            self.files.insert(name + ".gz", lines);
+            let gz = name.clone() + ".gz";
+            self.seen_moves(&name, &gz, false);
+            self.files.insert(gz, lines);
         }
+    }
+
+    /// A content has got another name. As another file it is known by its text alone.
+    fn seen_moves(&mut self, from: &str, to: &str, same_file: bool) {
+        let seen = self.seen.remove(from);
+        if let Some(seen) = seen.filter(|(s, _)| same_file || *s == Seen::Text) {
+            self.seen.insert(to.to_owned(), seen);
+        }
+    }
+
+    /// The agent looks. A file that came and went unseen is a log's by the kind of its name alone; as
+    /// long as no known content has such a name, it is read by nobody.
+    fn looks(&mut self, last: Option<f64>) {
+        if !self.running() || self.last_look() == last {
+            return;
+        }
+        self.kind_known |= self.seen.keys().any(|name| name != "a.log");
+        if let Some(lines) = self.files.get("a.log") {
+            let seen = if lines.is_empty() {
+                Seen::Empty
+            } else {
+                Seen::Text
+            };
+            let saved = matches!(self.seen.get("a.log"), Some((s, true)) if *s == seen);
+            self.seen.insert("a.log".into(), (seen, saved));
+        }
+        if self.kind_known || self.kind.pattern == "a.log*" {
+            return;
+        }
+        let unseen = self
+            .files
+            .iter()
+            .filter(|(name, _)| !self.seen.contains_key(*name));
+        let lines: Vec<u64> = unseen.flat_map(|(_, lines)| lines).copied().collect();
+        self.excused.extend(lines);
+    }
+
+    /// When the agent last looked at a.log, seconds since the epoch.
+    fn last_look(&mut self) -> Option<f64> {
+        let path = self.desk.path("a.log");
+        self.desk.tailer.as_mut()?.log_at(&path)?.last_check
     }
 
     fn truncate(&mut self) {
         if let Some(lines) = self.files.get_mut("a.log") {
             let gone = std::mem::take(lines);
             self.say("truncate");
+            self.seen.remove("a.log");
             fs::File::create(self.desk.path("a.log")).unwrap();
             let lost = self.nowhere(gone);
             self.excused.extend(lost);
@@ -320,6 +383,7 @@ impl Model {
             return;
         };
         self.say(format!("delete {name}"));
+        self.seen.remove(name);
         let held = self.is_held(name);
         fs::remove_file(self.desk.path(name)).unwrap();
         let lost = self.nowhere(gone);
@@ -357,8 +421,10 @@ impl Model {
         if !self.running() {
             self.say("start");
             let before = self.desk.now;
+            self.kind_known = false;
             self.desk.start();
             self.desk.now = self.desk.now.max(before);
+            self.looks(None);
         }
     }
 
@@ -369,8 +435,10 @@ impl Model {
         if slow() && !self.at_end {
             std::thread::sleep(Duration::from_secs_f64(1.5 * CLOCK_TICK));
         }
+        let last = self.last_look();
         if let Some(tailer) = &mut self.desk.tailer {
             tailer.poll(now);
+            self.looks(last);
             self.pump();
         }
     }
@@ -401,6 +469,7 @@ impl Model {
             }
             if let Some(batch) = self.filling.take() {
                 tailer.before_send();
+                self.seen.values_mut().for_each(|(_, saved)| *saved = true);
                 tailer.handed_over(&batch.spans);
                 self.away.push_back(batch);
                 self.full = false;
@@ -467,6 +536,7 @@ impl Model {
         if let Some(batch) = self.away.front_mut().filter(|_| taken) {
             self.desk.arrived.take(batch);
         }
+        self.seen.retain(|_, (_, saved)| *saved);
         self.desk.kill();
         self.forget_session();
     }

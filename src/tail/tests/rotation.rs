@@ -357,9 +357,10 @@ fn a_rotated_file_that_can_not_be_read_any_more_does_not_hold_up_its_successor()
 #[test]
 fn a_log_that_comes_and_is_rotated_between_two_looks_loses_nothing() {
     for successor in ["", "2\n"] {
-        let mut desk = Desk::new(&["a.log"]);
-        desk.start();
+        let mut desk = Desk::rotated_once();
+        fs::remove_file(desk.path("a.log")).unwrap();
         desk.run(2);
+        desk.rename("a.log.1", "a.log.2");
         desk.append("a.log", "1\n");
         desk.rename("a.log", "a.log.1");
         desk.run(70);
@@ -367,7 +368,7 @@ fn a_log_that_comes_and_is_rotated_between_two_looks_loses_nothing() {
             desk.append("a.log", successor);
         }
         desk.run(6);
-        assert_eq!(desk.all("a.log"), format!("1\n{successor}"));
+        assert_eq!(desk.all("a.log"), format!("0\n1\n{successor}"));
     }
 }
 

@@ -192,27 +192,31 @@ fn truncated_written_and_rotated_while_stopped_loses_nothing() {
 
 #[test]
 fn an_empty_log_that_is_filled_rotated_and_compressed_while_stopped_loses_nothing() {
-    let mut desk = Desk::stopped("");
+    let mut desk = Desk::rotated_once();
+    desk.stop();
     desk.append("a.log", "1\n");
+    desk.rename("a.log.1", "a.log.2");
     desk.rename("a.log", "a.log.1");
     desk.gzip("a.log.1");
     desk.append("a.log", "2\n");
     desk.start();
     desk.run(6);
-    assert_eq!(desk.all("a.log"), "1\n2\n");
+    assert_eq!(desk.all("a.log"), "0\n1\n2\n");
 }
 
 #[test]
 fn a_log_that_comes_and_is_rotated_while_stopped_loses_nothing() {
-    let mut desk = Desk::new(&["a.log"]);
-    desk.start();
+    let mut desk = Desk::rotated_once();
+    fs::remove_file(desk.path("a.log")).unwrap();
+    desk.run(2);
     desk.stop();
+    desk.rename("a.log.1", "a.log.2");
     desk.append("a.log", "1\n");
     desk.rename("a.log", "a.log.1");
     desk.append("a.log", "2\n");
     desk.start();
     desk.run(6);
-    assert_eq!(desk.all("a.log"), "1\n2\n");
+    assert_eq!(desk.all("a.log"), "0\n1\n2\n");
 }
 
 /// What the checkpoint is later than: the agent had not looked for a while.
