@@ -5,6 +5,12 @@ section() { printf '\n=== %s (at %d s)\n' "$*" "$SECONDS"; }
 # left_out WHAT: WHY
 left_out() { printf 'left out: %s\n' "$*"; }
 
+# Names of the repository's files. It may be another user's, or be no clone at all.
+files() {
+    git -c safe.directory="$PWD" ls-files -z 2>/dev/null ||
+        find . -path ./target -prune -o -path ./.git -prune -o -type f -print0
+}
+
 # as_root COMMAND...: fails where we may not
 if [[ $(id -u) == 0 ]]; then
     as_root() { "$@"; }
