@@ -1,4 +1,4 @@
-//! `scalyr-agent-2 config` as whole processes (cli.md §19.3): what it prints, its exit codes, and
+//! `scalyr-agent-2 config` as whole processes: what it prints, its exit codes, and
 //! that files keep everything they were not asked to lose.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! `status --debug`: what an operator is told of an agent that does not answer (cli.md §10.5).
+//! `status --debug`: what an operator is told of an agent that does not answer.
 
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;

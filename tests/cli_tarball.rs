@@ -1,4 +1,4 @@
-//! `--upgrade-tarball` with installations that are unpacked for real (packaging.md §7): the old one
+//! `--upgrade-tarball` with installations that are unpacked for real: the old one
 //! runs this program, the new one a script that says what it was asked.
 
 use std::fs;

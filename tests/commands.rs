@@ -1,5 +1,5 @@
 //! The command line as operators and init scripts use it, as whole processes: exit codes, streams
-//! and texts of cli.md §3. Nothing listens at the server's address; an agent that only tries is a
+//! and texts. Nothing listens at the server's address; an agent that only tries is a
 //! healthy one.
 
 use nix::sys::signal::Signal;

@@ -381,7 +381,7 @@ fn a_full_disk_for_the_checkpoints_stops_no_copying_and_is_told() {
     });
 }
 
-/// A checkpoint file as the Python agent writes it (copying.md §15.2).
+/// A checkpoint file as the Python agent writes it.
 fn pythons(entries: Value) -> String {
     json!({"time": seconds_from_now(0.0), "checkpoints": entries}).to_string()
 }

@@ -1,4 +1,4 @@
-//! A server that lies, hangs, sends half of an answer or 100 MB of one (protocol.md §26), while
+//! A server that lies, hangs, sends half of an answer or 100 MB of one, while
 //! lines are being written: each arrives exactly once, but for those that the server says to drop.
 
 mod common;

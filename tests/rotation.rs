@@ -1,5 +1,5 @@
 //! Logs that rotate in all the ways that there are, while the agent runs, can't deliver, is stopped
-//! or was killed (copying.md §9.4): each line arrives exactly once.
+//! or was killed: each line arrives exactly once.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Where copying starts (copying.md §5), with the agent as a process: what is there before the
+//! Where copying starts, with the agent as a process: what is there before the
 //! first start, what comes later, what comes while the agent is away.
 
 mod common;
@@ -129,7 +129,7 @@ fn an_entry_that_a_reload_adds_begins_at_the_end_of_what_is_there() {
     site.expect_all_but("second.log", 0..100, 0..50);
 }
 
-/// C15: the position of a checkpoint is good however old the checkpoint is.
+/// The position of a checkpoint is good however old the checkpoint is.
 #[test]
 fn a_week_old_checkpoint_is_continued() {
     let mut site = Site::new();

@@ -1,4 +1,4 @@
-//! JSON strings, as the reference's encoder writes them (protocol.md §6.3): the five short escapes,
+//! JSON strings, as the reference's encoder writes them: the five short escapes,
 //! `\u00xx` for other control characters, everything else literal UTF-8.
 
 /// Appends `text` as a JSON string, quotes included.
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn escapes_as_the_reference_does() {
-        // protocol.md §6.3
+        // Only the five short escapes and \u00XX below U+0020; DEL and U+2028 stay as they are
         assert_eq!(
             escaped("café \"q\" \\ / \u{1}\u{7f}\u{2028}\t"),
             "\"café \\\"q\\\" \\\\ / \\u0001\u{7f}\u{2028}\\t\""

@@ -1,4 +1,4 @@
-//! How much a log may grow per second: a token bucket of bytes (monitors-core.md §1.8). Metric logs
+//! How much a log may grow per second: a token bucket of bytes. Metric logs
 //! and agent.log use it alike.
 
 use std::io::Write as _;

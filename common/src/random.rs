@@ -45,8 +45,7 @@ pub fn uuid4() -> String {
     text
 }
 
-/// An upload session's id: 20 random bytes as 28 characters of URL-safe base64 with padding
-/// (protocol.md §6.4).
+/// An upload session's id: 20 random bytes as 28 characters of URL-safe base64 with padding.
 pub fn session_id() -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let raw: [u8; 20] = bytes();

@@ -1,4 +1,4 @@
-//! Root certificates (protocol.md §19): the operator's, else the system's, else those in the binary.
+//! Root certificates: the operator's, else the system's, else those in the binary.
 
 use std::path::Path;
 use ureq::tls::{parse_pem, Certificate, PemItem, RootCerts};

@@ -78,7 +78,6 @@ mod tests {
 
     #[test]
     fn a_monitors_short_hash_is_the_python_agents() {
-        // monitors-core.md §1.1
         let digest = digest(b"scalyr_agent.builtin_monitors.foo:x");
         assert_eq!(digest[..5], [0xc4, 0x80, 0x43, 0x3c, 0x4c]);
     }

@@ -1,5 +1,5 @@
 //! Child processes on a leash: a process group of their own, a deadline, bounded output, and no one
-//! left over (monitors-core.md §2.3, FIX 17).
+//! left over.
 //!
 //! [`run`] is for commands that are asked once and answer; [`Family`] is for whoever keeps a child
 //! for longer and wants to be rid of it together with what it has started.

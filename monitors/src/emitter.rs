@@ -135,7 +135,7 @@ impl Emitter {
     }
 
     /// Writes a line of free text behind stamp and tag. Line breaks within it are kept: the text of
-    /// a journal entry may have some (monitors-core.md §2.7); others take them out first.
+    /// a journal entry may have some; others take them out first.
     pub fn message(&mut self, text: &str) {
         let now_ms = self.fixed_ms.unwrap_or_else(stamp::now_ms);
         self.line.clear();

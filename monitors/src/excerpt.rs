@@ -1,5 +1,5 @@
 //! What `shell_monitor` and `url_monitor` write of a text: a part that an expression picks, its
-//! first line or all of them, cut to a number of characters (monitors-core.md §2.3).
+//! first line or all of them, cut to a number of characters.
 
 use crate::monitor::Setup;
 use crate::options::{Default, Kind, OptionSpec};

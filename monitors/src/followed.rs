@@ -1,5 +1,5 @@
 //! Logs that come and go while monitors run: the files that `syslog_monitor` writes per sender and
-//! `journald_monitor` per unit (monitors-core.md §1.12). The copier looks here.
+//! `journald_monitor` per unit. The copier looks here.
 
 use crate::monitor::MonitorLog;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `garbage_monitor`: looks into Python's garbage collector, which this agent does not have
-//! (monitors-core.md §2.9). Configurations that name it stay valid.
+//! `garbage_monitor`: looks into Python's garbage collector, which this agent does not have.
+//! Configurations that name it stay valid.
 
 use crate::monitor::{Cadence, Description, Log, Monitor};
 use crate::options::{Default, Kind, OptionSpec};

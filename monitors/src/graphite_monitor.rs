@@ -1,5 +1,4 @@
-//! `graphite_monitor`: takes metrics in Graphite's plain text and pickle protocols
-//! (monitors-core.md §2.6, §1.19).
+//! `graphite_monitor`: takes metrics in Graphite's plain text and pickle protocols.
 
 use crate::line::Field;
 use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Setup};

@@ -1,5 +1,4 @@
-//! HTTP requests of monitors: no redirects, one deadline for all of it, bounded answers
-//! (monitors-core.md §2.4, FIX 18).
+//! HTTP requests of monitors: no redirects, one deadline for all of it, bounded answers.
 
 use crate::bounded::Bounded;
 use common::stop::Stop;

@@ -1,4 +1,4 @@
-//! `journald_monitor`: the systemd journal as log lines (monitors-core.md §2.7).
+//! `journald_monitor`: the systemd journal as log lines.
 //!
 //! The journal is read through a `journalctl --follow` that stays. The other way, one that is
 //! started every five seconds, costs some 13 ms of CPU each time with 40 archived files, most of it

@@ -1,5 +1,5 @@
-//! `linux_process_metrics`: what one process, or several taken together, use of the host
-//! (monitors-core.md §2.2). Everything comes from `/proc`; nothing is forked.
+//! `linux_process_metrics`: what one process, or several taken together, use of the host.
+//! Everything comes from `/proc`; nothing is forked.
 
 mod reading;
 mod table;

@@ -264,7 +264,7 @@ pub struct LogRule {
     pub attributes: Vec<(String, Json)>,
 }
 
-/// An entry of `journald_logs` (config.md §5.7).
+/// An entry of `journald_logs`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournaldRule {
     /// `journald_unit`: an expression for the beginning of the unit's name.

@@ -1,5 +1,5 @@
 //! Options of monitors: declared once in a static table, from which come parsing, conversion,
-//! bounds, defaults and the reference page (monitors-core.md §1.2, §1.3).
+//! bounds, defaults and the reference page.
 
 use crate::Error;
 use serde_json::Value as Json;
@@ -88,7 +88,7 @@ impl OptionSpec {
         self
     }
 
-    /// A web address: without `allow_http_monitors` it is always `https` (monitors-core.md §1.2).
+    /// A web address: without `allow_http_monitors` it is always `https`.
     pub const fn url(mut self) -> Self {
         self.is_url = true;
         self
@@ -368,7 +368,8 @@ fn kind_of(json: &Json) -> &'static str {
     }
 }
 
-/// The conversion matrix of monitors-core.md §1.3.
+/// Converts a value of the configuration to the type of an option. A pair of types that the Python
+/// agent refuses is refused here too, in its words ("prohibited conversion from ... to ...").
 fn convert(kind: Kind, json: &Json) -> Result<Setting, String> {
     let prohibited = |to: &str| {
         Err(format!(

@@ -1,5 +1,5 @@
 //! Reads Python pickles of all protocols, 0 to 5, as far as they hold numbers, text, lists, tuples,
-//! `None` and truth values (monitors-core.md §2.6). Nothing in a pickle is ever run: an opcode that
+//! `None` and truth values. Nothing in a pickle is ever run: an opcode that
 //! names, calls or builds anything is an error.
 //!
 //! Values live in one table and refer to each other by their place in it, so deep nesting,

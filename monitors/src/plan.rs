@@ -1,5 +1,4 @@
-//! One validated entry of `monitors`: what a runner needs to know before it starts (monitors-core.md
-//! §1.1 to §1.3).
+//! One validated entry of `monitors`: what a runner needs to know before it starts.
 
 use crate::monitor::{Cadence, Description, Log, MonitorLog, Place, Setup};
 use crate::options::Options;

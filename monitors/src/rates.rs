@@ -1,4 +1,4 @@
-//! Derived metrics: per-second rates of counters (monitors-core.md §1.10).
+//! Derived metrics: per-second rates of counters.
 
 use crate::line::{Field, Value};
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! A thread per monitor (monitors-core.md §1.4, §1.5): ticks, errors, panics, restarts, the end.
+//! A thread per monitor: ticks, errors, panics, restarts, the end.
 //!
 //! Samples are taken on fixed ticks of the monotonic clock; a tick that passes while a sample is
 //! still being taken is skipped. A monitor that panics is made anew after a pause that doubles up

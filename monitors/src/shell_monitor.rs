@@ -1,4 +1,4 @@
-//! `shell_monitor`: the output and exit status of a command (monitors-core.md §2.3).
+//! `shell_monitor`: the output and exit status of a command.
 
 use crate::command::{self, CutShort, Limits, Outcome};
 use crate::excerpt::{self, Excerpt};

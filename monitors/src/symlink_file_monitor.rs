@@ -1,5 +1,4 @@
-//! `symlink_file_monitor`: a test helper that makes symbolic links to files
-//! (monitors-core.md §2.10).
+//! `symlink_file_monitor`: a test helper that makes symbolic links to files.
 
 use crate::monitor::{Cadence, Description, Log, Monitor, Setup};
 use crate::options::{Default, Kind, OptionSpec};

@@ -1,4 +1,4 @@
-//! `test_monitor`: random numbers, for trying out a set-up (monitors-core.md §2.8).
+//! `test_monitor`: random numbers, for trying out a set-up.
 
 use crate::line::Value;
 use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor};

@@ -1,4 +1,4 @@
-//! `url_monitor`: what a web address answers (monitors-core.md §2.4).
+//! `url_monitor`: what a web address answers.
 
 use crate::excerpt::{self, Excerpt};
 use crate::http::{self, Class, Client, Failure, Limits, Request};

@@ -1,4 +1,4 @@
-//! The meaning of request bodies: what an `addEvents` says (protocol.md §6, §8, §9).
+//! The meaning of request bodies: what an `addEvents` says.
 
 use crate::relaxed::{Malformed, Reader};
 use serde_json::{Map, Value};
@@ -35,7 +35,7 @@ pub(crate) struct Body<'a> {
     pub session: Option<Cow<'a, str>>,
     pub session_info: Option<Map<String, Value>>,
     pub client_time: Option<u64>,
-    /// Absent is not the same as empty (protocol.md §3).
+    /// Absent is not the same as empty.
     pub events: Option<Vec<RawEvent<'a>>>,
     pub logs: HashMap<NameIndex, Map<String, Value>>,
     /// Log id to thread name.
@@ -244,7 +244,8 @@ fn check_references(body: &Body, names: &Names, problems: &mut Problems) {
     }
 }
 
-/// The decoder's side of protocol.md §9.
+/// The sequence id and number of the event before: an event without `si` has the same id, and `sd`
+/// is the difference of its number to that.
 struct Sequence {
     id: NameIndex,
     number: Option<u64>,

@@ -1,4 +1,4 @@
-//! The golden bodies of protocol.md §25, and what must hold of any bytes.
+//! Whole bodies as the Python agent sends them, and properties that hold for any bytes.
 
 use super::*;
 use crate::relaxed::Malformed;

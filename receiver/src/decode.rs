@@ -1,4 +1,4 @@
-//! Undoing the `Content-Encoding` of a request (protocol.md §5).
+//! Undoing the `Content-Encoding` of a request.
 
 use crate::verdict::Unreadable;
 use bzip2::bufread::BzDecoder;

@@ -1,5 +1,5 @@
-//! The syntax of request bodies: JSON, and what the endpoint takes beyond it (protocol.md §6.1,
-//! §6.2): keys without quotes, repeated keys, a comma before a closing bracket, and strings written
+//! The syntax of request bodies: JSON, and what the endpoint takes beyond it:
+//! keys without quotes, repeated keys, a comma before a closing bracket, and strings written
 //! as a backtick, `s`, a length of four bytes (big-endian, signed) and that many raw bytes.
 //!
 //! Nothing is copied that need not be: a string without escapes is a slice of the body. No input

@@ -1,4 +1,4 @@
-//! Which sequence numbers were seen, so that resends can be dropped (protocol.md §9).
+//! Which sequence numbers were seen, so that resends can be dropped.
 
 use std::collections::BTreeSet;
 

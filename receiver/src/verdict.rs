@@ -85,7 +85,7 @@ impl Shared {
             Ok(body) => body,
             Err(unreadable) => return unreadable.answer(state, request),
         };
-        // protocol.md §3: no valid token is 401, a member that is missing is 400
+        // Without a valid token the answer is 401, without one of the other members 400
         let token = body.token.as_deref().unwrap_or("");
         let refused = if token.is_empty() {
             Some((401, "error/client/badParam", "there is no token"))

@@ -41,7 +41,7 @@ pub struct Start {
     pub ready: Box<dyn FnOnce(Result<(), String>) + Send>,
 }
 
-/// All of a stop together takes no longer than this (cli.md §9: after 5 s comes KILL).
+/// All of a stop together takes no longer than this: `stop` sends KILL after 5 s.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 /// Of that, what the monitors have.
 const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
@@ -408,7 +408,7 @@ impl Agent {
             .dismiss(&plans, config.options.metrics_in_memory, MONITORS_WITHIN);
         if !copying_goes_on {
             // A request under way is awaited however long it takes: starting before its verdict would
-            // send its lines twice (C20). The data waits on disk meanwhile.
+            // send its lines twice. The data waits on disk meanwhile.
             let deadline =
                 plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
             self.end_sessions(deadline, false, Some(signals));

@@ -408,7 +408,7 @@ fn shaped(counters: &Counters) -> Vec<(&'static str, u64)> {
     .collect()
 }
 
-/// The first ten hex digits of the SHA-256 of `module:id` (monitors-core.md §1.1).
+/// The first ten hex digits of the SHA-256 of `module:id`.
 fn short_hash(module: &str, id: &str) -> String {
     let digest = crate::util::sha256::digest(format!("{module}:{id}").as_bytes());
     digest[..5].iter().map(|b| format!("{b:02x}")).collect()

@@ -1,4 +1,4 @@
-//! Totals over the life of the process, and the periodic lines of agent.log (cli.md §14).
+//! Totals over the life of the process, and the periodic lines of agent.log.
 
 use super::Agent;
 use crate::logging;

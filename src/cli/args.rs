@@ -1,4 +1,4 @@
-//! Reading the command line (cli.md §1), as GNU programs and Python's argparse read it. What
+//! Reading the command line, as GNU programs and Python's argparse read it. What
 //! commands and options there are is in the tables: [`super::commands`], [`super::config`].
 
 use super::commands::{self, COMMANDS};

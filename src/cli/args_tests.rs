@@ -49,7 +49,7 @@ fn options_are_found_wherever_and_however_they_stand() {
 
 #[test]
 fn what_does_not_fit_is_a_usage_error_that_names_it() {
-    // cli.md §1 and argparse's own rules
+    // In the words of Python's argparse
     for (line, part) in [
         ("", "required: command"),
         ("-v", "required: command"),

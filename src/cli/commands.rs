@@ -1,4 +1,4 @@
-//! The table of commands (cli.md §2). A new command is a row here and a function; its options stand
+//! The table of commands. A new command is a row here and a function; its options stand
 //! in [`super::options`].
 
 use super::decl::Verdict::{Better, New, Same};

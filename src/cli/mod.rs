@@ -1,7 +1,6 @@
 //! The command line: one file per command. Commands are declared in [`commands`], their options in
 //! [`options`], and those of `config` in [`config`]; a new command is a row there and a function.
-//! What commands share is in [`setup`]; exit codes are those of cli.md §3, with the mended ones of
-//! its §20.
+//! [`setup`] is what they share; [`exit`] names the exit codes.
 
 mod args;
 mod check;
@@ -35,7 +34,7 @@ use std::path::Path;
 /// The program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Exit codes (cli.md §3).
+/// Exit codes.
 mod exit {
     pub const OK: i32 = 0;
     /// It failed, or there is nothing to ask.

@@ -1,5 +1,5 @@
 //! `monitors`: what monitors there are and what they can do. `monitor run`: one of them alone, its
-//! lines on standard output (monitors-core.md §1.17).
+//! lines on standard output.
 
 use super::args::Options;
 use super::decl::PROGRAM;

@@ -1,4 +1,4 @@
-//! The table of the agent's options (cli.md §2) and of those of the new commands. A new option is a
+//! The table of the agent's options and of those of the new commands. A new option is a
 //! row here, and a place in the list of each command that uses it.
 
 use super::decl::Action::{Flag, Help, Refused, Value};

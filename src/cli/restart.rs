@@ -1,4 +1,4 @@
-//! `restart` and `condrestart` (cli.md §3).
+//! `restart` and `condrestart`.
 
 use super::setup::{Place, Setup};
 use super::{err, exit, out, start, stop};

@@ -1,4 +1,4 @@
-//! What every command needs first (cli.md §2.2): the configuration, its owner, and where a running
+//! What every command needs first: the configuration, its owner, and where a running
 //! agent is to be found.
 
 use super::args::Options;
@@ -69,7 +69,7 @@ impl Setup {
         })
     }
 
-    /// Becomes the owner of the configuration file, if that is somebody else (cli.md §5). `task`
+    /// Becomes the owner of the configuration file, if that is somebody else. `task`
     /// completes "cannot ...".
     ///
     /// # Errors

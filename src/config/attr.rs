@@ -2,7 +2,7 @@
 
 use crate::util::escape;
 
-/// A string or a number (config.md §10.1; other types are refused when the configuration is read).
+/// A string or a number; other types are refused when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttrValue {
     /// Sent as a JSON string.

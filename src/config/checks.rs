@@ -1,5 +1,4 @@
-//! What has to hold beyond the files' content before the agent runs with a configuration
-//! (config.md §2.6, §2.9).
+//! What has to hold beyond the files' content before the agent runs with a configuration.
 
 use std::fs::File;
 use std::path::Path;

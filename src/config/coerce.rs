@@ -1,4 +1,4 @@
-//! From what a file or a variable holds to what an option wants (config.md §12 and §3.3).
+//! From what a file or a variable holds to what an option wants.
 //!
 //! Every value is converted once, here, and used in its converted form only.
 
@@ -237,7 +237,7 @@ pub(crate) fn env_attributes(text: &str) -> Result<Vec<(String, AttrValue)>, Wro
     attributes(&node.value)
 }
 
-/// A list of an environment variable (config.md §3.3): `a,b`, `a b` (unless `comma_only`),
+/// A list of an environment variable: `a,b`, `a b` (unless `comma_only`),
 /// `[a, "b"]`. Quotes protect separators; an unbalanced quote is an ordinary character.
 pub(crate) fn env_strings(text: &str, comma_only: bool) -> Vec<String> {
     let trimmed = text.trim();

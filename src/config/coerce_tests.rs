@@ -14,7 +14,7 @@ fn literal(text: &str) -> Json {
 
 #[test]
 fn values_of_files_convert_as_operators_expect() {
-    // config.md §12.2 with its corrections: literal, as bool, int, float, string
+    // Literal, as bool, int, float, string
     #[rustfmt::skip]
     let table: &[(&str, &str, &str, &str, &str)] = &[
         ("true", "true", "notInt", "notFloat", "notString"),
@@ -150,7 +150,7 @@ fn texts_of_the_environment_convert_by_their_own_rules() {
 
 #[test]
 fn lists_of_the_environment() {
-    // config.md §3.3 with its corrections: text, with blanks and commas, with commas only
+    // Text, as a list divided by blanks and commas, as one divided by commas only
     #[rustfmt::skip]
     let table: &[(&str, &[&str], &[&str])] = &[
         ("", &[], &[]),

@@ -1,5 +1,4 @@
-//! `compression_type` and `compression_level`: what there is, and what of it is in this build
-//! (protocol.md §5, config.md §4.1).
+//! `compression_type` and `compression_level`: what there is, and what of it is in this build.
 
 use super::error::{ConfigError, Warnings};
 use super::options::Options;

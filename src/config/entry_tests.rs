@@ -1,4 +1,4 @@
-//! Entries of the lists: logs, workers, monitors (the checklist of config.md §14).
+//! Entries of the lists: logs, workers, monitors.
 
 use super::fixture::{text, Fixture};
 use super::*;
@@ -463,7 +463,7 @@ fn monitors_get_their_ids_and_keep_their_options() {
 
 #[test]
 fn options_of_monitors_convert_by_their_own_table() {
-    // config.md §12.4: literal, as string, int, float, bool, list
+    // Literal, as string, int, float, bool, list
     let e = "illegalConversion";
     #[rustfmt::skip]
     let table: &[(&str, &str, &str, &str, &str, &str)] = &[

@@ -1,4 +1,4 @@
-//! The process environment as configuration (config.md §3.2).
+//! The process environment as configuration.
 
 use std::collections::HashMap;
 

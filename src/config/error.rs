@@ -33,7 +33,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A configuration that can't be used (config.md §2.8). Its text is one line that names file, line,
+/// A configuration that can't be used. Its text is one line that names file, line,
 /// column, option and allowed values as far as they apply, and ends with the machine-readable
 /// `[[badField="F" errorCode="C"]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,8 @@ struct Detail {
 }
 
 impl ConfigError {
-    /// An error with one of the codes of config.md §2.8. `message` is a phrase without a full stop.
+    /// An error with one of the Python agent's codes (`fileParseError`, `notInt` ...). `message` is a
+    /// phrase without a full stop.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         ConfigError(Box::new(Detail {
             code,

@@ -1,5 +1,4 @@
-//! The files of a configuration: which there are, reading them, and noticing that they changed
-//! (config.md §2.1, §2.6, §9.5).
+//! The files of a configuration: which there are, reading them, and noticing that they changed.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsString;

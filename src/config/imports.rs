@@ -1,4 +1,4 @@
-//! `import_vars`: environment variables in the strings of a file (config.md §3.1).
+//! `import_vars`: environment variables in the strings of a file.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Where things lie by default, by kind of installation (config.md §8.1, cli.md §2.1).
+//! Where things lie by default, by kind of installation.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The relaxed JSON dialect of configuration files (config.md §1): comments, bare keys, inferred
+//! The relaxed JSON dialect of configuration files: comments, bare keys, inferred
 //! and trailing commas, `"""` strings, `+` between strings.
 //!
 //! Time is linear in the text, nesting is bounded by [`MAX_DEPTH`], and no input panics.
@@ -15,7 +15,7 @@ pub const MAX_DEPTH: usize = 128;
 /// The longest number in characters, one leading minus not counted.
 const MAX_NUMBER: usize = 100;
 
-/// What is wrong with a text (config.md §1.2).
+/// What is wrong with a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind's short name, as in config.md §1.2.
+    /// The kind's short name.
     pub fn name(self) -> &'static str {
         match self {
             Kind::EmptyInput => "empty-input",
@@ -85,7 +85,7 @@ pub struct JsonError {
     /// The line of `position`, from 1.
     pub line: u32,
     /// The reference's position: a character index from 0, mostly that of the last character
-    /// consumed (config.md §1.2).
+    /// consumed.
     pub position: usize,
     /// Where a reader should look: the offending character, or the opener of what is not closed.
     pub at: Pos,

@@ -3,8 +3,8 @@ use super::*;
 /// Kind, line and position of an error.
 type Bad = (&'static str, u32, usize);
 
-/// Every row of config.md §1.3: number, input, and the value as strict JSON or the error. Where the
-/// reference crashes or is lax, the row holds the required behaviour.
+/// Number of the row, input, and the value as strict JSON or the error. "The reference differs" marks
+/// rows where the Python agent's parser crashes or lets a mistake pass.
 #[rustfmt::skip]
 const TABLE: &[(u32, &str, Result<&str, Bad>)] = &[
     (1, "77", Ok("77")),

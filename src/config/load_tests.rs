@@ -1,4 +1,4 @@
-//! Files, merging, environment, top-level options (the checklist of config.md §14).
+//! Files, merging, environment, top-level options.
 
 use super::fixture::{file_names, text, Fixture};
 use super::*;
@@ -290,7 +290,7 @@ fn secrets_are_in_no_error_setting_or_debug_print() {
 
 #[test]
 fn a_file_wins_over_the_environment_whatever_the_number_of_files() {
-    // config.md §3.4, last column: main file, fragment, a second fragment, the result
+    // Main file, fragment, a second fragment, the result
     for (main, first, second, result) in [
         (Some("1"), None, None, 1),
         (Some("1"), Some(None), None, 1),

@@ -1,4 +1,4 @@
-//! Entries of `logs[]`, `journald_logs[]` and `k8s_logs[]` (config.md §5).
+//! Entries of `logs[]`, `journald_logs[]` and `k8s_logs[]`.
 
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// An entry with every default of config.md §5.1.
+    /// An entry with every option at its default.
     pub fn new(path: PathBuf, kind: EntryKind) -> Self {
         let is_glob = path
             .as_os_str()
@@ -394,7 +394,7 @@ fn worker_id(
         .allowed(known.join(", ")))
 }
 
-/// The entries for the agent's own logs (config.md §10.2), which come after the operator's.
+/// The entries for the agent's own logs, which come after the operator's.
 pub(crate) fn implicit(context: &Context) -> Vec<LogEntry> {
     let entry = |name: &str| LogEntry {
         minimum_scan_interval: context.minimum_scan_interval,

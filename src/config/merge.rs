@@ -1,4 +1,4 @@
-//! Main file and fragments become one: what may stand where, and who wins (config.md §2.2, §2.3).
+//! Main file and fragments become one: what may stand where, and who wins.
 
 use std::collections::HashMap;
 use std::path::Path;

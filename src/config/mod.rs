@@ -227,8 +227,8 @@ impl Config {
         Path::new(&self.options.agent_data_path)
     }
 
-    /// True if an agent that runs with `other` has nothing to restart: the same effective values
-    /// (config.md §9.1). Layout, comments, places, warnings and `debug_level` don't count.
+    /// True if an agent that runs with `other` has nothing to restart: the same effective values.
+    /// Layout, comments, places, warnings and `debug_level` don't count.
     pub fn same_as(&self, other: &Config) -> bool {
         self.copies_as(other) && self.monitors == other.monitors
     }

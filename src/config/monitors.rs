@@ -1,4 +1,4 @@
-//! Entries of `monitors[]` (config.md §6, §10.3): which monitors run, their ids, and their own
+//! Entries of `monitors[]`: which monitors run, their ids, and their own
 //! options untouched, for the monitor to read.
 
 use super::error::{ConfigError, Place, Warnings, Wrong};
@@ -125,7 +125,7 @@ pub(crate) fn complete(
     options: &Options,
     warnings: &mut Warnings,
 ) -> Vec<MonitorEntry> {
-    // Two of them would only tell the same twice (monitors-core.md §1.14)
+    // Two of them would only tell the same twice
     let has_own = monitors
         .iter()
         .any(|m| m.short_name() == "linux_system_metrics");
@@ -159,7 +159,7 @@ pub(crate) fn complete(
     monitors
 }
 
-/// Conversions of a monitor's raw options (config.md §12.4), which differ from those of top-level
+/// Conversions of a monitor's raw options, which differ from those of top-level
 /// options. The error is a code and a phrase for [`MonitorEntry::error`].
 pub mod convert {
     use super::{coerce, error, Json};

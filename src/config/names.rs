@@ -1,5 +1,5 @@
-//! Options that are known by name and type only: those of parts that this agent does not have
-//! (config.md §4.4, §4.5), and the structured ones, which have modules of their own. A file with
+//! Options that are known by name and type only: those of parts that this agent does not have,
+//! and the structured ones, which have modules of their own. A file with
 //! them keeps working; the operator is told that they have no effect.
 
 use super::decl::{Decl, Kind, Val};

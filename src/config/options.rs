@@ -1,4 +1,4 @@
-//! Every core option, declared once (config.md §4.1, and those of ours).
+//! Every core option, declared once: those of the Python agent and those that only this one has.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `max_send_rate_enforcement` (config.md §4.2).
+//! `max_send_rate_enforcement`.
 
 /// Bytes per second of a rate; `None` for the two words that mean no cap. The whole text has to
 /// match: number, blanks, optional prefix `k m g t` (1000-based, with `i` 1024-based), `B`, `/`,

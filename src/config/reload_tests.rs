@@ -1,4 +1,4 @@
-//! Noticing changes, and the checks before a configuration is taken (config.md §9, §14).
+//! Noticing changes, and the checks before a configuration is taken.
 
 use super::fixture::Fixture;
 use super::*;

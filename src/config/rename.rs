@@ -1,4 +1,4 @@
-//! `rename_logfile`: the name that a file is reported under (config.md §5.4).
+//! `rename_logfile`: the name that a file is reported under.
 
 /// A validated `rename_logfile`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! From merged files and environment to typed options: precedence, conversion, bounds, and the
-//! defaults that depend on other options (config.md §3.4, §4).
+//! defaults that depend on other options.
 
 use std::collections::BTreeMap;
 use std::path::Path;

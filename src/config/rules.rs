@@ -1,4 +1,4 @@
-//! Rules within log entries: line groupers, sampling, redaction (config.md §5.5, §5.6). They are
+//! Rules within log entries: line groupers, sampling, redaction. They are
 //! validated and kept. Regular expressions are compiled by the shape room: there is no engine below
 //! this one.
 

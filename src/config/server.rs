@@ -1,4 +1,4 @@
-//! Server addresses, read strictly (config.md §2.7, protocol.md §2.1): what decides between TLS and
+//! Server addresses, read strictly: what decides between TLS and
 //! plain text must not depend on how a colon or a capital letter is taken.
 
 use std::fmt;

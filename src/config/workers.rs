@@ -1,4 +1,4 @@
-//! Workers: which keys and servers logs go to (config.md §7).
+//! Workers: which keys and servers logs go to.
 
 use super::error::{ConfigError, Warnings, Wrong};
 use super::fields::Fields;

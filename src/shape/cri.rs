@@ -1,4 +1,4 @@
-//! Lines of the Kubernetes container runtime (copying.md §8.2).
+//! Lines of the Kubernetes container runtime.
 
 use super::time::rfc3339;
 

@@ -1,4 +1,4 @@
-//! Where a unit of raw bytes ends: a line, or a group of lines (copying.md §7, §11).
+//! Where a unit of raw bytes ends: a line, or a group of lines.
 
 use super::unit::{Counts, Input};
 use common::regex::{budget, Regex, Searcher};

@@ -1,5 +1,4 @@
-//! What happens to a line before it is sent: group, parse, sample, redact, cut (copying.md §7 to
-//! §12). Pure: no files, no clock, no threads.
+//! Lines become events here: group, parse, sample, redact, cut. Pure: no files, no clock, no threads.
 //!
 //! A [`Pipeline`] is compiled once for a log entry. [`Pipeline::next`] takes the next unit of a
 //! file's bytes (a line, a group, or the lines that a container's runtime cut a line into) and

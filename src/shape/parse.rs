@@ -1,5 +1,5 @@
-//! Parsed lines become events: Docker's JSON lines and those of the container runtime
-//! (copying.md §8). Joined lines are one unit of the file, so nothing of them is held in memory
+//! Parsed lines become events: Docker's JSON lines and those of the container runtime.
+//! Joined lines are one unit of the file, so nothing of them is held in memory
 //! while its bytes are already done with.
 
 use super::cri::{self, Stream};
@@ -194,7 +194,7 @@ impl Work<'_, '_> {
     }
 
     /// Writes the attributes of a JSON line: none, all of them, or an empty range if they all
-    /// equal the log's (protocol.md §8).
+    /// equal the log's.
     fn attributes(
         &mut self,
         text: &str,

@@ -1,4 +1,4 @@
-//! `rename_logfile` with a regular expression (copying.md §2.4).
+//! `rename_logfile` with a regular expression.
 
 use super::redact::{self, Buffers, Outcome, Redaction};
 use super::template::Template;

@@ -1,4 +1,4 @@
-//! Replacement texts of redaction rules and `rename_logfile` (copying.md §12.2).
+//! Replacement texts of redaction rules and `rename_logfile`.
 
 use super::md5::Md5;
 use common::regex::Mistake;

@@ -1,4 +1,4 @@
-//! RFC 3339 times (copying.md §8.1).
+//! RFC 3339 times.
 
 /// Nanoseconds since the epoch of `YYYY-MM-DDTHH:MM:SS[.frac][Z|+hh:mm|-hh:mm]`; no zone is UTC,
 /// digits beyond nanoseconds are dropped. `None` if it is not of that form, no such moment, before

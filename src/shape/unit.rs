@@ -121,7 +121,7 @@ impl Unit {
         }
     }
 
-    /// An event's own attributes as JSON members `"k":v,"k":v` (protocol.md §8): `None` if the
+    /// An event's own attributes as JSON members `"k":v,"k":v`: `None` if the
     /// line has none, empty if they all equal the log's.
     #[inline]
     pub fn attrs(&self, piece: &Piece) -> Option<&[u8]> {

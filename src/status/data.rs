@@ -1,4 +1,4 @@
-//! The report as plain data, filled by the agent (cli.md §12).
+//! The report as plain data, filled by the agent.
 //!
 //! Field names are the keys of the JSON report and their order is its order; what the Python agent
 //! does not report stands behind them. Times are seconds since the epoch, `None` for never.
@@ -386,7 +386,7 @@ pub struct MonitorStatus {
 /// The sums of the periodic calculation (every `config_change_check_interval`). Bytes, counts and
 /// seconds since the start unless said otherwise.
 #[derive(Debug, Clone, Default, Serialize)]
-#[allow(missing_docs)] // the names say it; cli.md §12 and §14
+#[allow(missing_docs)] // the names say it, and are those of the Python agent's report
 pub struct OverallStats {
     /// `None` before the first calculation.
     pub launch_time: Option<f64>,

@@ -1,4 +1,4 @@
-//! The environment variables of the report, with what is secret masked (cli.md §11, §20 no. 16).
+//! The environment variables of the report, with what is secret masked.
 
 /// Words in a variable's name that make its value a secret.
 const SECRET: [&str; 7] = [

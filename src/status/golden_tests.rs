@@ -1,4 +1,5 @@
-//! Whole reports, compared byte for byte. The lines of the Python agent are those of cli.md §11.
+//! Whole reports, compared byte for byte. Lines that the Python agent's report has
+//! too are its, byte for byte.
 
 use super::data::*;
 use super::{environment, json, text};

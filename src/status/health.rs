@@ -1,4 +1,4 @@
-//! Health (cli.md §13): an agent is well while it keeps *trying*. That the server can't be reached
+//! Health: an agent is well while it keeps *trying*. That the server can't be reached
 //! or answers with errors is not the agent's illness.
 
 use serde::Deserialize;

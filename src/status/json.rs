@@ -1,4 +1,4 @@
-//! The JSON report (cli.md §12): one compact line with the Python agent's keys in its order, ours
+//! The JSON report: one compact line with the Python agent's keys in its order, ours
 //! behind them.
 
 use super::data::{
@@ -72,7 +72,7 @@ impl Serialize for CopyingStatus {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("total_bytes_uploaded", &uploaded)?;
         map.serialize_entry("total_errors", &errors)?;
-        // Scan and sessions in one, so that no reader is blind for either (cli.md §20 no. 12).
+        // Scan and sessions in one, so that no reader is blind for either.
         map.serialize_entry("health_check_result", &self.health())?;
         map.serialize_entry(
             "worker_sessions_health_check",

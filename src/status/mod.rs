@@ -1,5 +1,5 @@
 //! What a running agent knows of itself: the report as data, as text and as JSON, its health, and
-//! the files through which `status -v` asks for it (cli.md §10 to §13).
+//! the files through which `status -v` asks for it.
 
 pub mod data;
 pub mod environment;

@@ -1,5 +1,5 @@
 //! How `status -v` asks the running agent and how that answers: three files in the data directory
-//! and a USR1 (cli.md §10). The Python agent's programs use the same, in both roles.
+//! and a USR1. The Python agent's programs use the same, in both roles.
 
 use super::{json, text, Report};
 use nix::errno::Errno;

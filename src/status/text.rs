@@ -1,4 +1,4 @@
-//! The text report (cli.md §11). Its lines are those of the Python agent, byte for byte, since
+//! The text report. Its lines are those of the Python agent, byte for byte, since
 //! scripts and probes look for them; our own facts are lines of their own in between.
 
 use super::data::{ConfigStatus, CopyingStatus, FileStatus, MonitorStatus, Report, SessionStatus};

@@ -60,7 +60,7 @@ pub struct Batch {
     head_len: usize,
     logs: Vec<u8>,
     threads: Vec<u8>,
-    /// Sequence last written: source and number (protocol.md §9).
+    /// Sequence last written: source and number.
     sequence: Option<(u64, u64)>,
     serial: u64,
     form: Form,
@@ -153,7 +153,7 @@ impl Batch {
                 body.push(b',');
             }
             Some(own) if !own.is_empty() => {
-                // Without a logs array nothing else carries the log's attributes (P4)
+                // Without a logs array nothing else carries the log's attributes
                 if self.without_logs && !label.attrs.is_empty() {
                     body.extend_from_slice(&label.attrs);
                     body.push(b',');

@@ -1,4 +1,4 @@
-//! The golden bodies of protocol.md §25, and what must hold of any body.
+//! Whole bodies as the Python agent sends them, and properties that hold for any body.
 
 use super::*;
 use crate::config::AttrValue;
@@ -198,7 +198,7 @@ fn two_logs_own_attributes_sampling_and_a_switch_of_sequence_are_the_references(
 
 #[test]
 fn words_of_the_grammar_in_a_path_do_not_break_the_body() {
-    // protocol.md P21
+    // The Python agent makes the end of a body by replacing such words in it
     let envelope = envelope(Form::Json, false, &web01());
     let path = "/var/log/TIMESTAMP/THREADS/LOGS \"quoted\" \u{e9}.log";
     let mut label = Label::new(
@@ -222,7 +222,7 @@ fn words_of_the_grammar_in_a_path_do_not_break_the_body() {
 
 #[test]
 fn no_body_exceeds_its_limit_in_bytes() {
-    // protocol.md P6: multi-byte names count as bytes
+    // Names with characters of several bytes: the limit is in bytes
     let envelope = envelope(Form::Scalyr, false, &web01());
     let path = "/é".repeat(40);
     for limit in 600..900 {

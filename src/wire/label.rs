@@ -21,8 +21,7 @@ pub struct Label {
 }
 
 impl Label {
-    /// `id` is `log_<n>`, `path` names the thread, `attributes` already contain `logfile`
-    /// (copying.md §2.4).
+    /// `id` is `log_<n>`, `path` names the thread, `attributes` already contain `logfile`.
     pub fn new(
         envelope: &Envelope,
         id: String,

@@ -1,8 +1,8 @@
 //! The wire form of `addEvents` requests: what a line costs in bytes is decided here.
 //!
 //! [`Envelope`] is what all requests of a session share, [`Label`] what all events of a log share,
-//! [`Batch`] one request body being filled and sent. Follows protocol.md §6 to §10.2; where we
-//! differ is in `docs/differences.md`.
+//! [`Batch`] one request body being filled and sent. The form is the Python agent's;
+//! `docs/differences.md` has the exceptions.
 
 mod batch;
 mod label;
@@ -43,7 +43,7 @@ pub struct EnvelopeSpec<'a> {
     pub token: &'a str,
     /// The session id; see [`crate::util::random::session_id`].
     pub session: &'a str,
-    /// `sessionInfo`; absent in the start-up check (protocol.md §18).
+    /// `sessionInfo`; absent in the start-up check.
     pub session_info: Option<&'a [(String, AttrValue)]>,
     /// Write each log's attributes into each of its events as well, and the empty `threads` array
     /// into the head: byte for byte what the reference sends.

@@ -32,7 +32,7 @@ pub use outside::{all_at_once, append_some, gzip, Agent, ANY};
 /// slow; a test that succeeds does not wait for it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a stop may take. The agent gives itself 4.5 s (cli.md §9); the rest is for a machine that
+/// How long a stop may take. The agent gives itself 4.5 s; the rest is for a machine that
 /// does much else. One that waits for a server that hangs takes a minute.
 pub const STOP: Duration = Duration::from_secs(20);
 

@@ -1,5 +1,5 @@
 //! Where in the journal each monitor is: `journald-checkpoints.json` in the agent's data directory,
-//! one JSON object of cursors by name, shared by all instances (monitors-core.md §2.7).
+//! one JSON object of cursors by name, shared by all instances.
 
 use serde_json::{Map, Value as Json};
 use std::fs::{self, File};

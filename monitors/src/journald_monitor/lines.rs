@@ -1,5 +1,4 @@
-//! From an entry of the journal to a line of a log: which fields, under which names, in which form
-//! (monitors-core.md §2.7, "Output line").
+//! From an entry of the journal to a line of a log: which fields, under which names, in which form.
 
 use super::export::Entry;
 use crate::line::{self, json_value, Value};

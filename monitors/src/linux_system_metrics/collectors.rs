@@ -1,5 +1,4 @@
-//! External collectors: programs of the operator's in `collectors_directory`
-//! (monitors-core.md §2.1.7).
+//! External collectors: programs of the operator's in `collectors_directory`.
 //!
 //! One thread starts, watches and reads all of them; the monitor takes what they have said with its
 //! next sample. A collector that says more than [`BUDGET`] between two samples is not read any

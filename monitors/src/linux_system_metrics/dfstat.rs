@@ -1,4 +1,4 @@
-//! Filesystems (monitors-core.md §2.1.6, "dfstat").
+//! Filesystems.
 
 use super::mounts::{select, Mount, Rules};
 use super::prober::Prober;

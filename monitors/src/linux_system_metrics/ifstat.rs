@@ -1,4 +1,4 @@
-//! Network interfaces (monitors-core.md §2.1.4, "ifstat").
+//! Network interfaces.
 
 use super::turn::Turn;
 use crate::line::Value;

@@ -1,4 +1,4 @@
-//! Disks and partitions (monitors-core.md §2.1.5).
+//! Disks and partitions.
 
 use super::turn::{set_name, Turn};
 use crate::line::Value;

@@ -1,5 +1,5 @@
-//! `linux_system_metrics`: the host's load, memory, processors, network, disks and filesystems
-//! (monitors-core.md §2.1). Read straight from `/proc`, `/sys` and `statvfs`: no child processes,
+//! `linux_system_metrics`: the host's load, memory, processors, network, disks and filesystems.
+//! Read straight from `/proc`, `/sys` and `statvfs`: no child processes,
 //! some twenty system calls a sample. Numbers keep the digits of their source, fields their order.
 
 mod collectors;

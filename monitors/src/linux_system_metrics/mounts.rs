@@ -1,5 +1,5 @@
-//! Which mounted filesystems are reported, as `df` and the monitor's own filters have it
-//! (monitors-core.md §2.1.6). Works on the text of `/proc/self/mountinfo` alone.
+//! Which mounted filesystems are reported, as `df` and the monitor's own filters have it.
+//! Works on the text of `/proc/self/mountinfo` alone.
 
 use crate::wildcard;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Sockets and TCP (monitors-core.md §2.1.4, "netstat").
+//! Sockets and TCP.
 
 use super::turn::Turn;
 use crate::line::Value;

@@ -1,4 +1,4 @@
-//! Load, memory, processors and NUMA nodes (monitors-core.md §2.1.3).
+//! Load, memory, processors and NUMA nodes.
 
 use super::turn::{set_name, Turn};
 use crate::line::Value;

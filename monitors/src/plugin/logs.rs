@@ -1,5 +1,5 @@
 //! What a plug-in wants of the copier: a name and labels for the log of its metrics, and logs that it
-//! writes itself (monitors-core.md §1.6, §1.12).
+//! writes itself.
 
 use super::protocol::LogConfig;
 use crate::monitor::{MonitorLog, Place};

@@ -1,4 +1,4 @@
-//! Which file a `module` that is not built in stands for (monitors-core.md §1.16).
+//! Which file a `module` that is not built in stands for.
 
 use super::trust;
 use crate::monitor::short_name;

@@ -1,4 +1,4 @@
-//! Plug-ins: monitors that are not part of the agent (docs/plugins.md, monitors-core.md §1.16).
+//! Plug-ins: monitors that are not part of the agent. docs/plugins.md tells how to write one.
 //!
 //! [`lookup`] finds the file of a module name and [`trust`] refuses what others could have put
 //! there. A plug-in is a process: [`child`] starts, watches and ends it, [`protocol`] is what it

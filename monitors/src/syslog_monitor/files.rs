@@ -2,7 +2,7 @@
 //!
 //! Text is gathered per file and written in blocks, at the latest after the flush delay. What
 //! files of a template we have made is remembered in a list on disk, and nothing else is ever
-//! deleted (monitors-core.md §2.5.6, FIX 25).
+//! deleted.
 
 use super::made::Made;
 use super::template::Values;
@@ -413,7 +413,7 @@ impl Files {
             || registry::ALL.iter().any(|d| of_monitor(d.short_name()))
     }
 
-    /// What the copier is told of a file (monitors-core.md §2.5.6).
+    /// What the copier is told of a file.
     fn log(
         &self,
         path: &Path,

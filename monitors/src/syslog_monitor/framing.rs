@@ -1,4 +1,4 @@
-//! Where one message of a TCP stream ends and the next begins (monitors-core.md §2.5.3, FIX 19).
+//! Where one message of a TCP stream ends and the next begins.
 //!
 //! RFC 6587 has two ways: a count of bytes in front (`5 hello`), or a delimiter behind. Senders do not say
 //! which they use, and a line may well begin with a digit. So a number is taken for a count only if

@@ -1,5 +1,4 @@
-//! Host and program in the header of a message, for file names and attributes
-//! (monitors-core.md §2.5.6, FIX 24).
+//! Host and program in the header of a message, for file names and attributes.
 
 /// Who a message says it is from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

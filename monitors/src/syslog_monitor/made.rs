@@ -1,5 +1,4 @@
-//! The list of files that a template made, on disk: nothing else is ever deleted
-//! (monitors-core.md §2.5.6, FIX 25).
+//! The list of files that a template made, on disk: nothing else is ever deleted.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Receives syslog messages over TCP and UDP and writes them to files (monitors-core.md §2.5).
+//! Receives syslog messages over TCP and UDP and writes them to files.
 //!
 //! One thread does all of it. `net` brings bytes, [`framing`] cuts them into messages, [`header`]
 //! and [`template`] tell which file one goes to, [`files`] writes.
@@ -263,7 +263,7 @@ fn ring(options: &Options, place: &Place) -> Option<(u32, u64)> {
     wanted.then_some((backups.min(MOST_IN_RING), max_bytes))
 }
 
-/// `protocols` and the address (monitors-core.md §2.5.2).
+/// `protocols` and the address.
 fn ports(options: &Options) -> Result<Vec<Port>, Error> {
     let remote = options.bool("accept_remote_connections");
     let address = match options.text("listen_address") {

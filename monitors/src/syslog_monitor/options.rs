@@ -1,4 +1,4 @@
-//! The options of the monitor (monitors-core.md §2.5.1), and those that are ours.
+//! The options of the monitor, and those that are ours.
 
 use crate::options::{Default as D, Kind, OptionSpec};
 use crate::Error;

@@ -1,5 +1,5 @@
-//! Rotation without renaming (`unique_file_log_rotation`, monitors-core.md §2.5.8): `X.0`, `X.1` … `X.(n-1)`
-//! are written in turn, and then `X.0` again.
+//! Rotation without renaming (`unique_file_log_rotation`): `X.0`, `X.1` … `X.(n-1)` are written in
+//! turn, and then `X.0` again.
 
 use crate::sink::{Lost, Sink};
 use std::fs::{self, File, OpenOptions};

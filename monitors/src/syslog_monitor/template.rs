@@ -1,4 +1,4 @@
-//! `message_log_template`: which file a message goes to (monitors-core.md §2.5.6, FIX 23).
+//! `message_log_template`: which file a message goes to.
 //!
 //! Host and program names come from the network. What of them gets into a path is made harmless
 //! here: no separator, no leading dot, nothing that a pattern would read, and of bounded length.

@@ -1,4 +1,4 @@
-//! `--export-config` and `--import-config` (cli.md §19.3).
+//! `--export-config` and `--import-config`.
 
 use super::files::{self, Rights, Staged};
 use super::server::fragments_of;

@@ -1,4 +1,4 @@
-//! `--docker-create-custom-dockerfile` (cli.md §19.3): what is needed to build an image that has
+//! `--docker-create-custom-dockerfile`: what is needed to build an image that has
 //! this machine's configuration in it.
 
 use super::archive::{self, Owners};

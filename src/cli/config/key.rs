@@ -1,4 +1,4 @@
-//! `--set-key` (cli.md §19.3).
+//! `--set-key`.
 
 use super::files::{self, Rights};
 use super::{edit, unreadable, Tool};

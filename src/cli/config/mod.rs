@@ -1,5 +1,5 @@
 //! `scalyr-agent-2 config`, which also is what the program does when it is called
-//! `scalyr-agent-2-config` (cli.md §19.3).
+//! `scalyr-agent-2-config`.
 //!
 //! Files are edited as text, by the spans that the parser reports: what is not asked to change
 //! stays byte for byte. Each is written beside the old one and renamed over it.

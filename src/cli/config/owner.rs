@@ -1,4 +1,4 @@
-//! `--set-user` (cli.md §19.3, §5): the agent runs as the owner of its configuration file, so
+//! `--set-user`: the agent runs as the owner of its configuration file, so
 //! changing the user is changing owners.
 
 use super::server::fragments_of;

@@ -1,4 +1,4 @@
-//! `--set-scalyr-server` and `--set-server-host` (cli.md §19.3).
+//! `--set-scalyr-server` and `--set-server-host`.
 
 use super::files::{self, Rights};
 use super::{edit, Tool};

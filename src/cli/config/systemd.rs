@@ -1,4 +1,4 @@
-//! `--systemd-managed` (packaging.md §6): from the init script to systemd.
+//! `--systemd-managed`: from the init script to systemd.
 
 use super::files::{self, Rights};
 use crate::cli::decl::PROGRAM;

@@ -1,4 +1,4 @@
-//! The options of `config`, in the order in which they work (cli.md §19.3).
+//! The options of `config`, in the order in which they work.
 
 use crate::cli::args::Options;
 use crate::cli::decl::Action::{Flag, Refused, Value};

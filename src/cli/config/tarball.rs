@@ -1,4 +1,4 @@
-//! `--upgrade-tarball` (packaging.md §7): replaces an installation that was unpacked from a
+//! `--upgrade-tarball`: replaces an installation that was unpacked from a
 //! tarball by a newer one. `config`, `log` and `data` move on.
 
 use super::tar::{self, Kind};

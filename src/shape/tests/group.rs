@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn groups_are_those_of_the_worked_examples() {
-    // copying.md §11: what comes at once, what comes after the wait
+    // Each row: groupers, longest line in bytes, input, events at once, events after the wait
     let past = || vec![grouper(r"\\$", GroupEnd::ContinuePast(r"\\$".into()))];
     let before = || vec![grouper("^--begin", GroupEnd::HaltBefore("^--begin".into()))];
     let with = || vec![grouper("^BEGIN", GroupEnd::HaltWith("^END".into()))];
@@ -94,7 +94,7 @@ fn groups_are_those_of_the_worked_examples() {
             &[],
         ),
         (chain(), 100, "AB\nx\nZ\nq\n", &["AB\nx\nZ\n", "q\n"], &[]),
-        // C7: no line is swallowed after a group of one line
+        // `haltBefore` swallows no line after a group of one line, as the Python agent's does
         (
             years(),
             100,

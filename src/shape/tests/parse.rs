@@ -92,7 +92,7 @@ fn dockers_parts_are_merged_and_no_line_is_swallowed() {
     assert_eq!(reader.at, 0);
     assert_eq!(texts(&reader.read(part.as_bytes(), true)), ["ab"]);
 
-    // C32
+    // A line that does not go on the text is an event of its own; the Python agent swallows it
     for intruder in ["plain\n", "{\"x\":1}\n"] {
         let input = format!("{part}{intruder}");
         let mut reader = Reader::new(&entry, &options);
@@ -105,7 +105,6 @@ fn dockers_parts_are_merged_and_no_line_is_swallowed() {
 
 #[test]
 fn long_json_lines_are_cut_behind_parsing() {
-    // copying.md §8.1
     let (entry, options) = json(false);
     let long = |n: usize| format!("{{\"log\":\"{}\\n\",\"k\":\"v\"}}\n", "x".repeat(n));
     let input = long(60_000);
@@ -157,7 +156,7 @@ fn container_lines_are_joined_by_stream() {
         Some("\"stream\":\"stderr\",\"raw_timestamp\":0")
     );
     assert_eq!((events[3].attrs.as_deref(), events[3].ts), (None, None));
-    // C25: what is not complete is not done with
+    // An incomplete text is not consumed, so a crash cannot lose it
     assert_eq!(reader.at, input.rfind("2026").unwrap());
     assert_eq!(texts(&reader.read(input.as_bytes(), true)), ["four\n"]);
     assert_eq!(reader.total.parse_failures, 1);

@@ -205,7 +205,7 @@ fn replacements_are_pythons() {
 
 #[test]
 fn hashes_are_the_references() {
-    // copying.md §12.2 and config.md §5.6; digests by `hashlib`
+    // The digests were made with Python's `hashlib`
     for (pattern, replacement, salt, text, result) in [
         (
             r"pw=(\S+)",

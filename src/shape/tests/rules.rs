@@ -134,7 +134,6 @@ fn a_line_without_end_is_withheld_where_no_cut_is_safe() {
 
 #[test]
 fn uncut_lines_are_cut_where_the_reference_cuts() {
-    // copying.md §7
     for with_rules in [false, true] {
         let mut entry = entry();
         match with_rules {

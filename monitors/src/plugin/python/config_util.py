@@ -1,4 +1,4 @@
-"""Options of one type where another is wanted (monitors-core.md 1.3)."""
+"""Options of one type where another is wanted."""
 
 import os
 import re
