@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What came out of a pipe or as the body of an answer.
+/// The output of a pipe or the body of an answer, of which only the first bytes are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bounded {
     /// The first bytes, no more than were to be kept.
@@ -24,7 +24,7 @@ impl Bounded {
         self.chars_dropped += begins.count() as u64;
     }
 
-    /// What was kept, with U+FFFD for what is no UTF-8.
+    /// The kept bytes as text, with U+FFFD in place of invalid UTF-8.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.kept)
     }

@@ -21,13 +21,13 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// What a child may take.
+/// The limits of a child in time and output.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// From start to end, and until nothing of what it has started holds its output any more.
     /// `None`: as long as it likes.
     pub timeout: Option<Duration>,
-    /// So many bytes of each output are kept; what follows is read, counted and dropped.
+    /// At most this many bytes of each output are kept; further ones are read, counted and dropped.
     pub keep: usize,
     /// With more bytes than these on one output it is ended.
     pub most: u64,
@@ -69,7 +69,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How late a request to stop may be heard.
 const HEARING: Duration = Duration::from_millis(200);
-/// So many children that do not even end on SIGKILL are put up with.
+/// At most this many children that SIGKILL did not end are kept for reaping; with that many, no
+/// further command is started.
 const MOST_UNDEAD: usize = 16;
 
 /// Children that did not end on SIGKILL, kept so that they are reaped once they do.
@@ -323,7 +324,8 @@ impl Running<'_> {
             return;
         }
         if why == CutShort::TooMuchOutput {
-            // What is said from now on is not heard: SIGPIPE ends most writers.
+            // The pipes are closed, so the child's further output gets SIGPIPE, which ends most
+            // writers.
             self.pipes.close();
         }
         for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, PATIENCE)] {

@@ -1,5 +1,5 @@
-//! What a monitor emits through: the rules of monitors-core.md §1.7 to §1.9 for metrics, and its
-//! voice in agent.log.
+//! A monitor emits its metrics and its messages for agent.log through an [`Emitter`], which applies
+//! write limits, the blacklist of metric names, rates and throttling.
 
 use crate::line::{self, Field, Order, Value};
 use crate::rates::{Rate, Rates};
@@ -431,7 +431,7 @@ pub(crate) mod captured {
         }
     }
 
-    /// What asks `out` to stop when it is dropped.
+    /// The handle that asks `out` to stop when it is dropped.
     pub fn stopper(out: &mut Emitter) -> common::stop::Stopper {
         let (stopper, stop) = common::stop::pair();
         out.stop = stop;

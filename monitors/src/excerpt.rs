@@ -1,5 +1,5 @@
-//! What `shell_monitor` and `url_monitor` write of a text: a part that an expression picks, its
-//! first line or all of them, cut to a number of characters.
+//! The part of a text that `shell_monitor` and `url_monitor` write: the match of an expression, the
+//! first line or everything, cut to a number of characters.
 
 use crate::monitor::Setup;
 use crate::options::{Default, Kind, OptionSpec};
@@ -41,7 +41,7 @@ pub struct Excerpt {
     max_characters: usize,
 }
 
-/// What is written of a text.
+/// The part of a text that is written.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Picked {
     /// The value.
@@ -113,7 +113,7 @@ impl Excerpt {
     }
 }
 
-/// What Python's `strip` takes away.
+/// Whether Python's `strip` removes this character.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

@@ -231,7 +231,7 @@ fn listeners(protocols: &[(Protocol, u16)], local: bool, ipv6: bool) -> (Vec<Por
     all.unzip()
 }
 
-/// What is said at most once a minute, with how often it happened.
+/// A message that is written at most once a minute, with the number of times that it was held back.
 struct Complaint {
     code: &'static str,
     since: Instant,

@@ -15,13 +15,13 @@ use ureq::{Agent, Body, Proxy};
 pub struct Limits {
     /// From the question for the server's address to the last byte of the answer.
     pub timeout: Duration,
-    /// So many bytes of the body are kept; what follows is read, counted and dropped.
+    /// At most this many bytes of the body are kept; further ones are read, counted and dropped.
     pub keep: usize,
     /// With more bytes than these the connection is closed.
     pub most: u64,
 }
 
-/// What is asked for. [`Request::new`] sets the headers that all monitors send.
+/// An HTTP request. [`Request::new`] sets the headers that all monitors send.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: Method,
@@ -30,7 +30,7 @@ pub struct Request {
     body: Option<Vec<u8>>,
 }
 
-/// What came back.
+/// An HTTP answer.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// 200 and so on; anything the server says is an answer, 404 and 302 too.
@@ -44,7 +44,7 @@ pub struct Response {
 /// Why nothing came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What kind of reason it is.
+    /// The kind of reason.
     pub class: Class,
     /// The reason in the words that the Python agent has for it, as far as there are some.
     pub text: String,
@@ -154,7 +154,7 @@ pub fn check_scheme(url: &str) -> Result<(), String> {
 #[derive(Debug)]
 pub struct Client {
     limits: Limits,
-    /// What the last request was made with, and for which scheme and host.
+    /// The connection of the last request, and its scheme and host.
     agent: Option<(Agent, Uri)>,
 }
 
@@ -245,7 +245,8 @@ fn parse(url: &str) -> Result<Uri, Failure> {
         .map_err(|e| Failure::unknown(format!("invalid URL: {e}")))
 }
 
-/// What stands where a port should, if it is none. The client would take the usual port instead.
+/// The text in the place of the port, if it is not a port. The client would silently take the usual
+/// port instead.
 fn wrong_port(authority: &str) -> Option<&str> {
     let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (_, behind) = host.rsplit_once(']').unwrap_or(("", host));
@@ -442,7 +443,7 @@ fn io_failure(error: &io::Error) -> Failure {
         io::ErrorKind::UnexpectedEof => {
             Failure::unknown("Remote end closed connection without response")
         }
-        // What the resolver says; it has no numbers here.
+        // The resolver's error; this library gives it no number.
         _ if error.to_string().contains("lookup address") => {
             Failure::url("[Errno -2] Name or service not known")
         }

@@ -151,7 +151,7 @@ enum Position {
     After(String),
 }
 
-/// What is known of the moment at which a journalctl was started.
+/// Position, boot and clocks at the moment when a journalctl was started.
 struct Began {
     position: Position,
     boot: String,

@@ -52,16 +52,16 @@ impl Host {
         self.scratch.path("journal").join(name)
     }
 
-    /// What the n-th journalctl writes at first.
+    /// Sets the output of the n-th journalctl at its start.
     fn plays(&self, n: usize, text: &str) {
         fs::write(self.journal(&format!("out.{n}")), text).unwrap();
     }
 
-    /// What it says and how it ends.
+    /// Sets the complaints and the exit status of the n-th journalctl.
     fn ends(&self, n: usize, said: &str, status: i32) {
         fs::write(self.journal(&format!("said.{n}")), said).unwrap();
         fs::write(self.journal(&format!("exit.{n}")), status.to_string()).unwrap();
-        // What it says is read before it ends.
+        // The complaints are read before it ends.
         fs::write(self.journal(&format!("slow.{n}")), "").unwrap();
     }
 

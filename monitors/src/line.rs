@@ -8,7 +8,7 @@ use common::stamp;
 use std::borrow::Cow;
 use std::io::Write as _;
 
-/// What a metric or a field may hold. Everything is written as JSON.
+/// The value of a metric or a field. Every kind is written as JSON.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
     /// A signed integer.

@@ -106,7 +106,7 @@ enum Sum {
     Now,
     /// ... written as a float.
     NowFloat,
-    /// What was added since the start, over all processes that there have been.
+    /// The increase since the start, over all processes that there have been.
     Grown,
 }
 
@@ -161,7 +161,7 @@ enum PidItem {
     Pid(i32),
     /// `$$`
     Own,
-    /// What stands there in place of a number.
+    /// A text that is no number.
     Bad(String),
 }
 
@@ -303,8 +303,8 @@ impl LinuxProcessMetrics {
         }
         let table = self.table.get_or_insert_with(|| table::shared(&self.root));
         let mut table = table::lock(table);
-        // What another instance has just read will do, but no sample shall be told of a past that
-        // is long ago by its own measure.
+        // A table that another instance has just read is used again, but only if it is younger than
+        // a third of this monitor's own interval; otherwise a sample would show a past moment.
         let since = self.sampled.map_or(OLDEST_TABLE, |then| then.elapsed() / 3);
         table.refresh(&self.root, since.min(OLDEST_TABLE))?;
         let matching = table.processes().iter();

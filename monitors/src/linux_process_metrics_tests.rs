@@ -200,7 +200,7 @@ fn a_pid_that_no_process_has_is_spoken_of() {
     bench.sample();
     let is_new = |bench: &mut Bench, pid: i32| bench.out.once_in(HOUR, &no_process(pid));
     assert!(!is_new(&mut bench, 11));
-    // Of one that ends later too.
+    // The same holds for a process that ends later.
     host.process((12, 1, 50), "worker", 100);
     let mut bench = Bench::new(json!({"id": "a", "pid": "12"}), &host.root());
     bench.sample();

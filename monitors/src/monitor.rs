@@ -1,4 +1,4 @@
-//! What a monitor is, and the tables by which it describes itself.
+//! The trait of monitors, and the tables by which a monitor describes itself.
 
 use crate::followed::FollowedLogs;
 use crate::options::{OptionSpec, Options};
@@ -24,7 +24,7 @@ pub trait Monitor: Send {
     fn gather(&mut self, out: &mut Emitter) -> Result<(), Error>;
 }
 
-/// What a metric's numbers mean.
+/// The kind of a metric's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// A state that goes up and down.
@@ -73,11 +73,11 @@ impl MetricSpec {
 pub struct Description {
     /// The name that configurations use, e.g. `scalyr_agent.builtin_monitors.shell_monitor`.
     pub module: &'static str,
-    /// What it does, for the reference page.
+    /// A description of the monitor, for the reference page.
     pub text: &'static str,
     /// Its own options; those that all monitors have are in [`crate::options::COMMON`].
     pub options: &'static [OptionSpec],
-    /// What it may write.
+    /// The metrics that it may write.
     pub metrics: &'static [MetricSpec],
     /// Whether keys that no option declares are the monitor's business ([`Options::entry`]), as
     /// plug-ins have them. Otherwise each is a warning.
@@ -176,7 +176,7 @@ pub enum Like {
     Journald(usize),
 }
 
-/// What a monitor is made of.
+/// Everything that a monitor is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
     /// Its validated options.
@@ -216,7 +216,7 @@ pub struct Place {
     pub plugin_dirs: Vec<PathBuf>,
     /// Takes logs that come and go.
     pub followed: Arc<FollowedLogs>,
-    /// What monitors need to know of the entries of `logs`, in their order.
+    /// The parts of the entries of `logs` that monitors need, in the order of the configuration.
     pub log_rules: Arc<[LogRule]>,
     /// The same of `journald_logs`.
     pub journald_rules: Arc<[JournaldRule]>,

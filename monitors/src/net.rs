@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What peers may take.
+/// The limits of peers.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at one time on all ports together. Further ones are accepted and closed at once.
@@ -57,7 +57,7 @@ pub fn spare_descriptors() -> RawFd {
     })
 }
 
-/// Who sends.
+/// The port that bytes came in on, and the address that they came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// The port's place in the list that [`serve`] was given.
@@ -79,7 +79,7 @@ pub enum Why {
     End,
 }
 
-/// What a service did with the bytes of a connection.
+/// The answer of a service to the bytes of a connection that it was shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It took so many from the start. The others are at the start of what it is shown next.
@@ -88,9 +88,9 @@ pub enum Verdict {
     Close,
 }
 
-/// What is done with what comes in.
+/// The receiver of everything that comes in on the ports.
 pub trait Service {
-    /// What is kept for each connection.
+    /// The state of the service for each connection.
     type State: Default;
 
     /// Bytes of a connection, as a stream: those that it did not take before come first.
@@ -255,7 +255,7 @@ impl<S: Service> Server<'_, S> {
         }
         for index in 0..self.ports.len() {
             if let Socket::Tcp(_) = self.ports[index].socket {
-                // Who has connected by now may have sent something as well.
+                // A peer that has connected by now may have sent something as well.
                 self.accept(index, now, out);
                 self.ports[index].socket = Socket::None;
             }

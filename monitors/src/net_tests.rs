@@ -232,7 +232,7 @@ fn nothing_wakes_an_idle_server_with_open_connections() {
     client.write_all(b"a\npart").unwrap();
     assert_eq!(running.next(), line("a"));
     running.await_count("connections", 1);
-    // What the bytes before set off may not be over at once
+    // Work that the bytes before have set off may go on for a moment
     let began = Instant::now();
     loop {
         let before = running.count("rounds");

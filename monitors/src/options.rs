@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What an option is converted to.
+/// The type that an option is converted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -24,7 +24,7 @@ pub enum Kind {
     Any,
 }
 
-/// What an option is when the entry does not set it.
+/// The value of an option that the entry does not set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(missing_docs)]
 pub enum Default {
@@ -45,7 +45,7 @@ pub enum Default {
 pub struct OptionSpec {
     /// Its name in the entry.
     pub name: &'static str,
-    /// What it is converted to.
+    /// The type that it is converted to.
     pub kind: Kind,
     /// Its value where the entry has none.
     pub default: Default,
@@ -57,7 +57,7 @@ pub struct OptionSpec {
     pub acted_on: bool,
     /// A web address: without `allow_http_monitors` it is always `https`.
     pub is_url: bool,
-    /// What it is for and its unit: one or two sentences of the reference page.
+    /// Purpose and unit: one or two sentences of the reference page.
     pub text: &'static str,
 }
 

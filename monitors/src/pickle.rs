@@ -12,7 +12,7 @@ use std::fmt;
 /// Values in one pickle at the most. Each takes a byte of input or more, and about 32 bytes here.
 pub const MOST_VALUES: usize = 250_000;
 
-/// What is wrong with a pickle.
+/// The reason why a pickle is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mistake {
     /// It ends in the middle.
@@ -66,7 +66,7 @@ pub struct Value<'p> {
 }
 
 impl Pickle {
-    /// What was pickled.
+    /// The outermost value.
     pub fn root(&self) -> Value<'_> {
         Value {
             pickle: self,

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What all monitors of an agent share.
+/// The facts that all monitors of an agent share.
 #[derive(Debug, Clone)]
 pub struct Host {
     /// Their surroundings.
@@ -56,7 +56,7 @@ pub enum PlanError {
     Invalid {
         /// The module and the id of the entry, as `module(id)`.
         entry: String,
-        /// What is wrong.
+        /// The reason.
         error: Error,
     },
 }
@@ -217,7 +217,7 @@ impl Plan {
         }
     }
 
-    /// What describes the monitor.
+    /// The monitor's description.
     pub fn description(&self) -> &'static Description {
         self.description
     }
@@ -237,7 +237,7 @@ impl Plan {
         self.options.bool("stop_agent_on_failure")
     }
 
-    /// What in the entry has no effect, one sentence each.
+    /// A sentence for each part of the entry that has no effect.
     pub fn warnings(&self) -> Vec<String> {
         let name = self.name();
         let unknown = self.options.unknown().iter();

@@ -21,7 +21,7 @@ pub(crate) struct Rates {
     hasher: RandomState,
     cleanup_secs: f64,
     last_cleanup: Option<f64>,
-    /// What is being hashed.
+    /// The text that is being hashed.
     key: String,
 }
 
@@ -38,7 +38,7 @@ struct Point {
     value: f64,
 }
 
-/// What becomes of a value.
+/// The rate of a value, or the reason why there is none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Rate {
     /// No rate is asked for, or there is none yet.
@@ -111,8 +111,8 @@ impl Rates {
             return Rate::None;
         };
         if at <= last.at {
-            // What comes late says nothing new; but a clock that was set back must not mean no rate
-            // until it is where it was.
+            // A value older than the last one gives no rate. After a clock was set back all values
+            // are older for a while, so from a gap of [`LONGEST_GAP`] on the older one counts.
             if last.at - at >= LONGEST_GAP {
                 *last = Point { at, value };
             }
@@ -299,7 +299,7 @@ mod tests {
                 rate(2.0)
             ]
         );
-        // What was seen by the clock of before makes room in the end.
+        // Points with times of the clock of before are removed in the end.
         let at = 50_000.0;
         rates.of("a", 1.into(), &[("n", 1.into())], at);
         rates.of("a", 1.into(), &[("n", 2.into())], 14_050.0);

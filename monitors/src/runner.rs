@@ -112,7 +112,7 @@ impl Runner {
         })
     }
 
-    /// What it was started with.
+    /// The plan that it was started with.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }

@@ -1,4 +1,4 @@
-//! What is known about a running monitor, readable from any thread.
+//! The state of a running monitor, readable from any thread.
 
 use common::stamp;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -19,8 +19,8 @@ pub struct MonitorStatus {
     samples: AtomicU64,
     pub(crate) alive: AtomicBool,
     last_sample_ms: AtomicU64,
-    /// What `busy_since_ms` counts from. Not the clock: a host without a battery sets that by decades
-    /// once it has a network, and a sample under way would seem to hang.
+    /// The start of the count in `busy_since_ms`. It is not taken from the clock: a host without a
+    /// battery sets that by decades once it has a network, and a sample under way would seem to hang.
     born: Instant,
     /// 0 between samples.
     busy_since_ms: AtomicU64,
@@ -58,7 +58,7 @@ pub struct Snapshot {
     pub busy_ms: Option<u64>,
     /// When and why the last error was, in milliseconds since the epoch.
     pub last_error: Option<(u64, String)>,
-    /// What else the monitor counts, by name.
+    /// Further counters of the monitor, by name.
     pub counters: Vec<(&'static str, u64)>,
 }
 

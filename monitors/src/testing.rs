@@ -1,4 +1,4 @@
-//! What the tests of monitors share.
+//! Helpers of the monitors' tests.
 
 use crate::emitter::captured::{emitter, Lines};
 use crate::monitor::{Description, Monitor, Place, Setup};

@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 
 /// The file of entries that no rule, or one without a matcher, takes.
 pub const COMMON: &str = "journald_monitor.log";
-/// Who follows the files: all instances together, for they write to the same ones.
+/// The owner under which the files are followed: one for all instances, since they write to the
+/// same files.
 const OWNER: &str = "journald_monitor";
 /// Files of the Python agent that have not been written to for so long are removed.
 const LEFT_ALONE: Duration = Duration::from_secs(24 * 3600);
@@ -80,7 +81,7 @@ impl Outputs {
     /// From `journald_logs`.
     ///
     /// # Errors
-    /// What is wrong with a rule.
+    /// A sentence that says which rule is wrong, and how.
     pub fn new(place: &Place, fields: &mut Fields, rotation: Rotation) -> Result<Self, String> {
         let output = |log, is_static| Output {
             log,
@@ -267,7 +268,7 @@ impl Glob {
     }
 }
 
-/// What a rule looks for, in a form that stays the same; `None` for one that takes everything.
+/// The unit or globs of a rule in a form that stays the same; `None` for one that takes everything.
 fn key(rule: &JournaldRule) -> Option<String> {
     if let Some(unit) = rule.unit.as_deref().filter(|&unit| unit != ".*") {
         return Some(format!("unit {unit}"));

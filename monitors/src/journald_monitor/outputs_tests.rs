@@ -160,7 +160,7 @@ fn two_instances_share_a_file_and_it_is_followed_until_the_last_one_ends() {
     assert_eq!(place.followed.all().len(), 1);
     drop(b);
     assert_eq!(place.followed.all().len(), 0);
-    // What is in it is followed again at the next start, before any entry comes.
+    // The rest of the file is followed again at the next start, before any entry comes.
     let (mut next, _) = made(&place);
     next.follow_known(&place.followed);
     assert_eq!(place.followed.all().len(), 1);

@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// What of its complaints is kept, in bytes.
+/// At most this many bytes of journalctl's complaints are kept.
 const MOST_SAID: usize = 1024;
 /// Room for what it writes while we sleep, in bytes. More than the usual 64 KiB, so that it can
 /// work on while a backlog is being read.
@@ -26,14 +26,14 @@ pub struct Journalctl {
     output: ChildStdout,
     complaints: ChildStderr,
     said: Vec<u8>,
-    /// So much of it is known to our caller.
+    /// How many bytes of `said` the caller already knows.
     told: usize,
 }
 
-/// What reading gave.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many bytes.
+    /// This many bytes were read.
     Data(usize),
     /// Nothing at present.
     Nothing,
@@ -89,7 +89,7 @@ impl Journalctl {
     /// Reads what is there.
     ///
     /// # Errors
-    /// What the system says.
+    /// I/O errors of the pipe.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Progress> {
         self.listen();
         match self.output.read(buffer) {

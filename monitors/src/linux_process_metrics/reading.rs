@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// No file of interest is larger.
 const MOST: usize = 64 * 1024;
 
-/// What is measured of each process, in the order of emission.
+/// The measured values of a process, in the order of emission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 #[repr(usize)]
@@ -77,7 +77,7 @@ pub struct Reader {
 pub struct Reading {
     /// Ticks from boot to its start.
     pub start: u64,
-    /// What could be read.
+    /// The values that could be read.
     pub values: Values,
 }
 
@@ -309,7 +309,7 @@ pub fn set_path(path: &mut String, proc: &Path, pid: i32, name: &str) {
 /// piece: a read that does not fill the buffer got all.
 ///
 /// # Errors
-/// What the system says; an empty file is none.
+/// I/O errors of `open` and `read`. An empty file is no error.
 pub fn read<'a>(path: &str, buffer: &'a mut Vec<u8>, most: usize) -> io::Result<&'a [u8]> {
     const FIRST: usize = 4096;
     let mut file = File::open(path)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// What is looked at of a command line: as much as `ps` shows.
+/// At most this many bytes of a command line are looked at, as many as `ps` shows.
 const MOST_OF_COMMAND: usize = 128 * 1024;
 
 /// A process as the last pass saw it.

@@ -30,7 +30,7 @@ const MOST_COMPLAINTS: u64 = 20;
 /// How long the end of the collectors is waited for; longer than it takes in any case.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// What a collector, or the supervisor about it, has to say.
+/// A line of a collector, or a fact that the supervisor reports about one.
 #[derive(Debug)]
 enum Event {
     Line {
@@ -223,7 +223,7 @@ fn start(
     Ok(Running { _line: line, done })
 }
 
-/// What collectors learn of the monitor's options.
+/// Environment variables that tell collectors the monitor's options.
 fn environment(setup: &Setup) -> Result<Vec<(&'static str, String)>, Error> {
     let options = setup.options;
     let prefixes = super::ifstat::prefixes(options)?;

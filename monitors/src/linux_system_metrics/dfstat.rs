@@ -63,7 +63,8 @@ impl DfStat {
                 // No size, no report.
                 Some(Ok(space)) => Some(space).filter(|space| space.blocks > 0),
                 Some(Err(error)) => {
-                    // What the agent may not see, and what has gone, is not missed.
+                    // A filesystem that the agent may not see, or that has gone, is not reported as
+                    // missing.
                     let expected = [ErrorKind::PermissionDenied, ErrorKind::NotFound];
                     if !expected.contains(&error.kind()) {
                         turn.missing(&format_args!("filesystem at {:?}: {error}", mount.field));

@@ -107,7 +107,7 @@ const OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
-/// What is not read from files below the root.
+/// The sources that are system calls rather than files below the root.
 struct Kernel {
     statfs: StatFs,
     /// Bytes.

@@ -50,7 +50,7 @@ const REMOTE: [&str; 9] = [
 ];
 const SMB: [&str; 4] = ["cifs", "smb2", "smb3", "smbfs"];
 
-/// What decides about mounts.
+/// The options that select mounts.
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub local_only: bool,

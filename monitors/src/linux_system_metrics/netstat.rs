@@ -6,7 +6,7 @@ use crate::procfs::{is_number, lines, ProcFile, Until};
 use crate::Emitter;
 use std::path::Path;
 
-/// What a line of `/proc/net/sockstat` is called, and its name in the field `type`.
+/// The beginning of a line of `/proc/net/sockstat`, and its value of the field `type`.
 const PROTOCOLS: [(&str, &str); 4] = [
     ("TCP:", "tcp"),
     ("UDP:", "udp"),
@@ -93,7 +93,7 @@ impl NetStat {
     }
 }
 
-/// What the file does not have is left out: old kernels lack UDP's memory, new ones UDPLITE.
+/// Values that are not in the file are left out: old kernels lack UDP's memory, new ones UDPLITE.
 fn sockstat(text: &[u8], page_size: u64, out: &mut Emitter) {
     fn number<'t>(text: &'t [u8], line: &str, key: &str) -> Option<&'t str> {
         let line = lines(text).find_map(|text| text.strip_prefix(line))?;
@@ -131,7 +131,7 @@ fn sockstat(text: &[u8], page_size: u64, out: &mut Emitter) {
     emit("net.sockstat.ipfragqueues", "", raw("FRAG:", "inuse"));
 }
 
-/// What the columns of the kernel's table are: worked out when its header changes, that is once.
+/// The columns of the kernel's table. They are worked out when its header changes, that is once.
 #[derive(Default)]
 struct Columns {
     header: Vec<u8>,

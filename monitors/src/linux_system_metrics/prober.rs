@@ -38,7 +38,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    /// So many blocks in KiB, rounded up.
+    /// A number of blocks in KiB, rounded up.
     pub fn kib(&self, blocks: i64) -> i64 {
         let bytes = i128::from(blocks) * i128::from(self.block);
         let kib = bytes.div_euclid(1024) + i128::from(bytes.rem_euclid(1024) > 0);
@@ -77,7 +77,7 @@ pub(super) struct Prober {
     patience: Duration,
     /// Not stuck.
     helper: Option<Helper>,
-    /// What the helper is working at.
+    /// The job that the helper is working at.
     job: Option<Job>,
     answers: Vec<Option<io::Result<Space>>>,
     trouble: Vec<Trouble>,
@@ -202,8 +202,7 @@ impl Prober {
         kept
     }
 
-    /// What each of the mounts has answered; nothing for those that were not asked or did not
-    /// answer in time.
+    /// The answer of each mount; `None` for those that were not asked or did not answer in time.
     pub fn finish(&mut self, mounts: &Arc<[Mount]>, stop: &Stop) -> Vec<Option<io::Result<Space>>> {
         let mut seen = 0;
         while let (Some(job), Some(helper)) = (&self.job, &self.helper) {
@@ -283,7 +282,7 @@ impl Prober {
         ));
     }
 
-    /// What has happened since the last call, for agent.log.
+    /// The messages for agent.log since the last call.
     pub fn news(&mut self) -> Vec<String> {
         std::mem::take(&mut self.news)
     }

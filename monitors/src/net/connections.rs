@@ -19,7 +19,7 @@ pub struct Connection<State> {
     peer: Peer,
     generation: u32,
     state: State,
-    /// What the service has not taken.
+    /// Bytes that the service has not taken.
     rest: Vec<u8>,
     /// Since when it has something to wait for.
     waits_since: Option<Instant>,
@@ -213,7 +213,7 @@ impl<S: Service> Server<'_, S> {
             conn.rest.shrink_to_fit();
         }
         self.held = (self.held - before).saturating_add(conn.rest.len());
-        // What it does not take now it is not asked about again until more comes.
+        // A service that took nothing is not asked again until more bytes come.
         conn.waits_since = (taken > 0 && !conn.rest.is_empty()).then_some(now);
         if taken > 0 {
             conn.last_taken = now;

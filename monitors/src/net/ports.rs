@@ -43,7 +43,7 @@ pub struct Bound {
     pub drops: u64,
 }
 
-/// What it is bound to.
+/// The listening socket of a port, if it could be bound.
 pub enum Socket {
     None,
     Tcp(TcpListener),
@@ -64,7 +64,7 @@ impl Bound {
     }
 }
 
-/// What a port is called in messages.
+/// The name of a port in messages.
 pub fn name(transport: Transport, address: SocketAddr) -> String {
     let kind = match transport {
         Transport::Tcp => "TCP",
@@ -81,7 +81,7 @@ pub fn name(transport: Transport, address: SocketAddr) -> String {
     }
 }
 
-/// What to do about a port that can't be bound.
+/// Advice for an operator about a port that can't be bound.
 pub fn advice(error: &io::Error, port: Port) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "Ports below 1024 need root or CAP_NET_BIND_SERVICE; choose a higher port, or add AmbientCapabilities=CAP_NET_BIND_SERVICE to the service.".to_owned(),
@@ -127,7 +127,7 @@ fn widen(socket: &UdpSocket, bytes: usize, out: &mut Emitter) {
     }
 }
 
-/// What the kernel has dropped of what was sent to a socket, as `/proc/net/udp` has it.
+/// Datagrams to a socket that the kernel has dropped, from `/proc/net/udp`.
 pub fn kernel_drops(path: &Path, socket: &UdpSocket) -> Option<u64> {
     let file = File::from(OwnedFd::from(socket.try_clone().ok()?));
     drops_of(

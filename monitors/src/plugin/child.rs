@@ -158,7 +158,7 @@ impl Running {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Next::Deadline;
             }
-            // What has left its group may write on and on into the streams
+            // A process that has left the group may write on and on into the streams
             if now.duration_since(self.looked) >= LOOKS.1 && self.has_exited() {
                 continue;
             }
@@ -206,7 +206,7 @@ impl Running {
 
     /// Output that is still in the pipes of a process that has ended.
     fn rest(&mut self) -> Next {
-        // What it has left behind could write for ever.
+        // A process that it has left behind could write for ever.
         self.kill(Signal::SIGKILL);
         loop {
             let left = self.exited.map_or(Duration::ZERO, |until| {

@@ -1,4 +1,4 @@
-//! What a plug-in gets of the agent's environment.
+//! The part of the agent's environment that plug-ins get.
 
 use std::ffi::OsString;
 use std::path::Path;

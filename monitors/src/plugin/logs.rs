@@ -1,5 +1,5 @@
-//! What a plug-in wants of the copier: a name and labels for the log of its metrics, and logs that it
-//! writes itself.
+//! A plug-in's requests to the copier: a name and labels for the log of its metrics, and logs that
+//! it writes itself.
 
 use super::protocol::LogConfig;
 use crate::monitor::{MonitorLog, Place};
@@ -47,7 +47,7 @@ impl Logs {
     /// Gives the log of its metrics and messages this name and these labels.
     ///
     /// # Errors
-    /// What cannot be done, as a phrase; nothing has changed then.
+    /// A phrase that says what cannot be done; nothing has changed then.
     pub fn own(&mut self, config: LogConfig, out: &mut Emitter) -> Result<(), String> {
         let path = match &config.path {
             Some(path) => self.resolve(path)?,

@@ -1,5 +1,4 @@
-//! What the agent and a plug-in say to each other: one JSON object a line, UTF-8
-//! (docs/plugins.md).
+//! The protocol between the agent and a plug-in: one JSON object a line, UTF-8 (docs/plugins.md).
 
 use crate::line::Value;
 use crate::options::OptionSpec;
@@ -33,7 +32,7 @@ pub enum Line {
         /// As of a metric.
         id: Option<String>,
     },
-    /// What the log of its metrics and messages shall be like.
+    /// Path, labels and rules for the log of its metrics and messages.
     OwnLog(LogConfig),
     /// A log that it writes itself shall be copied.
     Follow(LogConfig),
@@ -112,7 +111,7 @@ const KINDS: &str = "\"metric\", \"message\", \"log\", \"sample\", \"fatal\", \"
 /// Reads one line.
 ///
 /// # Errors
-/// What is wrong with it, as a phrase.
+/// A phrase that says why the line is refused.
 pub fn read(line: &[u8]) -> Result<Line, String> {
     let text = std::str::from_utf8(line).map_err(|_| "it is not UTF-8".to_owned())?;
     let json: Json = serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?;
@@ -249,7 +248,7 @@ fn severity(text: &str) -> Result<Level, String> {
     }
 }
 
-/// What the plug-in is told at its start.
+/// The first line that the agent sends to a plug-in.
 #[derive(Debug)]
 pub struct Hello<'a> {
     /// `name(id)`

@@ -18,7 +18,7 @@ macro_rules! sources {
 
 pub const HOST: &str = include_str!("python/host.py");
 
-/// What plug-ins may import beside Python's own modules.
+/// The modules that plug-ins may import beside Python's own.
 pub const MODULES: &[(&str, &str)] = sources! {
     "scalyr_agent": "package.py",
     "scalyr_agent.__scalyr__": "release.py",
@@ -53,7 +53,7 @@ pub fn bundle(found: &Found, dotted: bool, dirs: &[PathBuf]) -> Vec<u8> {
     let dirs: Vec<_> = dirs
         .iter()
         .filter_map(|dir| std::path::absolute(dir).ok())
-        // What a plug-in imports is run as well
+        // Imported files are run, so their directory must be as well kept as the plug-in's
         .filter(|dir| trust::is_kept(dir))
         .map(|dir| dir.to_string_lossy().into_owned())
         .collect();

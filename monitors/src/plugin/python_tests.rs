@@ -513,7 +513,8 @@ fn each_of_their_monitors_is_loaded_or_refused_by_name() {
     fs::remove_file(scratch.path("__init__.py")).unwrap();
     let offered = "is not among the modules that the plug-in host offers";
     let library = "No module named '";
-    // What comes first of an entry without options; the libraries may be there or not.
+    // The first error of an entry without options; it depends on whether the libraries are
+    // installed.
     for (name, first) in [
         ("docker_monitor", &[library, offered][..]),
         (

@@ -29,7 +29,7 @@ const LONGEST_COMPLAINT: usize = 1024;
 const LONGEST_TEXT: usize = 8 * 1024;
 /// Of a line that is not understood.
 const SHOWN: usize = 200;
-/// What a plug-in may say in agent.log: bytes per second, and at once.
+/// A plug-in's share of agent.log: bytes per second, and bytes at once.
 const VOICE: (i64, i64) = (200, 20_000);
 /// The same mistake is spoken of once in this time.
 const SAME: Duration = Duration::from_secs(300);
@@ -125,7 +125,7 @@ impl Plugin {
         })
     }
 
-    /// What it is told.
+    /// The line that it is sent at its start.
     #[cfg(test)]
     pub fn hello(&self) -> &[u8] {
         &self.hello
@@ -472,7 +472,7 @@ impl Monitor for Plugin {
     }
 }
 
-/// What was heard of a process.
+/// The complete and incomplete lines that a process has written.
 struct Ear {
     out: Lines,
     err: Lines,

@@ -103,7 +103,7 @@ impl Trial {
         self.until(text, |trial| trial.seen.contains(text));
     }
 
-    /// What `gather` returns by itself.
+    /// Waits until `gather` returns by itself, and returns its result.
     #[track_caller]
     fn result(&mut self) -> Result<(), Error> {
         let thread = self.thread.take().unwrap();

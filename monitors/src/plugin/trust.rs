@@ -22,7 +22,7 @@ const MOST_LINKS: usize = 40;
 /// check and the use of the file only root and the agent's user can put another one there.
 ///
 /// # Errors
-/// What is not well kept, and what to do.
+/// A sentence that names the step of the way that others could change, and says what to do.
 pub fn check(path: &Path, dir: &Path) -> Result<(), Error> {
     let real = |path: &Path| fs::canonicalize(path).map_err(|e| refusal(path, &unread(&e)));
     // A link out of the directory: where it leads to is kept as strictly as the directory itself.

@@ -39,7 +39,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// How files are kept.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// What a template is relative to.
+    /// The folder that paths of a template are relative to.
     pub log_dir: PathBuf,
     /// The base file, as the copier knows it.
     pub base: PathBuf,
@@ -165,7 +165,7 @@ impl Files {
         self.append(id, now, out, |block| {
             match std::str::from_utf8(text) {
                 Ok(_) => block.extend_from_slice(text),
-                // What is no text is left out, as before.
+                // Invalid UTF-8 is left out, as the Python agent does.
                 Err(_) => text
                     .utf8_chunks()
                     .for_each(|chunk| block.extend_from_slice(chunk.valid().as_bytes())),
@@ -413,7 +413,7 @@ impl Files {
             || registry::ALL.iter().any(|d| of_monitor(d.short_name()))
     }
 
-    /// What the copier is told of a file.
+    /// The description of a file for the copier.
     fn log(
         &self,
         path: &Path,

@@ -32,7 +32,7 @@ pub struct Rules {
     pub largest: usize,
 }
 
-/// What is remembered of a stream between two looks at it.
+/// The state of a stream between two looks at it.
 #[derive(Debug, Default)]
 pub struct Position {
     /// Bytes, from the start of what is there, in which no delimiter begins.
@@ -69,7 +69,7 @@ const DIGITS: usize = 10;
 /// A count that is not followed by `<` must not be larger.
 const BARE: usize = 64 * 1024;
 
-/// What to do with a message that may not be complete.
+/// The treatment of a message that may not be complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rest {
     /// Wait for more.
@@ -81,7 +81,7 @@ pub enum Rest {
 }
 
 enum Count {
-    /// So many bytes of number and blank, then so many of message.
+    /// Bytes of number and blank, then bytes of message.
     Of(usize, usize),
     /// More bytes have to come before this can be told.
     Unclear,
@@ -242,7 +242,7 @@ pub fn cut<'a>(
         }
         let (end, length) = match end(rules, rest, scanned.min(rest.len()), what_of_rest) {
             Ok(end) => (Some(end), end.0),
-            // What may yet turn out to be a delimiter makes no message too long.
+            // Bytes that may still become a delimiter don't count towards the limit.
             Err(searched) => (None, if all { rest.len() } else { searched }),
         };
         if length > rules.limit {

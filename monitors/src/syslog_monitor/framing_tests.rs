@@ -10,7 +10,7 @@ fn rules(framing: Framing) -> Rules {
     }
 }
 
-/// What a stream is cut into if it comes in reads of `step` bytes and then ends.
+/// The pieces into which a stream is cut that comes in reads of `step` bytes and then ends.
 fn cut_all(rules: &Rules, stream: &[u8], step: usize) -> Vec<String> {
     let mut position = Position::default();
     let mut buffer = Vec::new();

@@ -1,6 +1,6 @@
 //! Host and program in the header of a message, for file names and attributes.
 
-/// Who a message says it is from.
+/// The sender that a message names in its header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Header<'a> {
     /// `HOSTNAME`; ASCII without blanks.
@@ -44,7 +44,7 @@ pub fn read(message: &[u8], strict: bool) -> Option<Header<'_>> {
     })
 }
 
-/// What follows `<0>` to `<191>`.
+/// The bytes after `<0>` to `<191>`.
 fn priority(message: &[u8]) -> Option<&[u8]> {
     let inner = message.strip_prefix(b"<")?;
     let digits = inner.iter().take(4).position(|&b| b == b'>')?;
@@ -103,7 +103,7 @@ fn app(content: &[u8]) -> Option<&str> {
     std::str::from_utf8(tag).ok().filter(|app| !app.is_empty())
 }
 
-/// What follows a time stamp and the blank behind it.
+/// The bytes after a time stamp and its blank.
 fn timestamp(bytes: &[u8], strict: bool) -> Option<&[u8]> {
     if strict {
         return after_date(bytes)?.strip_prefix(b" ");
@@ -155,7 +155,7 @@ fn is_year(word: &[u8]) -> bool {
     word.len() == 4 && word.iter().all(u8::is_ascii_digit) && matches!(&word[..2], b"19" | b"20")
 }
 
-/// What follows `Mmm dd HH:MM:SS`.
+/// The bytes after `Mmm dd HH:MM:SS`.
 fn after_date(bytes: &[u8]) -> Option<&[u8]> {
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     let date = bytes.get(..15)?;

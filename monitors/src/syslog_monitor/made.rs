@@ -85,7 +85,7 @@ impl Made {
     /// Writes the list if it has changed.
     ///
     /// # Errors
-    /// What the system says; the old list stays.
+    /// I/O errors of writing it; the old list stays.
     pub fn save(&mut self, list: &Path) -> io::Result<()> {
         if self.save_at.is_none() {
             return Ok(());

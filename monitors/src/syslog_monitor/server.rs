@@ -26,7 +26,7 @@ pub enum Parser {
     Raw,
 }
 
-/// What [`Server`] needs to know of the options.
+/// The options that [`Server`] needs.
 #[derive(Debug, Clone)]
 pub struct Setting {
     /// See there.
@@ -41,7 +41,7 @@ pub struct Setting {
     pub only_in_template: bool,
 }
 
-/// What is kept for each connection.
+/// The state of a connection.
 #[derive(Debug, Default)]
 pub struct Stream {
     position: Position,

@@ -3,7 +3,7 @@
 //! Host and program names come from the network. What of them gets into a path is made harmless
 //! here: no separator, no leading dot, nothing that a pattern would read, and of bounded length.
 
-/// What a template may contain.
+/// The variables of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variable {
     /// `tcp` or `udp`

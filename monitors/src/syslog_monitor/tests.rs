@@ -336,7 +336,7 @@ fn a_long_message_is_cut_or_not_as_the_options_say() {
     let expected = format!("{}\n{}\n<13>next\n", &long[..8192], &long[..808]);
     running.expect("agent_syslog.log", &expected);
     running.wait(|| running.count("messages_truncated") == 1);
-    // Of one that is too long only by its line end nothing is left over.
+    // A message that is too long only by its line end leaves no rest behind.
     running.tcp(format!("{}\r\n<13>after\n", &long[..8192]).as_bytes());
     let expected = format!("{expected}{}\n<13>after\n", &long[..8192]);
     running.expect("agent_syslog.log", &expected);

@@ -25,11 +25,11 @@ const TICK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 /// The same when the monitor ends, and from there until they are given up.
 const LAST_GRACE: Duration = Duration::from_secs(1);
-/// Of one that no signal ends, this often.
+/// Pause between two messages about a collector that no signal ends.
 const COMPLAIN: Duration = Duration::from_secs(300);
 const MOST_COLLECTORS: usize = 64;
-/// What the Python agent has in the directory `0` for the metrics that this monitor reads itself. A
-/// copy of its directory would have each of them come twice.
+/// Collectors of the Python agent in the directory `0` whose metrics this monitor reads itself.
+/// Running them from a copy of its directory would write each metric twice.
 const BUILT_IN: [&str; 5] = [
     "dfstat.py",
     "ifstat.py",
@@ -39,7 +39,7 @@ const BUILT_IN: [&str; 5] = [
 ];
 /// Exit code of a collector that has nothing to collect here.
 const NOT_HERE: i32 = 13;
-/// What an event costs beyond its text.
+/// Bytes that an event costs beyond its text.
 const EVENT: usize = 64;
 /// A pipe may hold so much when its writer has ended; 64 KiB unless it was asked for more.
 const LAST_WORDS: usize = 1024 * 1024;
@@ -145,7 +145,7 @@ impl Supervisor {
             Ok(found) => found.into_iter().partition(|one| !one.is_built_in()),
             Err(error) => {
                 let directory = self.directory.display();
-                // What runs goes on: the disk may be back soon.
+                // Running collectors stay: the disk may be back soon.
                 return self.mailbox.put(Event::Repeated(format!(
                     "collectors_directory {directory} cannot be read: {error}"
                 )));
@@ -294,7 +294,7 @@ impl Collector {
     /// Starts it, notices its end, ends it: whatever is due.
     fn turn(&mut self, now: Instant, environment: &[(&'static str, String)], mailbox: &Mailbox) {
         let Some(process) = &mut self.process else {
-            // What it has said already takes memory until the next sample.
+            // Lines that it has written already take memory until the next sample.
             if now >= self.due && self.ending.is_none() && self.said < BUDGET {
                 self.start(now, environment, mailbox);
             }

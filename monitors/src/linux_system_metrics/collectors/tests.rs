@@ -207,7 +207,7 @@ fn one_that_prints_for_ever_waits_and_the_others_are_heard() {
         most = most.max(sample.lines().count());
         std::thread::sleep(Duration::from_millis(50));
     }
-    // What was read before the sample, and what may be read while it is taken
+    // The lines of before the sample, and those that may be read while it is taken
     assert!(
         most <= 2 * (BUDGET + 4096) / "flood 1 2\n".len() + 3,
         "{most}"

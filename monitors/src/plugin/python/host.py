@@ -18,7 +18,7 @@ import time
 import traceback
 import types
 
-# So long a monitor that was told to stop may take if nobody is left to end the process.
+# A monitor that was told to stop may take this many seconds if nobody is left to end the process.
 PATIENCE = 5.0
 
 
@@ -160,7 +160,7 @@ class LogWatcher(object):
         self._paths.discard(log_path)
         self._send({"unfollow": log_path})
 
-    # What is in it by then is copied in either case.
+    # Lines that are in the file by then are copied in either case.
     schedule_log_path_for_removal = remove_log_path
 
 

@@ -59,7 +59,7 @@ def _scalar(value):
     return value
 
 
-# What a call of a logger may say beyond what `logging` knows; the last four mean nothing here.
+# Arguments of a logger's methods beyond those of `logging`; the last four are accepted and ignored.
 _SPECIAL = frozenset(
     "limit_once_per_x_secs limit_key current_time error_code emit_to_metric_log "
     "metric_log_for_monitor monitor_id_override error_for_monitor force_stdout "
