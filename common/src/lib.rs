@@ -1,5 +1,6 @@
-//! What the agent and its monitors share, and what knows neither: small tools, regular expressions
-//! in the language that configurations use, files that rotate, the places of root certificates.
+//! Code that the agent and its monitors share, and that knows neither: small tools, regular
+//! expressions in the language that configurations use, files that rotate, the places of root
+//! certificates.
 
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]

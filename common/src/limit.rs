@@ -22,7 +22,7 @@ struct Bucket {
     last: Option<Instant>,
 }
 
-/// What becomes of a line.
+/// The decision about a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// Write it.

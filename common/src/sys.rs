@@ -37,7 +37,7 @@ pub fn birth_time(path: &std::path::Path) -> Option<f64> {
     Some(secs as f64 + f64::from(nanos) / 1e9)
 }
 
-/// What [`fork`] returned in.
+/// The process in which [`fork`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forked {
     /// The calling process; the child's pid.

@@ -1,4 +1,4 @@
-//! What has to hold beyond the files' content before the agent runs with a configuration.
+//! Checks beyond the files' content that an agent makes before it runs with a configuration.
 
 use std::fs::File;
 use std::path::Path;

@@ -25,7 +25,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What this build has, in the order of the protocol's table.
+    /// The types in this build, in the order of the protocol's table.
     pub const ALL: &'static [Compression] = &[
         Compression::Deflate,
         #[cfg(feature = "bz2")]

@@ -1,5 +1,5 @@
-//! What is said about an option, once: [`Decl`]. Parsing, validation, defaults, environment names
-//! and the reference page all come from it.
+//! The declaration of an option: [`Decl`]. Parsing, validation, defaults, environment names and the
+//! reference page all come from it.
 
 use super::coerce;
 use super::error::Wrong;
@@ -95,7 +95,7 @@ pub struct Decl {
     pub section: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// What it means.
+    /// Its meaning, for the reference page.
     pub doc: &'static str,
     /// Whether it is acted on.
     pub acts: Acts,
@@ -111,7 +111,7 @@ pub struct Decl {
     pub old_env: Option<&'static str>,
     /// Its name in older files.
     pub old_name: Option<&'static str>,
-    /// What the reference page says as default, where the value itself says too little.
+    /// The default as the reference page shows it, where the value itself says too little.
     pub default_text: Option<&'static str>,
     /// The code of an error about its value.
     pub code: &'static str,
@@ -237,7 +237,7 @@ impl Decl {
         [name, lower].into_iter().chain(old).collect()
     }
 
-    /// What values are allowed, in words; empty if there is nothing to say beyond the type.
+    /// The allowed values in words; empty if the type says all.
     pub fn allowed(&self) -> String {
         let number = |x: f64| match self.kind {
             Kind::Int => format!("{x:.0}"),
@@ -253,7 +253,7 @@ impl Decl {
         }
     }
 
-    /// What a file's value has to be, in words, for errors of type.
+    /// The kind of value that a file must have here, in words, for errors of type.
     pub(crate) fn expected(&self) -> String {
         let allowed = self.allowed();
         let kind = match self.kind {

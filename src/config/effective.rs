@@ -1,4 +1,4 @@
-//! What is in force, for logs and reports, with secrets masked.
+//! The options in force, for logs and reports, with secrets masked.
 
 use super::compression::Compression;
 use super::decl::Val;

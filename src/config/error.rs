@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where; and what is merely worth a warning.
+//! Errors and warnings about a configuration, with their places.
 
 use std::fmt;
 use std::path::Path;
@@ -73,7 +73,7 @@ impl ConfigError {
         self
     }
 
-    /// What would have been right.
+    /// The allowed values, in words.
     pub fn allowed(mut self, allowed: impl Into<String>) -> Self {
         self.0.allowed = Some(allowed.into());
         self

@@ -203,8 +203,8 @@ fn check_directory(directory: &Path, main_file: &Path, warnings: &mut Warnings) 
     }
 }
 
-/// What the files of a configuration look like from outside. Two that are equal mean that nothing
-/// changed; it costs one `stat` per file and reading the main file.
+/// The files of a configuration as seen from outside. Two equal fingerprints mean that nothing
+/// changed; taking one costs one `stat` per file and reading the main file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint(u64);
 

@@ -15,7 +15,7 @@ pub const MAX_DEPTH: usize = 128;
 /// The longest number in characters, one leading minus not counted.
 const MAX_NUMBER: usize = 100;
 
-/// What is wrong with a text.
+/// The kinds of errors in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -80,7 +80,7 @@ impl Kind {
 /// Why a text is not a document of the dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
-    /// What is wrong.
+    /// The kind of error.
     pub kind: Kind,
     /// The line of `position`, from 1.
     pub line: u32,

@@ -9,14 +9,14 @@ use super::json::Json;
 use super::rename::{Rename, Template};
 use super::rules::{self, LineGrouper, RedactionRule, SamplingRule};
 
-/// Whose log an entry is about.
+/// The origin of the log that an entry is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// The operator's.
     Configured,
     /// One of the agent's own logs.
     AgentLog,
-    /// What a monitor writes.
+    /// A log that a monitor writes.
     MonitorLog,
 }
 
@@ -60,13 +60,13 @@ pub struct LogEntry {
     pub copy_from_start: bool,
     /// Leave files out that were not modified recently.
     pub ignore_stale_files: bool,
-    /// What "recently" means, in seconds.
+    /// The age in seconds from which on a file is not recent.
     pub staleness_threshold_secs: f64,
     /// Least seconds between two looks at a file; the global option unless set here.
     pub minimum_scan_interval: Option<i64>,
     /// The worker that uploads the file; always one that exists.
     pub worker_id: String,
-    /// Whose log it is.
+    /// The origin of the log.
     pub kind: EntryKind,
     /// Where it stands.
     pub origin: Origin,
@@ -153,7 +153,7 @@ pub struct K8sLog {
     pub entry: LogEntry,
 }
 
-/// What entries need to know of the rest of the configuration.
+/// The parts of the configuration on which entries depend.
 pub(crate) struct Context<'a> {
     pub(crate) log_dir: &'a Path,
     pub(crate) minimum_scan_interval: Option<i64>,

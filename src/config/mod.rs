@@ -116,7 +116,7 @@ pub struct Config {
     pub workers: Vec<Worker>,
     /// Cap of each session in bytes per second.
     pub rate_limit: Option<f64>,
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub warnings: Vec<Warning>,
     origins: Origins,
 }
@@ -311,7 +311,7 @@ pub(crate) fn host_name() -> String {
 /// A text in the dialect of configuration files.
 ///
 /// # Errors
-/// What is wrong, and where.
+/// A sentence that says what is wrong, and where.
 pub fn json_value(text: &str) -> Result<serde_json::Value, String> {
     let node = json::parse(text).map_err(|error| error.to_string())?;
     Ok((&node.value).into())

@@ -9,7 +9,7 @@ pub enum Rename {
     Regex {
         /// The regular expression.
         pattern: String,
-        /// What to put in place of each match.
+        /// The text in place of each match.
         replacement: String,
     },
 }

@@ -31,7 +31,7 @@ pub(crate) fn options(
         };
         match decl.acts {
             Acts::Yes => {}
-            // Who asks for what happens anyway need not be told
+            // A value that changes nothing, since it is the default, needs no warning
             Acts::Never(_) if val == (decl.get)(&default) => {}
             Acts::Never(why) => warnings.daily(
                 format!("no effect {}", decl.name),
@@ -162,8 +162,8 @@ pub(crate) fn derive(
     let cautious = o.disable_max_send_rate_enforcement_overrides
         || o.max_send_rate_enforcement.trim() == "legacy";
     if cautious {
-        // What the reference calls the plain defaults. The two offset limits are not among them:
-        // without the operator's word nothing is skipped.
+        // The values that the Python agent calls the plain defaults. The two offset limits are not
+        // among them: without the operator's word nothing is skipped.
         if !set("max_allowed_request_size") {
             o.max_allowed_request_size = 1_048_576;
         }

@@ -43,7 +43,7 @@ pub struct SamplingRule {
 pub struct RedactionRule {
     /// Regular expression for what is replaced.
     pub match_expression: String,
-    /// What stands in its place.
+    /// The text in its place.
     pub replacement: String,
     /// Salt of hashed groups.
     pub hash_salt: String,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What stands in for a secret.
+/// The text that is shown in place of a secret.
 pub const MASK: &str = "********** MASKED **********";
 
 /// An API key. Printing it in any way prints [`MASK`].

@@ -46,7 +46,7 @@ pub struct Member {
     pub key: String,
     /// The first character of the key.
     pub key_at: Pos,
-    /// What it is set to; never null.
+    /// The member's value; never null.
     pub value: Node,
 }
 
@@ -93,7 +93,7 @@ impl PartialEq for Member {
 }
 
 impl Json {
-    /// What kind of value this is, for messages.
+    /// The kind of this value, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Json::Null => "null",
@@ -107,7 +107,7 @@ impl Json {
     }
 }
 
-/// What other crates understand. Integers of more than 64 bits become text.
+/// The value as other crates understand it. Integers of more than 64 bits become text.
 impl From<&Json> for serde_json::Value {
     fn from(value: &Json) -> Self {
         use serde_json::Value;

@@ -21,7 +21,7 @@ pub struct Worker {
     pub sessions: u32,
 }
 
-/// What workers inherit.
+/// The values that workers inherit.
 pub(crate) struct Defaults<'a> {
     pub(crate) api_key: &'a Secret,
     pub(crate) server: &'a ServerUrl,

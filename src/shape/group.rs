@@ -25,7 +25,7 @@ pub(super) struct Grouper {
 pub(super) struct Limits {
     /// Longest unit.
     pub(super) unit: usize,
-    /// What must be seen before a cut within a line is chosen, if it has to be chosen.
+    /// Bytes that must be seen before a cut within a line is chosen, if one has to be chosen.
     pub(super) window: Option<usize>,
     /// A line that the window shows whole is a unit, however long.
     pub(super) whole: bool,

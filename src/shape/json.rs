@@ -3,7 +3,7 @@
 /// Deepest nesting; readers of a request give up at about this depth.
 const DEPTH: usize = 60;
 
-/// What a value is.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     String,

@@ -42,7 +42,7 @@ pub struct ShapeError {
     pub pattern: String,
     /// Where in it, in characters from 0.
     pub position: usize,
-    /// What is wrong, a phrase.
+    /// The mistake, a phrase.
     pub reason: String,
 }
 

@@ -108,7 +108,7 @@ impl Work<'_, '_> {
             time = None;
         }
         if let Some(i) = time {
-            // What Python takes for false is no time
+            // A value that Python takes for false counts as no time
             match (members[i].kind, members[i].raw(text)) {
                 (Type::String, r#""""#) | (Type::Null, _) => time = None,
                 (Type::String, _) => {}
@@ -252,7 +252,7 @@ impl Work<'_, '_> {
         out.extend_from_slice(b"\":");
     }
 
-    /// What `test` says of a string that is written in JSON.
+    /// The result of `test` for a string that is written in JSON.
     fn unescaped<T>(&mut self, raw: &str, test: impl Fn(&[u8]) -> T) -> T {
         if !raw.contains('\\') {
             return test(raw.as_bytes());

@@ -21,7 +21,7 @@ pub(super) struct Buffers {
     groups: Groups,
 }
 
-/// What the rules made of a text.
+/// The result of the rules for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// No match.
@@ -83,7 +83,7 @@ pub(super) fn apply(
                 continue;
             }
             if !whole && new_cut.is_none() && end > cut {
-                // What decides about a match may stand before it
+                // Bytes before the match, up to the length of a look-behind, may decide about it
                 if start.saturating_sub(regex.behind) < cut {
                     return Ok(Outcome::Straddles {
                         rule: index,

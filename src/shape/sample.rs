@@ -10,7 +10,7 @@ pub(super) struct Sampling {
     pub(super) rate: f64,
 }
 
-/// What becomes of a line.
+/// The decision about a line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Decision {
     /// Sent, with the rate if it is not 1.

@@ -1,11 +1,11 @@
-//! What goes into a step of the pipeline and what comes out. All of it is reused.
+//! Input and result of a step of the pipeline. Both are reused.
 
 use super::json::Member;
 use super::redact::Buffers;
 use crate::config::AttrValue;
 use common::regex::Searcher;
 
-/// What a step looks at.
+/// The input of a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
     /// Raw bytes of the file from the end of the last unit on.
@@ -25,7 +25,7 @@ pub struct Input<'a> {
     pub log_attrs: &'a [(String, AttrValue)],
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A unit was made of the first `used` bytes (at least one); the [`Unit`] holds its events,
@@ -38,8 +38,8 @@ pub enum Step {
     Wait,
 }
 
-/// What must outlive a step; one for each file generation. After a step back in the file it is to
-/// be reset.
+/// State that outlives a step, one for each content. After a step back in the file it must be
+/// reset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// The rest of the line is withheld; where in the file that began.
@@ -92,7 +92,7 @@ pub struct Piece {
     pub number: u64,
 }
 
-/// What one step made.
+/// The events of one step, and its buffers.
 #[derive(Debug, Default)]
 pub struct Unit {
     /// Its events in order.
@@ -101,7 +101,7 @@ pub struct Unit {
     /// The smallest offset in the file that must not be settled yet: what follows can only be
     /// read rightly from there on.
     pub hold: Option<u64>,
-    /// What happened, of this step alone.
+    /// Counts of this step alone.
     pub counts: Counts,
     pub(super) scratch: Scratch,
 }
@@ -208,7 +208,7 @@ counts! {
     failed_searches,
 }
 
-/// What one thread needs for one pipeline.
+/// The memory of one thread for one pipeline.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) pipeline: u64,

@@ -8,10 +8,10 @@ use super::unit::{Desk, Input, Piece, Scratch, State, Step, Text, Unit};
 use crate::config::ParseFormat;
 use common::regex::budget;
 
-/// What is sent in place of a line that can't be redacted for sure.
+/// The text that is sent in place of a line whose redaction exceeded its budget.
 pub const WITHHELD: &str = "(withheld: a redaction rule did not come to an end)\n";
 
-/// What one step of a pipeline works with.
+/// The parts that one step of a pipeline works with.
 pub(super) struct Work<'a, 'd> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) input: &'a Input<'d>,
@@ -21,7 +21,7 @@ pub(super) struct Work<'a, 'd> {
     pub(super) scratch: &'a mut Scratch,
 }
 
-/// What an event is made of, besides its message.
+/// The properties of an event besides its message.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct About {
     pub(super) attrs: Option<(usize, usize)>,

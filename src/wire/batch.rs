@@ -19,7 +19,7 @@ pub struct Span {
     pub message_bytes: u64,
     /// The tail room's mark of position `to`, if it knows it.
     pub mark: Option<u64>,
-    /// What shaping made of them.
+    /// The counts of shaping for these bytes.
     pub counts: crate::shape::Counts,
 }
 
@@ -32,7 +32,8 @@ pub struct Event<'a> {
     pub attrs: Option<&'a [u8]>,
     /// The rate of the sampling rule that let it through, where that is not 1.
     pub sample_rate: Option<f64>,
-    /// What the sequence id stands for; a change of it starts a new sequence in the request.
+    /// The number for which the sequence id stands; another number starts a new sequence in the
+    /// request.
     pub source: u64,
     /// The sequence id, a UUID.
     pub sequence_id: &'a str,
@@ -40,7 +41,7 @@ pub struct Event<'a> {
     pub sequence_number: u64,
 }
 
-/// What [`Batch::push`] made of an event.
+/// The result of [`Batch::push`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Push {
     /// It is in.
@@ -73,7 +74,7 @@ pub struct Batch {
     /// Counts how often its sender has gone back to read again: what belongs together with a batch
     /// that came back undelivered is of the same round. Set by the sender when it hands it over.
     pub round: u64,
-    /// What it covers, in reading order.
+    /// The bytes that it covers, in reading order.
     pub spans: Vec<Span>,
 }
 

@@ -1,4 +1,4 @@
-//! What all events of one log share, serialised once.
+//! The parts of a request that all events of one log share, serialised once.
 
 use super::{Envelope, Form};
 use crate::config::{json_members, AttrValue};

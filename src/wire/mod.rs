@@ -25,7 +25,7 @@ pub enum Form {
     Json,
 }
 
-/// What every request of one session starts with, and how its events are written.
+/// The beginning of every request of a session, and the form of its events.
 #[derive(Debug, Clone)]
 pub struct Envelope {
     form: Form,

@@ -45,7 +45,7 @@ enum Frame {
     },
 }
 
-/// What a search needs, reused.
+/// The memory of a search, reused by the next one.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     frames: Vec<Frame>,

@@ -42,7 +42,7 @@ pub struct Regex {
     pub behind: usize,
 }
 
-/// What one thread needs to search with one expression.
+/// The memory in which one thread searches with one expression.
 #[derive(Debug)]
 pub struct Searcher {
     cache: Option<meta::Cache>,
@@ -68,7 +68,7 @@ impl Regex {
     /// Compiles an expression in the language of Python's `re`.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The mistake in the expression, and its place.
     pub fn new(pattern: &str) -> Result<Regex, Mistake> {
         let parsed = translate::parse(pattern)?;
         let at_once = |reason: String| Mistake {
@@ -95,7 +95,7 @@ impl Regex {
         })
     }
 
-    /// What a thread needs to search.
+    /// A searcher for one thread.
     pub fn searcher(&self) -> Searcher {
         Searcher {
             cache: self.linear.as_ref().map(meta::Regex::create_cache),

@@ -15,7 +15,7 @@ impl Pattern {
     /// Compiles an expression in the language of Python's `re`.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The mistake in the expression, and its place.
     pub fn new(pattern: &str) -> Result<Pattern, Mistake> {
         let regex = Regex::new(pattern)?;
         Ok(Pattern {

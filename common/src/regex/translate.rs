@@ -11,7 +11,7 @@ use super::tree::{Kind, Node, MANY};
 pub struct Mistake {
     /// Characters before the place.
     pub position: usize,
-    /// What is wrong, a phrase.
+    /// The mistake, a phrase.
     pub reason: String,
 }
 

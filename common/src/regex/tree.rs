@@ -146,7 +146,7 @@ fn emit(node: &Node, aim: Aim, edge: (bool, bool), out: &mut String) -> Option<(
             let mut head = edge.0;
             for (i, item) in items.iter().enumerate() {
                 emit(item, aim, (head, edge.1 && i + 1 == items.len()), out)?;
-                // What was dropped stands before nothing
+                // The item after a dropped look-behind is at the head too
                 head &= matches!(
                     item,
                     Node::Look { behind, negate, .. } if *negate || !*behind

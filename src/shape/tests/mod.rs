@@ -1,4 +1,4 @@
-//! What log entries ask for, and what comes out.
+//! Log entries, and the events that their rules make.
 
 mod group;
 mod parse;

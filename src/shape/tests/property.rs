@@ -1,4 +1,4 @@
-//! What must hold for any input. Each failure names its seed.
+//! Properties that hold for any input. Each failure names its seed.
 
 use super::{entry, grouper, options, redaction, text, Event, Reader};
 use crate::config::{GroupEnd, LogEntry, Options, ParseFormat, SamplingRule};

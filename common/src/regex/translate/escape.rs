@@ -186,7 +186,7 @@ impl Parser<'_> {
     }
 }
 
-/// What `\d` and its likes are within a set.
+/// The members of `\d` and its likes, as they are written within a set.
 fn category(c: char, ascii: bool) -> String {
     let members = match (c.to_ascii_lowercase(), ascii) {
         ('d', false) => "\\d",

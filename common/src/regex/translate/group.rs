@@ -1,4 +1,4 @@
-//! What begins with a parenthesis: groups, looks, conditions, flags, comments.
+//! Groups, looks, conditions, flags and comments: everything that begins with a parenthesis.
 
 use super::{Flags, Mistake, Parser};
 use crate::regex::tree::{width, Node, BEHIND};
