@@ -142,7 +142,7 @@ impl Crew {
         None
     }
 
-    /// What each of them counts.
+    /// The counters of each monitor, and whether its end stops the agent.
     pub fn snapshots(&self) -> impl Iterator<Item = (Snapshot, bool)> + '_ {
         let one = |m: &Member| (m.runner.status().snapshot(), m.runner.stops_agent());
         self.members.iter().map(one)

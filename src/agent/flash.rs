@@ -32,7 +32,7 @@ pub struct Way(Arc<Ends>);
 struct Ends {
     to: Sender<Lines>,
     from: Receiver<Lines>,
-    /// What a session that has ended had taken and not delivered.
+    /// Lines that a session had taken and not delivered when it ended.
     left: Mutex<Vec<Lines>>,
 }
 
@@ -63,7 +63,7 @@ impl Way {
         self.left().extend(lines);
     }
 
-    /// What an earlier session has left; older than all that is on the way.
+    /// Lines that an earlier session has left; they are older than all that are on the way.
     pub fn take_left(&self) -> Vec<Lines> {
         std::mem::take(&mut self.left())
     }

@@ -1,5 +1,5 @@
-//! What a configuration makes of single files, for `dry-run` and `explain`: nothing is sent, written
-//! or followed. Uses what the running agent is planned with.
+//! The effect of a configuration on single files, for `dry-run` and `explain`: nothing is sent,
+//! written or followed. The plan is made by the code that the running agent uses.
 
 use super::plan;
 use crate::config::{Config, EntryKind, LogEntry, Worker};
@@ -63,7 +63,7 @@ struct Known {
     log: Option<usize>,
 }
 
-/// What an entry is to a path.
+/// The relation of an entry to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
     /// The path is copied as this entry says.
@@ -89,13 +89,13 @@ pub struct Candidate<'a> {
     pub pattern: &'a Path,
     /// The worker that copies for it.
     pub worker: &'a str,
-    /// What it is to the path.
+    /// The relation to the path.
     pub claim: Claim,
     /// The entry of the configuration; none for what a monitor writes.
     pub entry: Option<&'a LogEntry>,
 }
 
-/// What a worker makes of a path.
+/// The treatment of a path by a worker.
 pub struct Following {
     /// Its id.
     pub worker: String,
@@ -105,11 +105,11 @@ pub struct Following {
     pub sessions: u32,
     /// The entry that counts, from 0 among all.
     pub entry: usize,
-    /// What it is sent as.
+    /// The name and attributes under which it is sent.
     pub label: Label,
-    /// What checkpoints say.
+    /// The content of checkpoints about it.
     pub remembered: Option<Remembered>,
-    /// What it is to the session now.
+    /// The content that the path shows now, as the session would see it.
     pub sight: Sight,
 }
 
@@ -260,7 +260,8 @@ impl Insight {
         (settings, envelope)
     }
 
-    /// What each worker that copies the path makes of it. Call [`Insight::read_checkpoints`] before.
+    /// Each worker that copies the path, with its session, entry and position. Call
+    /// [`Insight::read_checkpoints`] before.
     pub fn followings(&mut self, path: &Path) -> Vec<Following> {
         let mut all = Vec::new();
         for at in 0..self.crews.len() {

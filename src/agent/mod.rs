@@ -27,7 +27,7 @@ use std::any::Any;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// What the agent is started with.
+/// Everything that [`run`] starts an agent with.
 pub struct Start {
     /// Validated.
     pub config: Config,
@@ -122,7 +122,7 @@ struct Agent {
     pulse: pulse::Pulse,
 }
 
-/// What status says of the configuration.
+/// The state of the configuration, for `status`.
 struct ConfigState {
     last_read: f64,
     last_good: f64,
@@ -287,7 +287,7 @@ impl Agent {
         }
     }
 
-    /// What `systemctl status` shows.
+    /// The line that `systemctl status` shows.
     fn one_line_status(&self) -> String {
         let stats: Vec<_> = self.sessions.iter().map(|s| s.stats.snapshot()).collect();
         let failing = stats.iter().map(|s| s.consecutive_failures).max();
@@ -523,7 +523,7 @@ impl Agent {
             self.data_dir.join("checkpoints.json").display()
         );
         log::info!("Copying manager is finished.");
-        // What monitors have started shall not outlive us
+        // Processes that monitors have started shall not outlive us
         self.crew.finish(until);
     }
 }
@@ -552,7 +552,7 @@ fn log_settings(config: &Config, foreground: bool) -> LogSettings {
     }
 }
 
-/// What a panic said.
+/// The text of a panic.
 pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&str>()

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the rules of the entries of `logs` and `journald_logs` are compiled to, entry by entry.
+/// The compiled rules of the entries of `logs` and `journald_logs`, entry by entry.
 pub struct Shapes {
     logs: Vec<Shape>,
     journald: Vec<Shape>,
@@ -335,7 +335,7 @@ fn tail_entry(
     let scan_interval = from
         .minimum_scan_interval
         .or(config.options.minimum_scan_interval);
-    // What the agent writes itself must not be what keeps an idle machine awake
+    // Logs that the agent writes itself must not keep an idle machine awake
     let usual = if from.path == agent_log {
         config.options.max_poll_interval
     } else {

@@ -38,7 +38,7 @@ impl Pulse {
         self.0.push_back(Moment { at, delivered, cpu });
     }
 
-    /// What has happened since the oldest moment; nothing is known before the first.
+    /// The figures of the time since the oldest moment; `None` until half a second after it.
     pub fn figures(&self, at: Instant, delivered: u64, cpu: f64) -> Option<Figures> {
         let oldest = self.0.front()?;
         let secs = at.duration_since(oldest.at).as_secs_f64();

@@ -1,4 +1,4 @@
-//! What `status` shows, collected from the threads.
+//! The report of `status`, collected from the threads.
 
 use super::{Agent, PATIENCE};
 use crate::config::Compression;

@@ -50,7 +50,7 @@ pub struct Session {
     pub id: String,
     /// The worker that it belongs to.
     pub worker: String,
-    /// What its upload thread counts.
+    /// The counters of its upload thread.
     pub stats: Arc<UploadStats>,
     began: Instant,
     /// Milliseconds after `began` at which the tail thread last began a round; [`IDLE`] while it
@@ -63,7 +63,7 @@ pub struct Session {
     upload_stopper: Option<Stopper>,
 }
 
-/// What a session is made of.
+/// Everything that a session is made from.
 pub struct Plan {
     /// `default-0`
     pub id: String,
@@ -509,7 +509,8 @@ impl Desk {
                 }
             }
             if self.away == 0 {
-                // What was read while the last request was under way, and nothing beyond that
+                // The last request: lines that came while the one before was under way, and nothing
+                // beyond that
                 flushed = true;
                 self.hand_over(Instant::now(), true);
                 if self.away == 0 {

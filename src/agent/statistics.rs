@@ -12,7 +12,7 @@ use std::time::Instant;
 /// The module name under which tests and dashboards look for these lines.
 const MODULE: &str = "scalyr-agent-2";
 
-/// What outlives a reload, and when which line was written last.
+/// Totals that outlive a reload, and the time at which each line was written last.
 pub struct Statistics {
     /// Figures of sessions that have ended.
     ended: Snapshot,

@@ -41,7 +41,7 @@ pub(super) struct Options {
     pub(super) stats_capture_interval: Option<Duration>,
     /// `--from-checkpoint`: begin where checkpoints say.
     pub(super) from_checkpoint: bool,
-    /// What `config` is to do.
+    /// The request to `config`.
     pub(super) config: Request,
     /// How `monitor` runs one.
     pub(super) monitor: super::monitor::Asked,
@@ -252,7 +252,7 @@ impl Parser {
             .into_iter()
             .filter(|o| o.is_shown() && o.long.as_bytes().starts_with(name))
             .collect();
-        // What follows a `=` is left out: it may be a key.
+        // The text after a `=` is left out: it may be a key.
         let name = String::from_utf8_lossy(name);
         match candidates.as_slice() {
             [one] => Ok((one, value)),
@@ -280,7 +280,7 @@ impl Parser {
                 option,
                 (!rest.is_empty()).then(|| Attached::Cluster(rest.to_vec())),
             )),
-            // What follows is left out, as above.
+            // The rest of the argument is left out: it may be a key.
             None => Err(format!(
                 "unrecognized arguments: -{}",
                 argument[1].escape_ascii()
@@ -289,7 +289,7 @@ impl Parser {
     }
 }
 
-/// What stood in the same argument as the option's name.
+/// The rest of the argument that has the option's name.
 enum Attached {
     /// After a `=`.
     Value(OsString),

@@ -1,5 +1,5 @@
-//! What is said about a command or an option, once: [`Command`] and [`Opt`]. Parsing, help, man
-//! pages, completions and the table in `docs/cli.md` all come from it.
+//! The declarations of commands and options: [`Command`] and [`Opt`]. Parsing, help, man pages,
+//! completions and the table in `docs/cli.md` all come from them.
 
 use super::args::Options;
 use super::setup::Setup;
@@ -44,7 +44,7 @@ pub(super) struct Operands {
     pub(super) usage: &'static str,
     pub(super) least: usize,
     pub(super) most: usize,
-    /// What is missing if there are too few.
+    /// The name of the missing operand in the error, if there are too few.
     pub(super) what: &'static str,
     pub(super) complete: Complete,
 }
@@ -60,7 +60,7 @@ impl Operands {
     };
 }
 
-/// What a shell may propose for a word.
+/// The words that a shell may propose.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Complete {
     Nothing,
@@ -77,15 +77,15 @@ pub(super) struct Opt {
     pub(super) action: Action,
     /// One line of the help.
     pub(super) text: &'static str,
-    /// What the man page says besides; may be empty.
+    /// Further text of the man page; may be empty.
     pub(super) more: &'static str,
     pub(super) verdict: Verdict,
 }
 
-/// What becomes of an option's value.
+/// Stores an option's value.
 pub(super) type Setter = fn(&mut Options, OsString) -> Result<(), String>;
 
-/// What to do with an option's value, or with its presence.
+/// The effect of an option.
 #[derive(Clone, Copy)]
 pub(super) enum Action {
     Help,

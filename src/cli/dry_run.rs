@@ -31,7 +31,8 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
             ));
             code = exit::FAILED;
             if !unread.is_damaged {
-                // What they hold is not known; the agent's answer would be another
+                // Without those checkpoints the positions are not known, and the agent's answer
+                // would be another
                 return code;
             }
         }
@@ -94,7 +95,7 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
 
 /// Reads the configuration as the agent would, as the user that it would run as if that can be.
 pub(super) fn insight(setup: &Setup) -> Result<Insight, i32> {
-    // Who may not change the user sees with his own eyes
+    // A user who may not change to the agent's user looks with his own rights
     let _ = setup.change_user("look at files");
     let config = match Config::load(&setup.source) {
         Ok(config) => config,
@@ -117,7 +118,7 @@ struct Lines<'a, W: Write> {
     begin: Vec<u8>,
     /// The log's attributes as members, for events without any of their own.
     members: Vec<u8>,
-    /// Whose members these are.
+    /// The log to which the members belong.
     of: Option<(String, String)>,
     line: Vec<u8>,
 }

@@ -168,7 +168,7 @@ fn file(text: &mut Text, facts: &Result<Facts, String>) {
     }
 }
 
-/// What one worker makes of the path.
+/// Prints the treatment of the path by one worker.
 fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following) {
     let session = format!("{}-{}", following.worker, following.session);
     text.head(&format!("Sent by session {session}"));

@@ -209,7 +209,7 @@ pub(super) static MONITOR_PATH: Opt = Opt {
     verdict: New,
 };
 
-/// What `run_monitor` of the Python agent calls it.
+/// The name of the option in the Python agent's `run_monitor`.
 pub(super) static MONITOR_PYTHON_PATH: Opt = Opt {
     short: None,
     long: "monitor-python-path",

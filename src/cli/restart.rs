@@ -3,7 +3,7 @@
 use super::setup::{Place, Setup};
 use super::{err, exit, out, start, stop};
 
-/// What to do if there is nothing to stop.
+/// The reaction to an agent that does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
     /// Start.
@@ -12,7 +12,7 @@ pub(super) enum Missing {
     LeaveIt,
 }
 
-/// What is said below the reason why nothing was done.
+/// This sentence follows the reason why nothing was done.
 const NOTHING_DONE: &str = "Nothing was stopped or started. Fix the error and try again.";
 
 /// Runs the command. The configuration is tried first: one with which the agent can't start again

@@ -1,5 +1,5 @@
-//! What every command needs first: the configuration, its owner, and where a running
-//! agent is to be found.
+//! The facts that every command needs first: the configuration, its owner, and the place of a
+//! running agent.
 
 use super::args::Options;
 use super::{err, exit};

@@ -44,11 +44,11 @@ pub struct Report {
     pub overall_stats: OverallStats,
     /// Environment variables to show, already masked; see [`super::environment::shown`]. Text only.
     pub environment: Vec<(String, Option<String>)>,
-    /// What an operator looks for first.
+    /// The figures that an operator looks for first.
     pub at_a_glance: Glance,
 }
 
-/// What an operator looks for first.
+/// The figures that an operator looks for first.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Glance {
     /// Bytes in followed files that the server has not acknowledged.
@@ -69,12 +69,12 @@ pub struct Glance {
     pub threads: Option<u64>,
     /// Open files of logs.
     pub open_log_files: u64,
-    /// What became of all bytes.
+    /// The fate of all bytes.
     pub account: Account,
 }
 
-/// What became of the bytes that were taken out of a file, or of all files. `settled` is counted
-/// where positions are moved, the rest where each thing happens, so `unaccounted` is a check.
+/// The fate of the bytes that were taken out of a file, or of all files. `settled` is counted where
+/// positions are moved, the rest where each thing happens, so `unaccounted` is a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Account {
     /// Bytes whose fate is decided: the position of the files has moved past them.
@@ -104,7 +104,7 @@ pub struct ConfigStatus {
     pub last_read_time: f64,
     /// See [`ConfigStatus::GOOD`] and [`ConfigStatus::BAD`].
     pub status: String,
-    /// What is wrong with the configuration on disk.
+    /// The error of the configuration on disk.
     pub last_error: Option<String>,
     /// When the configuration in use was read.
     pub last_good_read: f64,
@@ -259,7 +259,7 @@ pub struct FileStatus {
     pub total_lines_dropped_by_sampling: u64,
     /// Redaction rules that applied.
     pub total_redactions: u64,
-    /// What became of the bytes that were taken out of it.
+    /// The fate of the bytes that were taken out of it.
     pub account: Account,
     /// Bytes of messages that were delivered.
     pub total_bytes_copied: u64,
@@ -276,15 +276,15 @@ pub struct FileStatus {
     /// Bytes on disk that are not acknowledged, those of rotated predecessors included:
     /// `total_bytes_pending` of the JSON report.
     pub pending: u64,
-    /// What shaping did, by name: lines joined, events cut, lines that could not be parsed, ...
+    /// Counts of shaping by name: lines joined, events cut, lines that could not be parsed, ...
     pub shaped: Vec<(&'static str, u64)>,
     /// Bytes that will never be sent, by reason.
     pub skipped: Vec<Skipped>,
-    /// What it is doing.
+    /// The state of the file.
     pub state: FileState,
     /// The name under which it is sent, if that is not its path.
     pub label: Option<String>,
-    /// What went wrong last, with this file.
+    /// The last error with this file.
     pub last_error: Option<String>,
 }
 
@@ -312,7 +312,7 @@ pub struct Skipped {
     pub preexisting: bool,
 }
 
-/// What the agent is doing with a file.
+/// The state of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileState {
@@ -379,7 +379,7 @@ pub struct MonitorStatus {
     pub last_error: Option<String>,
     /// When that was, seconds since the epoch.
     pub last_error_time: Option<f64>,
-    /// What else it counts, by name.
+    /// Further counters of the monitor, by name.
     pub counters: std::collections::BTreeMap<String, u64>,
 }
 

@@ -14,7 +14,7 @@ const SECRET: [&str; 7] = [
 /// Shown even if absent.
 const ALWAYS: [&str; 2] = ["SCALYR_API_KEY", "SCALYR_SERVER"];
 
-/// What is shown in place of a secret.
+/// The text that is shown in place of a secret.
 const REDACTED: &str = "<Redacted>";
 
 /// The variables that the report shows, in its order, secrets masked; `None` for a value that is

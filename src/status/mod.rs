@@ -1,5 +1,5 @@
-//! What a running agent knows of itself: the report as data, as text and as JSON, its health, and
-//! the files through which `status -v` asks for it.
+//! A running agent's report: as data, as text and as JSON, its health, and the files through which
+//! `status -v` asks for it.
 
 pub mod data;
 pub mod environment;

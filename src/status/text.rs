@@ -137,7 +137,7 @@ fn form_encoded(text: &str) -> String {
     out
 }
 
-/// What the Python agent's report lacks: how far behind, for how long still, and at what cost.
+/// Figures that the Python agent's report lacks: how far behind, for how long still, at what cost.
 fn glance(text: &mut Text, report: &Report) {
     const WIDTH: usize = 23;
     let glance = &report.at_a_glance;
@@ -479,7 +479,8 @@ fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
     }
 }
 
-/// What the Python agent does not tell of a monitor; lines that have nothing to say are left out.
+/// Figures of a monitor that the Python agent's report lacks; lines with nothing in them are left
+/// out.
 fn details(text: &mut Text, indent: &str, monitor: &MonitorStatus) {
     if monitor.last_sample.is_some() {
         text.line(format_args!(

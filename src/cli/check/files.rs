@@ -1,4 +1,4 @@
-//! What the entries of `logs` match, and whether it can be read.
+//! Checks of the entries of `logs`: which files they match, and whether those can be read.
 
 use super::machine;
 use super::report::Report;

@@ -4,7 +4,7 @@ use crate::cli::{harmless, out};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
-/// What has been found so far. Each verdict is printed at once.
+/// The findings so far. Each verdict is printed at once.
 pub(super) struct Report {
     colours: bool,
     /// Waiting is shown.

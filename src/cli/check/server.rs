@@ -253,8 +253,8 @@ fn clock(report: &mut Report, ahead: f64) {
     }
 }
 
-/// What to do about a failed request, by its error: the code first, and for TLS the words of the
-/// library, which has one code for all.
+/// Advice for a failed request, by its error: the code first, and for TLS the words of the library,
+/// which has one code for all.
 fn advice(text: &str) -> &'static str {
     const NOT_YET: &str =
         "The certificate is not valid yet: this machine's clock is behind, or that of \

@@ -14,13 +14,13 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What an imported archive may unpack to. A configuration has kilobytes.
+/// At most this many bytes are unpacked of an imported archive. A configuration has kilobytes.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// How many files it may have.
 const MOST_FILES: usize = 10_000;
 
-/// Whose files are in an archive.
+/// The owner of the files in an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owners {
     /// Those on disk.

@@ -59,7 +59,7 @@ fn splice(text: &str, span: std::ops::Range<usize>, new: &str) -> String {
 pub(super) fn quoted(text: &str) -> String {
     let mut out = Vec::new();
     json_str(&mut out, text);
-    // What was text is text: escapes are ASCII.
+    // The escapes are ASCII, so text stays text.
     String::from_utf8(out).unwrap_or_default()
 }
 

@@ -84,7 +84,7 @@ impl Staged {
         }
         if mine.gid() != rights.gid {
             match fchown(&file, None, Some(Gid::from_raw(rights.gid))) {
-                // Who makes a file in a folder of another group need not be in that group.
+                // A user who makes a file in a folder of another group need not be in that group.
                 Err(_) if is_new => {}
                 result => result.map_err(|errno| cannot("give it to its group", errno))?,
             }

@@ -17,8 +17,8 @@ pub(super) fn compress(content: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What a gzip stream holds: one member or several in a row. Checksums and lengths are checked,
-/// and bytes behind the last member that are not zero are an error.
+/// Decodes a gzip stream: one member or several in a row. Checksums and lengths are checked, and
+/// bytes behind the last member that are not zero are an error.
 pub(super) struct Decoder<R> {
     from: R,
     input: Box<[u8]>,

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 /// As `status` has it.
 const PYTHON_VERSION: &str = concat!("none (rust ", env!("CARGO_PKG_RUST_VERSION"), ")");
 
-/// What is asked for.
+/// The options that were given.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Request {
     set_python: Option<String>,

@@ -48,7 +48,7 @@ pub(super) fn set(tool: &Tool, name: &str) -> Result<(), String> {
         config.data_dir().to_owned(),
         config.log_dir().to_owned(),
     ] {
-        // What is not there yet needs no owner.
+        // A folder that is not there yet needs no owner.
         if !folder.exists() {
             continue;
         }

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 /// Where things are.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    /// What absolute paths of the system count from.
+    /// The folder that absolute paths of the system are relative to; `/` outside of tests.
     root: PathBuf,
     /// Folders of programs, separated by `:`.
     path: String,

@@ -12,7 +12,7 @@ const BLOCK: usize = 512;
 /// A name in an extended header has at most so many bytes.
 const MOST_EXTENDED: u64 = 64 << 10;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     File,
@@ -35,7 +35,7 @@ pub(super) struct Entry {
     pub(super) mode: u32,
 }
 
-/// What a file looks like in an archive that is written.
+/// The header of a file in an archive that is written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Look {
     pub(super) mode: u32,
@@ -103,7 +103,7 @@ fn header(name: &[u8], kind: u8, size: usize, look: &Look) -> [u8; BLOCK] {
         block[from..from + value.len()].copy_from_slice(value);
     };
     let octal = |value: u64, digits: usize| format!("{value:0digits$o}").into_bytes();
-    // What a field can't hold (ids above 2 million) is left to the names.
+    // An id that the field can't hold (above 2 million) is 0, and the name tells the owner.
     let id = |id: u32| octal(u64::from(if id < 1 << 21 { id } else { 0 }), 7);
     text(0, name);
     text(100, &octal(u64::from(look.mode & 0o7777), 7));
@@ -163,7 +163,7 @@ impl<R: Read> Reader<R> {
                 b'x' | b'g' => {
                     for (key, value) in pax(&self.extension(stated)?)? {
                         match key.as_str() {
-                            // What holds for all entries is of no interest here.
+                            // Values for all entries of the archive are not used here.
                             _ if kind == b'g' => {}
                             "path" => name = Some(value),
                             "linkpath" => link = Some(value),

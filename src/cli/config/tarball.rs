@@ -15,13 +15,13 @@ use std::os::unix::fs::{symlink, DirBuilderExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// What an installation may unpack to; the Python agent's has 60 MB.
+/// At most this many bytes are unpacked of an installation; the Python agent's has 60 MB.
 const MOST_BYTES: u64 = 1 << 30;
 
 /// How many files it may have.
 const MOST_FILES: usize = 100_000;
 
-/// What stays over an upgrade.
+/// Folders that stay over an upgrade.
 const KEPT: [&str; 3] = ["config", "log", "data"];
 
 /// Runs the upgrade; the exit code. `OLD:NEW`, two folders, is how the *new* version is asked
@@ -188,7 +188,7 @@ impl<'a> Upgrade<'a> {
         let mut done: Vec<(PathBuf, PathBuf)> = Vec::new();
         let mut steps: Vec<(PathBuf, PathBuf)> = Vec::new();
         for name in KEPT {
-            // What the tarball has of these is for fresh installations.
+            // The tarball's own folders of these names are for fresh installations.
             steps.push((new.join(name), self.work.0.join(format!("fresh-{name}"))));
             steps.push((self.install.join(name), new.join(name)));
         }
@@ -201,7 +201,7 @@ impl<'a> Upgrade<'a> {
             if let Err(error) = fs::rename(&from, &to) {
                 for (from, to) in done.iter().rev() {
                     if let Err(error) = fs::rename(to, from) {
-                        // Whoever mends this by hand needs what is in there.
+                        // The folder has the files that a repair by hand needs.
                         self.work.keep();
                         err(format_args!(
                             "Can't move \"{}\" back to \"{}\": {error}",
@@ -378,7 +378,7 @@ fn call(program: &Path, arguments: &[&OsStr]) -> Result<Output, String> {
         .map_err(|error| format!("\"{}\" can't be run: {error}", program.display()))
 }
 
-/// What a program that failed said.
+/// The error text of a program that failed, or else its exit status.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     match text.trim() {

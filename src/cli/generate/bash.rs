@@ -87,7 +87,7 @@ complete -F _scalyr_agent_2 {PROGRAM} {CONFIG_PROGRAM}
     )
 }
 
-/// What is proposed behind each option that takes a value.
+/// Writes the words that are proposed behind each option that takes a value.
 fn put_values<'a>(values: &mut String, command: &str, options: impl Iterator<Item = &'a Opt>) {
     for opt in options {
         if let Some((_, complete)) = opt.value() {
