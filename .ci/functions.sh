@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts of this folder share. To be sourced from the top of the repository.
+# Functions of the scripts of this folder. To be sourced from the top of the repository.
 
 section() { printf '\n=== %s (at %d s)\n' "$*" "$SECONDS"; }
 # left_out WHAT: WHY

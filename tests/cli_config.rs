@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const BINARY: &str = env!("CARGO_BIN_EXE_scalyr-agent-2");
 const NOBODY: u32 = 65534;
 
-/// What an operator may have written.
+/// A file as an operator may have written it.
 const MAIN: &str = "\
 // Our agent. Ask ops before you change it.
 {

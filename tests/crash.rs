@@ -155,7 +155,7 @@ fn killed_before_the_first_answer_repeats_nothing() {
     site.assert_in_order("app.log");
 }
 
-/// What happens to a checkpoint file.
+/// The ways in which a checkpoint file is damaged.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     Empty,

@@ -1,4 +1,4 @@
-//! What the agent costs a machine that has little: time to the first line, memory at rest. Printed
+//! The agent's cost for a machine that has little: time to the first line, memory at rest. Printed
 //! for the table in `packaging/sizes.md`; asserted loosely, since other things run beside the tests.
 
 mod common;

@@ -1,5 +1,5 @@
-//! What logs may hold and what may lie beside them: bytes arrive as they are, and what is no
-//! regular file is left alone.
+//! Odd content and odd neighbours of logs: bytes arrive as they are, and anything but a regular
+//! file is left alone.
 
 mod common;
 

@@ -329,7 +329,7 @@ fn killed_and_stopped_while_senders_send_what_is_in_the_files_arrives_once() {
     site.start();
     let mut sender = Sender::start(port, 3);
     for round in 0..4 {
-        // What came in the second and third lives is still to be sent in the next one
+        // Lines that came in the second and third lives are still to be sent in the next one
         match round {
             1 => site.receiver.fault(Fault::status(500).until_cleared()),
             3 => site.receiver.clear_faults(),
@@ -567,7 +567,7 @@ impl Journal {
         )
     }
 
-    /// What the `n`-th journalctl begins with.
+    /// Sets the first output of the `n`-th journalctl.
     fn plays(&self, n: usize, text: &str) {
         fs::write(self.dir.join(format!("out.{n}")), text).unwrap();
     }

@@ -26,7 +26,7 @@ fn says(lines: &[Value]) -> String {
     format!("#!/bin/sh\ncat <<'END'\n{lines}END\ncat > /dev/null\n")
 }
 
-/// What arrived of a monitor's log, without the stamp.
+/// The lines of a monitor's log that arrived, without the stamp.
 fn lines(site: &Site, log: &str) -> Vec<String> {
     let path = site.path("log").join(log);
     let lines = site.receiver.lines_of(path.to_str().unwrap());

@@ -18,7 +18,7 @@ fn numbers(id: &str) -> Value {
     quick(json!({"module": "test_monitor", "id": id, "gauss_mean": 1.0}))
 }
 
-/// What status says of a monitor; null if nothing (yet).
+/// The entry of `status` for a monitor; null if there is none (yet).
 fn monitor(site: &Site, name: &str) -> Value {
     let said = site.run(&["status", "-v", "--format", "json"]);
     let status: Value = serde_json::from_str(&said.out).unwrap_or_default();

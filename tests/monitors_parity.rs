@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// by 16 (md127, dm-1) are disks here, and disks that were only written are reported too.
 const DIFFERENCES: [&str; 2] = ["iostat.part.", "iostat.disk."];
 
-/// What series begin with, by the collector that they come from.
+/// The beginnings of series' names, by the collector that they come from.
 const COLLECTORS: [&[&str]; 5] = [
     &[
         "proc.uptime.",
@@ -60,7 +60,7 @@ const SLACK: [(&str, f64); 7] = [
 /// Values by name and fields, as the line has them.
 type Sample = BTreeMap<String, String>;
 
-/// What follows the stamp and the tag, if the line is a metric.
+/// The text after the stamp and the tag, if the line is a metric.
 fn metric(line: &str) -> Option<&str> {
     Some(line.split_once("Z [linux_system_metrics()] ")?.1)
 }
@@ -170,7 +170,7 @@ impl Python {
         }
     }
 
-    /// What its collectors say in a sample or two; to begin with it waits for that of the kernel.
+    /// The output of its collectors in a sample or two; it waits first for that of the kernel.
     fn sample(&self) -> History {
         let mut history = History::new();
         let all = ["proc.uptime.total", "net.sockstat", "df."].map(str::to_owned);

@@ -1,5 +1,5 @@
-//! What systemd hears of the agent over its notification socket (sd_notify(3)): each step, once it is
-//! true.
+//! The messages that systemd gets from the agent over its notification socket (sd_notify(3)): each
+//! step, once it is true.
 
 mod common;
 
@@ -43,7 +43,7 @@ impl Manager {
         text
     }
 
-    /// What is said up to a message of which `line` is a line, that included.
+    /// The messages up to one of which `line` is a line, that one included.
     #[track_caller]
     fn until(&mut self, line: &str) -> Vec<String> {
         let from = self.heard.len();
@@ -88,7 +88,7 @@ fn ready_is_said_once_the_agent_works_and_stopping_when_it_ends() {
     assert!(stamp.unwrap().parse::<u64>().unwrap() > 0, "{reload}");
     site.append("app.log", "two\n");
     site.until_lines("app.log", 2);
-    // What is no change is no reload
+    // A change that changes nothing is no reload
     site.write_config();
     let _ = manager.rest();
     site.term();

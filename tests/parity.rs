@@ -80,7 +80,7 @@ fn in_parallel<J: Sync, R: Send>(jobs: &[J], work: impl Fn(&J) -> R + Sync) -> V
     results.into_iter().map(Option::unwrap).collect()
 }
 
-/// What is wrong with a run, none if nothing.
+/// The complaint about a run, if there is one.
 fn verdict(case: &Case, agent: Agent, outcome: &Outcome) -> Option<String> {
     let expected = case.expected(agent).unwrap_or("");
     if outcome.problems.is_empty() && outcome.transcript == expected && case.is_explained() {
@@ -120,7 +120,7 @@ fn conclude(count: usize, failures: Vec<String>) {
     }
 }
 
-/// What is recorded in the cases holds for our agent, also where there is no Python.
+/// The recorded side of each case holds for our agent, also where there is no Python.
 #[test]
 fn ours_delivers_what_the_cases_say() {
     if std::env::var_os("PARITY_RECORD").is_some() {
@@ -134,7 +134,7 @@ fn ours_delivers_what_the_cases_say() {
     conclude(cases.len(), failures.into_iter().flatten().collect());
 }
 
-/// What is recorded in the cases holds for the Python agent, and for both where they take turns;
+/// The recorded side of each case holds for the Python agent, and for both where they take turns;
 /// and ours delivers the same in the same minute.
 #[test]
 #[ignore = "needs python3 and the PyPI package scalyr-agent-2"]

@@ -70,8 +70,8 @@ impl Sink for Lines {
     }
 }
 
-/// What one monitor wrote: for each series, in the order in which they came first, the moments in
-/// seconds and the values.
+/// The output of one monitor: for each series, in the order in which they came first, the moments
+/// in seconds and the values.
 type Series = BTreeMap<usize, (String, Vec<(f64, f64)>)>;
 
 fn series(text: &str) -> Series {

@@ -184,7 +184,7 @@ fn read_but_not_delivered_then_truncated_without_a_copy() {
     });
 }
 
-/// What nobody can read any more is lost; nothing else is.
+/// Bytes that nobody can read any more are lost; no others are.
 #[test]
 fn truncated_without_a_copy_loses_only_what_was_not_read() {
     all_at_once(&[Agent::Blind, Agent::Stopped, Agent::Killed], |agent| {

@@ -196,7 +196,7 @@ fn the_agents_own_log_is_copied_from_the_lines_of_this_start() {
             site.term();
         }
     }
-    // What was written is what arrived, but for the end of the last run
+    // The lines that were written are those that arrived, but for the end of the last run
     let sent: String = site.receiver.lines_of(&path).concat();
     let written = site.agent_log();
     let written = written.strip_prefix("a line of an earlier life\n").unwrap();

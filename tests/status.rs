@@ -7,7 +7,8 @@ use common::Site;
 use serde_json::{json, Value};
 use std::time::{Duration, Instant};
 
-/// What of `value` is not as the schema says. The words that the schema uses, no others.
+/// Collects the parts of `value` that are not as the schema says. Knows only the words that the
+/// schema uses.
 fn complaints(root: &Value, schema: &Value, value: &Value, at: &str, out: &mut Vec<String>) {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.strip_prefix("#/$defs/").unwrap();

@@ -67,7 +67,7 @@ fn what_was_written_before_the_stop_is_sent_before_the_end() {
     site.assert_exactly_once("app.log", 0..100);
 }
 
-/// What can be wrong with a server while the agent is to stop.
+/// The ways in which a server may fail while the agent is to stop.
 #[derive(Debug, Clone, Copy)]
 enum Server {
     Silent,
@@ -201,7 +201,7 @@ fn a_daemon_starts_and_stops_by_command() {
         assert!(site.daemon_pid().is_none(), "the pid file is left");
         assert!(has_ended(pid), "process {pid} is still there");
     }
-    // What was written right before a stop came with it
+    // Lines that were written right before a stop came with it
     site.assert_exactly_once("app.log", numbers.all());
     site.assert_in_order("app.log");
     assert_eq!(site.receiver.counts().duplicates, 0);

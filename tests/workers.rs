@@ -63,7 +63,7 @@ fn the_files_of_a_worker_are_spread_over_its_sessions_and_each_arrives_once() {
     }
     site.term();
     assert_eq!(site.receiver.counts().duplicates, 0);
-    // What the sessions remember is one checkpoint file, and every position is in it
+    // All sessions remember in one checkpoint file, and every position is in it
     for n in 0..FILES {
         site.append(&format!("{n}.log"), "after the restart\n");
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const NAME: &str = "scalyr-agent-2";
 
-/// What a clean end may take; Ctrl-C has to be through within two seconds.
+/// Time for a clean end; Ctrl-C has to be through within two seconds.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Whether this process was started to be the agent.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 const LOGS: &str = "/var/log";
 
-/// So many files are followed at most.
+/// At most this many files are followed.
 const MOST: usize = 30;
 
 /// A larger file is followed from its end: its history would bury everything else.

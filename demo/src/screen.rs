@@ -1,4 +1,4 @@
-//! What arrives, on a plain terminal: a line for an event, and the counts.
+//! The arriving events on a plain terminal: a line for each, and the counts.
 
 use crate::agent::Agent;
 use crate::site::Site;

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# What the scripts of the deb and of the rpm share; `packaging/package` puts it before each of them.
-# Rules: POSIX sh, every step may run twice, and nothing that the operator's configuration or a
-# refused start causes may fail the transaction: it is said on stderr instead.
+# Functions that the scripts of the deb and of the rpm share; `packaging/package` puts it before
+# each of them. Rules: POSIX sh, every step may run twice, and nothing that the operator's
+# configuration or a refused start causes may fail the transaction: it is said on stderr instead.
 
 service=scalyr-agent-2
 program=/usr/sbin/scalyr-agent-2
@@ -114,8 +114,8 @@ configure_files() {
     find "$etc/agent.d" -name '*.json' -type f 2>/dev/null | while IFS= read -r file; do
         private "$file"
     done
-    # Whose configuration it is, runs the agent (`scalyr-agent-2-config --set-user`) and must be able
-    # to write. Under systemd the unit sees to this too.
+    # The owner of the configuration runs the agent (`scalyr-agent-2-config --set-user`) and must be
+    # able to write. Under systemd the unit sees to this too.
     owner=$(stat -L -c %u "$etc/agent.json" 2>/dev/null) || owner=0
     for dir in "$logs" "$data"; do
         if [ "$owner" != 0 ] && [ -d "$dir" ] && [ "$(stat -c %u "$dir")" != "$owner" ]; then

@@ -43,7 +43,7 @@ pub(crate) struct Body<'a> {
     pub names: Vec<Cow<'a, str>>,
     /// Whether the whole of it is strict JSON.
     pub strict: bool,
-    /// What is well-formed but cannot be meant so.
+    /// Sentences about parts that are well-formed and yet cannot be meant so.
     pub problems: Vec<String>,
 }
 

@@ -87,7 +87,7 @@ impl Event {
     }
 }
 
-/// What sees each event that is stored.
+/// A function that is shown each event that is stored.
 pub type Observer = Box<dyn Fn(&Event) + Send>;
 
 /// The log path that a thread's name tells.
@@ -128,7 +128,7 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|d| d[0] << 4 | d[1]).collect())
 }
 
-/// What to look for; every given part must fit.
+/// The conditions of a search; every given one must hold.
 #[derive(Debug, Clone, Default)]
 pub struct Query {
     /// Part of the message.

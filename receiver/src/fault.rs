@@ -21,7 +21,7 @@ pub enum Cut {
 /// where `above` is set, only bodies of more bytes than that, uncompressed; the first `skip` of
 /// those that it would meet go by.
 ///
-/// What it does: `cut`, `silence` and `unread` give no answer. `status`, `json`, `body`, `empty`,
+/// Effects: `cut`, `silence` and `unread` give no answer. `status`, `json`, `body`, `empty`,
 /// `garbage` and `huge` replace the answer, and then nothing is stored unless `store` says so. The
 /// others change how the answer is given.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -253,7 +253,7 @@ impl Fault {
         })
     }
 
-    /// What is wrong with it, if anything: a time that is none, a header that would break the
+    /// The mistake in it, if there is one: a time that is none, a header that would break the
     /// answer.
     pub fn check(&self) -> Result<(), &'static str> {
         let time = |secs: f64| (0.0..=86_400.0).contains(&secs);

@@ -12,7 +12,7 @@ const MAX_NUMBER: u64 = 1 << 28;
 /// At most so many repeated numbers are kept by name.
 const MAX_REPEATED: usize = 1000;
 
-/// What numbers came, each marked with one bit.
+/// The numbers that came, each marked with one bit.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     bits: Vec<u64>,

@@ -53,7 +53,7 @@ pub use store::{scan_folder, search_folder};
 /// The messages of an uncompressed request body in either wire form, in order.
 ///
 /// # Errors
-/// What is wrong with the body.
+/// A sentence that says what is wrong with the body.
 pub fn messages(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let body = body::parse(body).map_err(|e| format!("{e:?}"))?;
     let events = body.events.unwrap_or_default();

@@ -16,7 +16,7 @@ const MAX_DEPTH: u32 = 64;
 pub struct Malformed {
     /// Offset in the uncompressed body.
     pub at: usize,
-    /// What is wrong there.
+    /// The mistake there.
     pub why: &'static str,
 }
 

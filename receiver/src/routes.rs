@@ -1,4 +1,4 @@
-//! What a receiver answers beside `addEvents`: counts, search, control.
+//! The receiver's answers beside `addEvents`: counts, search, control.
 
 use crate::event::{Event, Query};
 use crate::fault::Fault;

@@ -25,7 +25,7 @@ struct Block {
     count: u32,
 }
 
-/// What [`Seen::insert`] made of a number.
+/// The result of [`Seen::insert`] for a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
     /// Larger than all before.

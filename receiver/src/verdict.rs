@@ -1,4 +1,4 @@
-//! What becomes of a request: its fault, whether it is stored, its answer.
+//! The decision about a request: its fault, whether it is stored, its answer.
 
 use crate::body::Body;
 use crate::fault::{Cut, Fault};

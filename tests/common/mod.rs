@@ -39,7 +39,7 @@ pub const STOP: Duration = Duration::from_secs(20);
 /// A folder for one agent, with all that belongs to it.
 pub struct Site {
     root: PathBuf,
-    /// What the agent delivers to.
+    /// The server that the agent sends to.
     pub receiver: Receiver,
     options: Map<String, Value>,
     logs: Vec<Value>,
@@ -81,7 +81,7 @@ impl Site {
             "implicit_agent_log_collection": false,
             "implicit_metric_monitor": false,
             "implicit_agent_process_metrics_monitor": false,
-            // What follows is for quick tests only
+            // The options below are for quick tests only
             "max_request_spacing_interval": 0.2,
             "max_error_request_spacing_interval": 0.5,
             "max_new_log_detection_time": 0.2,
@@ -315,7 +315,7 @@ impl Site {
                 return;
             }
             let ended = self.agent.as_mut().is_some_and(Process::has_ended);
-            // What it sent before its end may have come after the last look
+            // Requests that it sent before its end may have come after the last look
             if ended && !self.receiver.with(&mut condition) {
                 panic!("the agent ended before this: {what}\n{}", self.report());
             }
@@ -440,7 +440,7 @@ impl Site {
         }
     }
 
-    /// What helps to understand a failure.
+    /// Facts that help to understand a failure.
     pub fn report(&self) -> String {
         let mut text = String::new();
         self.receiver.with(|state| {
@@ -475,7 +475,7 @@ impl Drop for Site {
     }
 }
 
-/// What a command said.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub struct Said {
     /// Exit code; -1 for a signal.

@@ -59,7 +59,7 @@ impl Numbers {
         self.next
     }
 
-    /// What was written, the open line too.
+    /// All numbers that were written, that of the open line too.
     pub fn all(&self) -> Range<u64> {
         0..self.next
     }

@@ -1,5 +1,5 @@
-//! What can be seen of an agent from outside, and done to it: its descriptors and memory, the
-//! state of its files, pauses.
+//! The agent as seen and handled from outside: its descriptors and memory, the state of its files,
+//! pauses.
 
 use super::{Numbers, Process, Site, DEADLINE};
 use nix::sys::signal::Signal;
@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What the agent does while something happens to its logs.
+/// The state of the agent while something happens to its logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agent {
     /// It does not get to run: for it all happens at once, between two looks.
@@ -139,7 +139,7 @@ impl Site {
         Duration::from_millis(ticks * 10)
     }
 
-    /// What `status -v` knows of a log, as JSON.
+    /// The entry of `status -v` for a log, as JSON.
     pub fn file_status(&self, name: &str) -> Option<Value> {
         let path = self.log_path(name);
         let status = self.status_json();

@@ -85,12 +85,12 @@ impl Process {
         self.wait_exit(Duration::ZERO).is_some()
     }
 
-    /// What it wrote to standard output.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stdout).unwrap_or_default()).into_owned()
     }
 
-    /// What it wrote to standard error.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned()
     }

@@ -27,7 +27,8 @@ impl Agent {
     }
 }
 
-/// What is compared besides messages, attributes and file names, and what is not.
+/// Further properties to compare, besides messages, attributes and file names, and those to leave
+/// out.
 #[derive(Debug, Default)]
 pub struct Compare {
     /// The time of each event.
@@ -65,7 +66,7 @@ pub struct Case {
     pub compare: Compare,
     /// Why the agents differ; empty if they do not.
     pub why: String,
-    /// What both deliver.
+    /// The transcript of both agents.
     pub both: Option<String>,
     pub ours: Option<String>,
     pub python: Option<String>,
@@ -149,7 +150,7 @@ impl Case {
         self.steps.iter().any(|step| step.named_agent().is_some())
     }
 
-    /// What an agent is to deliver; none if nothing is recorded.
+    /// The transcript that is expected of an agent; `None` if nothing is recorded.
     pub fn expected(&self, agent: Agent) -> Option<&str> {
         let own = match agent {
             Agent::Ours => &self.ours,

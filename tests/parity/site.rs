@@ -48,10 +48,10 @@ const BASE_OURS: &[(&str, &str)] = &[
     ("max_poll_interval", "0.1"),
 ];
 
-/// What a run came to.
+/// The result of a run.
 pub struct Outcome {
     pub transcript: String,
-    /// What went wrong besides what the transcript tells.
+    /// Trouble that the transcript does not show.
     pub problems: Vec<String>,
     /// For the report of a failure.
     pub agent_log: String,

@@ -3,7 +3,7 @@
 //! `\n \r \t \\` and `\xNN` as in Rust; `\[x*49900]` is one character (or escape) so many times.
 //! Valid UTF-8 stands as it is. A space at either end is written `\x20`, so that no editor eats it.
 
-/// So many equal bytes in a row are written with a count.
+/// From this many equal bytes in a row on they are written with a count.
 const LONG_RUN: usize = 40;
 
 /// The text of one line for `bytes`.

@@ -1,4 +1,4 @@
-//! What an agent delivered, as text that two runs can be compared by.
+//! The events that an agent delivered, as text by which two runs can be compared.
 //!
 //! ```text
 //! server {"serverHost":"parity"}
