@@ -1,7 +1,7 @@
 //! `docs/cli.md` is what the code says, and says something about every option that the Python
 //! agent has. `UPDATE_DOCS=1` rewrites it.
 
-/// Of version 2.2.22, with those that it has on Windows only and those of its `run_monitor`.
+/// The options of version 2.2.22, with those of Windows only and those of its `run_monitor`.
 const PYTHON_OPTIONS: &str = "
     -h --help -c --config-file --extra-config-dir -q --quiet -v --verbose -H --health_check --debug
     --stats-capture-interval --format --no-fork --no-check-remote-server -p --pid-file

@@ -104,7 +104,7 @@ fn metrics_in_memory_survive_a_reload_in_an_outage_and_what_is_lost_at_the_end_i
     site.set("metrics_in_memory", true).start();
     let path = site.path("log").join("test_monitor.log");
     let path = path.to_str().unwrap().to_owned();
-    // Of each sample the number
+    // The number of each sample
     let counts = |site: &Site| -> Vec<u64> {
         let lines = site.receiver.lines_of(&path).into_iter();
         let gauss = lines.filter(|line| line.contains("] gauss "));

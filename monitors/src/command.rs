@@ -363,7 +363,7 @@ pub struct Family {
 }
 
 impl Family {
-    /// Of a child that was started with `process_group(0)`.
+    /// The family of a child that was started with `process_group(0)`.
     pub fn of(child: &Child) -> Self {
         Family {
             // The kernel's numbers are at most 2^22.

@@ -239,7 +239,7 @@ struct Complaint {
 }
 
 struct Graphite {
-    /// Of each port.
+    /// The protocol of each port.
     protocols: Vec<Protocol>,
     max_request: usize,
     complaints: Vec<Complaint>,

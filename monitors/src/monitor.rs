@@ -170,9 +170,9 @@ impl MonitorLog {
 /// An element of one of the configuration's arrays of logs, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Like {
-    /// Of `logs`: [`Place::log_rules`].
+    /// An entry of `logs`, by its place in [`Place::log_rules`].
     Logs(usize),
-    /// Of `journald_logs`: [`Place::journald_rules`].
+    /// An entry of `journald_logs`, by its place in [`Place::journald_rules`].
     Journald(usize),
 }
 

@@ -43,9 +43,9 @@ pub struct Start {
 
 /// All of a stop together takes no longer than this: `stop` sends KILL after 5 s.
 const STOP_WITHIN: Duration = Duration::from_millis(4_500);
-/// Of that, what the monitors have.
+/// The monitors' share of `STOP_WITHIN`.
 const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
-/// Of that, what the last requests have.
+/// The last requests' share of `STOP_WITHIN`.
 const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
 /// How often threads are looked after.
 const SUPERVISE: Duration = Duration::from_secs(5);

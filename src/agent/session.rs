@@ -347,7 +347,7 @@ impl Desk {
             let known = known.and_then(|memory| memory.entries.get(&*lines.path));
             match (named, known) {
                 (None, Some(entry)) => entry.clone(),
-                // Of neither: lines that a monitor has left that is gone
+                // Neither knows it: lines of a monitor that is gone
                 (named, _) => {
                     let log = named.unwrap_or_else(|| MonitorLog::metrics(&lines.path));
                     super::plan::monitor_entry(&log, None)

@@ -195,7 +195,7 @@ impl<'a> Parser<'a> {
         let before = self.bytes.get(..position).unwrap_or(self.bytes);
         JsonError {
             kind,
-            // Of the text before it alone: within a CR LF the CR counts.
+            // Counted in the text before it alone: within a CR LF the CR counts.
             line: advance(before, start, 0, position).0.line,
             position: self
                 .text

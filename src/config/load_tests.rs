@@ -246,7 +246,7 @@ fn type_and_bound_errors_say_what_is_allowed() {
         let (_, message) = Fixture::new(main).refused();
         assert!(message.contains(words), "{message}");
     }
-    // Of a pair of which only one is set, the other gives way.
+    // If only one of a pair is set, the other gives way.
     let config = Fixture::with("max_allowed_request_size: 50000").load();
     assert_eq!(config.options.min_allowed_request_size, 50_000);
     assert_eq!(

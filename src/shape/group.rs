@@ -129,7 +129,7 @@ fn cut(limits: Limits, expired: bool, data: &[u8], want: usize, lines: u64) -> T
         },
         None if data.len() >= window => {
             let want = match limits.whole && lines == 1 {
-                // Of a line without end as much as may be
+                // As much as may be of a line without end
                 true => (window / 2 / want).max(1) * want,
                 false => want,
             };

@@ -131,7 +131,7 @@ impl Work<'_, '_> {
     fn message(&mut self, text: &str, (from, to): (usize, usize), valid: bool) -> Text {
         let raw = &text[from..to];
         if valid && memchr::memchr(b'\\', raw.as_bytes()).is_none() {
-            // Of the data's first line: the same places
+            // The text stands in the data's first line, at the same places
             return Text::Data(from, to);
         }
         let start = self.unit.text.len();

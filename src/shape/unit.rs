@@ -56,9 +56,9 @@ impl State {
 /// A range of bytes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Text {
-    /// Of the input's data.
+    /// A range of the input's data.
     Data(usize, usize),
-    /// Of the unit's own text.
+    /// A range of the unit's own text.
     Own(usize, usize),
 }
 

@@ -154,7 +154,7 @@ mod tests {
             a.save("s=1", false).unwrap();
             assert_eq!(a.load().unwrap().as_deref(), Some("s=1"));
         }
-        // Of a wrong kind, or with something that is no cursor in it.
+        // A value of a wrong kind, or with text that is no cursor.
         for text in [r#"{"j1": 5}"#, r#"{"j1": ""}"#, r#"{"j1": "a b"}"#] {
             fs::write(&path, text).unwrap();
             assert_eq!(Checkpoint::new(&scratch.path(""), "j1").load(), Ok(None));

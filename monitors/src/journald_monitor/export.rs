@@ -178,7 +178,7 @@ impl Parser {
         self.name.clear();
         self.entry.any = true;
         let field = self.entry.fields.get_mut(number?)?;
-        // Of several values of one field the first counts.
+        // The first of several values of one field counts.
         if field.present {
             return None;
         }

@@ -175,7 +175,7 @@ impl Fields {
         }
         let mut last = None;
         for mapped in &self.mapped {
-            // Of several fields with one name the first that is there counts.
+            // The first present one of several fields with one name counts.
             if last == Some(&mapped.name) {
                 continue;
             }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) struct DfStat {
     mountinfo: ProcFile,
     rules: Rules,
-    /// Of the table that `mounts` was selected from.
+    /// Hash of the table from which `mounts` was selected.
     hash: Option<u64>,
     mounts: Arc<[Mount]>,
     prober: Prober,

@@ -21,7 +21,7 @@ const NAMES: [&str; 11] = [
     "msec_total",
     "msec_weighted_total",
 ];
-/// Of partitions on kernels before 2.6.25.
+/// Columns of partitions on kernels before 2.6.25.
 const OLD_NAMES: [&str; 4] = [
     "read_issued",
     "read_sectors",

@@ -115,7 +115,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    /// Of this machine, whose filesystems are mounted below `place.root`.
+    /// The kernel of this machine, whose filesystems are mounted below `place.root`.
     fn of(place: &Place) -> Self {
         let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
         let page_size = page_size.ok().flatten().and_then(|n| u64::try_from(n).ok());

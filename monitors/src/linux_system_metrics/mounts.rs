@@ -36,7 +36,7 @@ const SIZELESS: [&str; 10] = [
     "selinuxfs",
     "tracefs",
 ];
-/// Of other hosts or shared with them, by whatever name their source goes.
+/// Filesystems of other hosts or shared with them, by whatever name their source goes.
 const REMOTE: [&str; 9] = [
     "acfs",
     "afs",
@@ -104,7 +104,7 @@ impl Entry {
 /// Selects from the text of `/proc/self/mountinfo`, in its order.
 pub(super) fn select(mountinfo: &[u8], rules: &Rules) -> Vec<Mount> {
     let entries: Vec<Entry> = mountinfo.split(|&b| b == b'\n').filter_map(parse).collect();
-    // Of several on one mount point the last hides the others.
+    // The last of several mounts on one mount point hides the others.
     let top: HashMap<&[u8], usize> = entries
         .iter()
         .enumerate()

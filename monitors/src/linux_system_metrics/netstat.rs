@@ -56,7 +56,7 @@ const TCP: [Row; 34] = [
     ("TCPDSACKIgnoredOld", "net.stat.tcp.invalid_sack", Some(("type", "retransmit"))),
     ("TCPDSACKIgnoredNoUndo", "net.stat.tcp.invalid_sack", Some(("type", "olddup"))),
     ("TCPBacklogDrop", "net.stat.tcp.receive.queue.full", None),
-    // Of the protocol's own counters, which the kernel has in another file up to now.
+    // The protocol's own counters, which the kernel has in another file up to now.
     ("OutRsts", "net.stat.tcp.resets", Some(("direction", "out"))),
     ("InErrs", "net.stat.tcp.errors", Some(("direction", "in"))),
 ];

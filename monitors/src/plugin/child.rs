@@ -34,9 +34,9 @@ pub const GRACE: Duration = Duration::from_secs(1);
 /// Something from the process.
 #[derive(Debug)]
 pub enum Event {
-    /// Of its stdout.
+    /// A piece of its stdout.
     Out(Vec<u8>),
-    /// Of its stderr.
+    /// A piece of its stderr.
     Err(Vec<u8>),
     /// Its stdout is closed: it can say nothing any more.
     OutClosed,

@@ -17,9 +17,9 @@ const AGENTS: [&str; 2] = ["agent.log", "agent_debug.log"];
 pub struct Logs {
     owner: String,
     dir: PathBuf,
-    /// Of its metrics, unless it names another one.
+    /// The log of its metrics, unless it names another one.
     default: PathBuf,
-    /// Of its metrics.
+    /// The log of its metrics.
     current: PathBuf,
     /// It has fewer rights than the agent, which must not read or write for it.
     confined: bool,
@@ -29,8 +29,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Of the plug-in that the agent calls `owner`, `short` without its id; `confined` if it runs as
-    /// another user. `dir` is the absolute directory of the agent's logs.
+    /// The logs of the plug-in that the agent calls `owner`, `short` without its id; `confined` if
+    /// it runs as another user. `dir` is the absolute directory of the agent's logs.
     pub fn new(owner: &str, short: &str, confined: bool, dir: &Path, place: &Place) -> Self {
         let default = dir.join(format!("{short}.log"));
         Logs {
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(all[0].path, Path::new("/log/p.log"));
         assert_eq!(all[0].parser, "one");
         assert!(all[0].metrics);
-        // Of two names only the second is copied
+        // Only the second of two names is copied
         logs.own(config("./sub//q.log", "two"), &mut out).unwrap();
         assert_eq!(logs.followed.of("p(x)"), [Path::new("/log/sub/q.log")]);
         logs.follow(config("/var/other.log", "three")).unwrap();

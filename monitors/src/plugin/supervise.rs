@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 
 /// Longer lines of a plug-in are skipped.
 const LONGEST_LINE: usize = 64 * 1024;
-/// Of a line of stderr so much goes into agent.log.
+/// At most this many bytes of a line of stderr go into agent.log.
 const LONGEST_COMPLAINT: usize = 1024;
-/// Of a text for agent.log.
+/// At most this many bytes of a text go into agent.log.
 const LONGEST_TEXT: usize = 8 * 1024;
-/// Of a line that is not understood.
+/// At most this many bytes of a line that is not understood are shown.
 const SHOWN: usize = 200;
 /// A plug-in's share of agent.log: bytes per second, and bytes at once.
 const VOICE: (i64, i64) = (200, 20_000);

@@ -43,7 +43,7 @@ pub struct Settings {
     pub log_dir: PathBuf,
     /// The base file, as the copier knows it.
     pub base: PathBuf,
-    /// Of the files of a template.
+    /// The rotation of a template's files.
     pub rotation: Rotation,
     /// Longest time that text is held back.
     pub flush_delay: Duration,

@@ -14,7 +14,7 @@ pub struct Ring {
     files: u32,
     max_bytes: u64,
     open: Option<File>,
-    /// Of the open file, or of the one that was open last.
+    /// The number of the open file, or of the one that was open last.
     index: Option<u32>,
     size: u64,
 }

@@ -214,7 +214,7 @@ impl Service for Server {
         let sorter = &mut self.sorter;
         let batch = self.setting.parser == Parser::Batch;
         let Stream { position, file, .. } = stream;
-        // Of a batch: the message before, which ends at its text's end if no other follows, and how
+        // The message before in a batch, which ends at its text's end if no other follows, and how
         // many empty ones came after it.
         let mut before: Option<(FileId, &[u8])> = None;
         let mut blank = 0u64;
@@ -239,7 +239,7 @@ impl Service for Server {
             };
             *file = (!piece.ends).then_some(to);
             if !batch {
-                // Of a message that was cut nothing but a line end may be left.
+                // Nothing but a line end may be left of a message that was cut.
                 if piece.begins || !text.is_empty() {
                     sorter.files.put(to, text, now, out);
                 }

@@ -130,7 +130,7 @@ fn checksum(block: &[u8; BLOCK]) -> u32 {
 /// Reads an archive front to back.
 pub(super) struct Reader<R> {
     from: R,
-    /// Of the entry that was given out last.
+    /// Unread bytes of the entry that was given out last.
     left: u64,
     padding: usize,
 }
@@ -202,7 +202,7 @@ impl<R: Read> Reader<R> {
                 kind: match kind {
                     b'5' => Kind::Folder,
                     b'2' => Kind::Link(path(&link)),
-                    // Of old archives
+                    // Old archives mark a folder so
                     _ if has_content && name.ends_with(b"/") => Kind::Folder,
                     _ if has_content => Kind::File,
                     other => Kind::Other(char::from(other)),

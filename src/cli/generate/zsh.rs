@@ -107,7 +107,7 @@ fn proposal(complete: Complete) -> String {
     }
 }
 
-/// Of the characters that mean something to `_arguments`.
+/// Escapes the characters that mean something to `_arguments`.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace(':', "\\:")

@@ -92,7 +92,7 @@ fn dockers_parts_are_merged_and_no_line_is_swallowed() {
     assert_eq!(reader.at, 0);
     assert_eq!(texts(&reader.read(part.as_bytes(), true)), ["ab"]);
 
-    // A line that does not go on the text is an event of its own; the Python agent swallows it
+    // A line that does not continue the text is an event of its own; the Python agent swallows it
     for intruder in ["plain\n", "{\"x\":1}\n"] {
         let input = format!("{part}{intruder}");
         let mut reader = Reader::new(&entry, &options);
