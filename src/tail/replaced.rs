@@ -55,6 +55,10 @@ impl Tailer {
         let left = left.filter(|_| !others.any(|g| g.id == old_id));
         self.close(number, key);
         let copy = search.then(|| self.find_copy(number, key)).flatten();
+        let shrunk = left
+            .as_ref()
+            .and_then(|file| file.metadata().ok())
+            .is_none_or(|meta| meta.len() < known);
         let left = left.filter(|file| {
             let deleted = || file.metadata().is_ok_and(|meta| meta.nlink() == 0);
             match siblings::find_id(&path, old_id, false) {
@@ -69,7 +73,10 @@ impl Tailer {
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
-        let lost = known.saturating_sub(read);
+        let unread = known.saturating_sub(read);
+        // A file that is not shorter than it was known to be has grown by what is new, or had grown
+        // before: that can't be told
+        let lost = if shrunk { unread } else { 0 };
         let Some(g) = log.generation(key) else { return };
         g.state = State::Rotated(now);
         g.partial = None;
@@ -93,6 +100,12 @@ impl Tailer {
                     log::warn!(
                         "{} was truncated or overwritten before its last {lost} bytes were read, and no copy of \
                          them was found: they are lost",
+                        path.display()
+                    );
+                } else if unread > 0 {
+                    log::info!(
+                        "{} was overwritten and has other content; of its last {unread} bytes is not known which \
+                         content they were of",
                         path.display()
                     );
                 } else {

@@ -118,3 +118,15 @@ fn rotated_logs_that_a_pattern_also_matches_keep_no_idle_agent_busy() {
     assert!(looks <= 240, "{looks} looks");
     assert_eq!(desk.all("a.log"), "text of a.log\nnew\n");
 }
+
+#[test]
+fn a_report_that_is_written_anew_counts_no_loss() {
+    let mut desk = Desk::copied("1 of the same length as all lines\n");
+    fs::write(
+        desk.path("a.log"),
+        "2 of the same length as all lines\n3 of the same length as all lines\n",
+    )
+    .unwrap();
+    desk.run(3);
+    assert_eq!(desk.lost(), 0);
+}
