@@ -414,6 +414,7 @@ When it is rotated
   by copytruncate: what was not read yet is taken from the copy, found by its content if it has a recognised name; then the file from byte 0
   compressed: as a copy, if it is gzip and its name ends in .gz
   recognised names: app.log.1, app.1.log, app.log-20261123, app-20261123.log, app.log-2026-11-23T10, app-2026-11-23T10.log; each also with .gz
+  a file of such a name that came and went between two looks is read only if no entry matches it and a known content of this log has a name of the same kind
   there now: app.log.1 (an entry matches it too)
   there now, names not recognised: app.log.old (an entry matches it too)
 "#

@@ -314,8 +314,8 @@ fn sight(text: &mut Text, insight: &Insight, following: &Following) {
         }
         Sight::Copy => {
             return text.line(
-                "nothing: it looks like the copy that a rotation is making of a log that is \
-                 followed; it is left alone until its content is its own",
+                "nothing yet: it begins as a followed log does. It is that log's copy if that is \
+                 truncated within two seconds after this file's last growth, else a log of its own",
             );
         }
         Sight::Nothing => {
@@ -430,6 +430,10 @@ fn rotations(text: &mut Text, insight: &Insight, path: &Path) {
         "recognised names: {}; each also with .gz",
         rotation.examples.join(", ")
     ));
+    text.line(
+        "a file of such a name that came and went between two looks is read only if no entry matches it and a \
+         known content of this log has a name of the same kind",
+    );
     let names = |paths: &[std::path::PathBuf]| -> String {
         let names = paths.iter().map(|p| {
             let name = if p.parent() == path.parent() {
