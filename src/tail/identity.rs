@@ -7,6 +7,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -80,24 +81,53 @@ pub fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// Opens a regular file for reading, and nothing else: a FIFO, a device or a socket that took the
-/// name a moment ago neither blocks nor is touched.
+/// Opens a regular file for reading, and nothing else: a FIFO, a device or a socket is not touched,
+/// not even one that takes the name at this moment. Where `/proc` is not mounted it may be opened
+/// then, without blocking.
 ///
 /// # Errors
 /// What `open` and `fstat` say; `InvalidInput` for anything but a regular file.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new()
+    let place = place(path)?;
+    let meta = regular(&place)?;
+    match reading().open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
+        Ok(file) => Ok((file, meta)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let file = reading().open(path)?;
+            let meta = regular(&file)?;
+            Ok((file, meta))
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// What a path shows, past links, held but not opened: not even a device notices.
+///
+/// # Errors
+/// What `open` says.
+pub fn place(path: &Path) -> io::Result<File> {
+    reading()
+        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
+        .open(path)
+}
+
+fn reading() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
         .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-        .open(path)?;
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
+    options
+}
+
+fn regular(file: &File) -> io::Result<Metadata> {
     let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::Error::new(
+    match meta.is_file() {
+        true => Ok(meta),
+        false => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             "not a regular file",
-        ));
+        )),
     }
-    Ok((file, meta))
 }
 
 /// Reads at `offset` until `buf` is full or the file ends; how much.
@@ -175,6 +205,30 @@ mod tests {
         let path = std::env::temp_dir().join(format!("fifo-{}", crate::util::random::uuid4()));
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(open(&path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_is_not_even_opened() {
+        use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+        let path = std::env::temp_dir().join(format!("fifo-{}", crate::util::random::uuid4()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let has_reader = AtomicBool::new(false);
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Waits until somebody opens it for reading
+                OpenOptions::new().write(true).open(&path).unwrap();
+                has_reader.store(true, SeqCst);
+            });
+            for _ in 0..100 {
+                open(&path).unwrap_err();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            let seen = has_reader.load(SeqCst);
+            drop(reading().open(&path).unwrap());
+            seen
+        });
+        assert!(!seen);
         std::fs::remove_file(&path).unwrap();
     }
 }
