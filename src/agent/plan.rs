@@ -329,6 +329,7 @@ fn tail_entry(
     entry.pipeline = shape.pipeline.clone();
     entry.rename = shape.rename.clone();
     entry.copy_from_start = from.copy_from_start;
+    entry.follow_foreign_links = from.follow_foreign_links;
     entry.stale_after = from
         .ignore_stale_files
         .then_some(from.staleness_threshold_secs);

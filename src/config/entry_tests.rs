@@ -53,6 +53,21 @@ fn an_entry_has_its_defaults_and_its_attributes() {
 }
 
 #[test]
+fn an_entry_decides_on_foreign_links_and_the_global_option_where_it_does_not() {
+    let logs = "logs: [{path: \"/a*\"}, {path: \"/b*\", follow_foreign_links: false}, \
+                {path: \"/c*\", follow_foreign_links: true}]";
+    for (global, follow) in [
+        ("", [false, false, true]),
+        ("follow_foreign_links: true, ", [true, false, true]),
+    ] {
+        let config = Fixture::with(&format!("{global}{logs}")).load();
+        let entries = &config.logs[..3];
+        let got: Vec<bool> = entries.iter().map(|e| e.follow_foreign_links).collect();
+        assert_eq!(got, follow, "{global}");
+    }
+}
+
+#[test]
 fn a_wrong_entry_is_refused_with_its_place() {
     for (members, code, option) in [
         ("", "missingRequired", "logs[1].path"),

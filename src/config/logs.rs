@@ -64,6 +64,8 @@ pub struct LogEntry {
     pub staleness_threshold_secs: f64,
     /// Least seconds between two looks at a file; the global option unless set here.
     pub minimum_scan_interval: Option<i64>,
+    /// Links that wildcards match are followed whoever made them; the global option unless set here.
+    pub follow_foreign_links: bool,
     /// The worker that uploads the file; always one that exists.
     pub worker_id: String,
     /// The origin of the log.
@@ -102,6 +104,7 @@ impl LogEntry {
             ignore_stale_files: false,
             staleness_threshold_secs: 300.0,
             minimum_scan_interval: None,
+            follow_foreign_links: false,
             worker_id: "default".to_owned(),
             kind,
             origin: Origin::default(),
@@ -157,6 +160,7 @@ pub struct K8sLog {
 pub(crate) struct Context<'a> {
     pub(crate) log_dir: &'a Path,
     pub(crate) minimum_scan_interval: Option<i64>,
+    pub(crate) follow_foreign_links: bool,
     pub(crate) worker_ids: &'a [&'a str],
 }
 
@@ -173,6 +177,7 @@ pub(crate) const SHARED: &[MemberDoc] = &[
     ("ignore_stale_files", "bool", "false", "Leave files out that were not modified recently."),
     ("staleness_threshold_secs", "float, 0 or more", "300.0", "What \"recently\" means."),
     ("minimum_scan_interval", "int, 0 to 86400", "the global option", "Least seconds between two looks at a file."),
+    ("follow_foreign_links", "bool", "the global option", "Follow links that wildcards of the path lead to, whoever made them."),
     ("parse_format", "raw, json, cri", "raw", "Format of the lines: as they are, one JSON object each, or that of Kubernetes' container runtimes."),
     ("parse_lines_as_json", "bool", "unset", "Older switch: true is `json`, false is `raw`."),
     ("json_message_field", "string", "log", "Member that holds the text in the `json` format."),
@@ -284,6 +289,9 @@ fn shared(
     entry.minimum_scan_interval = fields
         .int("minimum_scan_interval", 0, 86_400)?
         .or(context.minimum_scan_interval);
+    entry.follow_foreign_links = fields
+        .boolean("follow_foreign_links")?
+        .unwrap_or(context.follow_foreign_links);
     entry.parse_format = parse_format(fields)?;
     if let Some(name) = fields.text("json_message_field")? {
         entry.json_message_field = name;

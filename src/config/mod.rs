@@ -164,6 +164,7 @@ impl Config {
         let context = logs::Context {
             log_dir: Path::new(&options.agent_log_path),
             minimum_scan_interval: options.minimum_scan_interval,
+            follow_foreign_links: options.follow_foreign_links,
             worker_ids: &worker_ids,
         };
         let mut logs = each(&merged.logs, |f| logs::log(f, &context, &mut warnings))?;

@@ -189,6 +189,12 @@ section "Reading files" {
     log_deletion_delay: f64 = 600.0, min(0.0);
     /// Where a file's counter of sequence numbers starts anew.
     max_sequence_number: i64 = 1_099_511_627_776, min(1.0);
+    /// Follow any link that a wildcard of a `path` leads to. Without it a symbolic link there is
+    /// followed only if it belongs to root, to the agent's user or to the owner of what it leads to,
+    /// and a file with several hard links is taken up only if nobody but root, the agent's user and
+    /// the file's owner may write in its folder. Otherwise whoever may write in a log folder could
+    /// have any file of the machine sent. What stands before the first wildcard is not examined.
+    follow_foreign_links: bool = false;
     /// Look for the copied file after a truncation.
     enable_copy_truncate_log_rotation_support: bool = true, no_env();
     /// Add the attribute `raw_timestamp` in the `json` and `cri` formats.

@@ -33,6 +33,8 @@ pub struct Entry {
     /// Where the first start begins for a file that the agent itself writes: the size that it had
     /// before the agent's first line (copying.md §20).
     pub start_offset: Option<u64>,
+    /// `follow_foreign_links`
+    pub follow_foreign_links: bool,
     /// A monitor has named it while we run: its attributes are nowhere in the configuration.
     pub named: bool,
 }
@@ -57,6 +59,7 @@ impl Entry {
             stale_after: None,
             minimum_scan_interval: Duration::ZERO,
             start_offset: None,
+            follow_foreign_links: false,
             named: false,
         }
     }
@@ -67,6 +70,11 @@ impl Entry {
             true => &self.attributes,
             false => &[],
         }
+    }
+
+    /// Whether links that lead to what its wildcards match must be trustworthy ([`super::trust`]).
+    pub fn examines_links(&self) -> bool {
+        self.is_glob && !self.follow_foreign_links
     }
 
     /// Whether the path is left out.
