@@ -207,21 +207,15 @@ impl Agent {
                     .filter(|log| *is_glob || log.present || log.size > 0)
                     .map(file_status)
                     .collect();
-                for (path, why) in tails.iter().flat_map(|t| &t.unreadable) {
-                    let matches = if *is_glob {
-                        crate::tail::glob::matches(pattern, path)
-                    } else {
-                        pattern == path
-                    };
-                    if matches {
-                        files.push(FileStatus {
-                            log_path: super::plan::shown(path),
-                            last_scan_time: tail.last_scan,
-                            state: FileState::Unreadable,
-                            last_error: Some(why.clone()),
-                            ..FileStatus::default()
-                        });
-                    }
+                let unreadable = tails.iter().flat_map(|t| &t.unreadable);
+                for told in unreadable.filter(|told| told.pattern == *pattern) {
+                    files.push(FileStatus {
+                        log_path: super::plan::shown(&told.path),
+                        last_scan_time: tail.last_scan,
+                        state: FileState::Unreadable,
+                        last_error: Some(told.why.clone()),
+                        ..FileStatus::default()
+                    });
                 }
                 crate::util::sort::by(&mut files, |a, b| a.log_path.cmp(&b.log_path));
                 matchers.push(MatcherStatus {

@@ -3,7 +3,6 @@
 use super::copies::Copy;
 use super::counters::Skip;
 use super::generation::{is_gone, Generation, State};
-use super::glob;
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
 use super::settings::Entry;
@@ -69,13 +68,12 @@ impl Tailer {
         for at in 0..self.entries.len() {
             let entry = self.entries[at].clone();
             if entry.is_glob {
-                for path in glob::expand(&entry.pattern) {
-                    self.matched(path, &entry, first, now);
-                }
+                self.expand(&entry, first, now);
             } else {
                 self.matched(entry.pattern.clone(), &entry, first, now);
             }
         }
+        self.forget_unreadable();
         self.last_scan = Some(now_secs());
         self.scanned_at = now;
         self.next_scan = now
@@ -115,11 +113,13 @@ impl Tailer {
         let meta = match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => return,
             Ok(meta) if !meta.is_file() => {
-                return self.unreadable(
-                    &path,
-                    "it is a FIFO, socket or device; these are never opened".into(),
-                );
+                let why = "it is a FIFO, socket or device; these are never opened";
+                return self.unreadable(&path, entry, why.into());
             }
+            Ok(_) => self.permitted(&path, entry),
+            Err(e) => Err(e),
+        };
+        let meta = match meta {
             Ok(meta) => meta,
             Err(e) if is_gone(&e) => {
                 if !entry.is_glob {
@@ -127,7 +127,7 @@ impl Tailer {
                 }
                 return;
             }
-            Err(e) => return self.unreadable(&path, e.to_string()),
+            Err(e) => return self.unreadable(&path, entry, e.to_string()),
         };
         let id = FileId::of(&meta);
         // A file that a log had under another name: it moved here, its log finishes it.
@@ -143,7 +143,7 @@ impl Tailer {
             Copy::Waits | Copy::Known => return,
         };
         if let Err(e) = identity::open(&path) {
-            return self.unreadable(&path, e.to_string());
+            return self.unreadable(&path, entry, e.to_string());
         }
         if self.unreadable.remove(&path).is_some() {
             log::info!("{} can be read now", path.display());
@@ -162,18 +162,6 @@ impl Tailer {
             if let Some(g) = log.generations.iter_mut().find(|g| g.id == id) {
                 g.seen_in_scan = scan;
                 g.path = path.unwrap_or_else(|| g.path.clone());
-            }
-        }
-    }
-
-    fn unreadable(&mut self, path: &Path, why: String) {
-        if self.unreadable.get(path) != Some(&why) {
-            log::warn!(
-                "{} matches the configuration but is not copied: {why}",
-                path.display()
-            );
-            if self.unreadable.len() < 10_000 {
-                self.unreadable.insert(path.to_path_buf(), why);
             }
         }
     }
@@ -325,6 +313,7 @@ pub(super) fn add_attributes(log: &mut Log, entry: &Entry) {
     merged.pipeline = log.entry.pipeline.clone();
     merged.rename = log.entry.rename.clone();
     merged.copy_from_start = log.entry.copy_from_start;
+    merged.follow_foreign_links = log.entry.follow_foreign_links;
     merged.stale_after = log.entry.stale_after;
     merged.minimum_scan_interval = log.entry.minimum_scan_interval;
     merged.attributes = log.entry.attributes.clone();

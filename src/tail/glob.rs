@@ -5,16 +5,9 @@
 //! ([`crosses`]) `*` also crosses `/` and matches leading dots. Works on bytes; `?` and `[...]`
 //! take a whole UTF-8 character where there is one.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-/// How deep `**` descends, and how many results one expansion gives at the most: a pattern that
-/// runs into a loop of bind mounts must not hold the agent up.
-const MOST_DEPTH: usize = 64;
-const MOST_RESULTS: usize = 200_000;
 
 /// Whether the text has any wildcard.
 pub fn is_pattern(text: &[u8]) -> bool {
@@ -54,7 +47,7 @@ pub fn crosses(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// Whether one path component matches, hidden names only where the pattern says so.
-fn component(pattern: &[u8], name: &[u8]) -> bool {
+pub(super) fn component(pattern: &[u8], name: &[u8]) -> bool {
     if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
         return false;
     }
@@ -82,98 +75,13 @@ fn walk(pattern: &[&[u8]], path: &[&[u8]]) -> bool {
     }
 }
 
-fn parts(path: &Path) -> Vec<&[u8]> {
+/// The components of a path or pattern.
+pub(super) fn parts(path: &Path) -> Vec<&[u8]> {
     path.as_os_str()
         .as_bytes()
         .split(|&b| b == b'/')
         .filter(|c| !c.is_empty())
         .collect()
-}
-
-/// The existing paths that match, sorted. Unreadable directories count as empty.
-pub fn expand(pattern: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let root = if pattern.is_absolute() { "/" } else { "" };
-    descend(
-        PathBuf::from(root),
-        &parts(pattern),
-        0,
-        &mut Vec::new(),
-        &mut found,
-    );
-    crate::util::sort::plainly(&mut found);
-    found.dedup();
-    found
-}
-
-fn descend(
-    base: PathBuf,
-    pattern: &[&[u8]],
-    depth: usize,
-    on_way: &mut Vec<(u64, u64)>,
-    found: &mut Vec<PathBuf>,
-) {
-    if found.len() >= MOST_RESULTS {
-        return;
-    }
-    let [first, rest @ ..] = pattern else {
-        // Existence is checked for the last literal component only; wildcards came from a listing.
-        found.push(base);
-        return;
-    };
-    if first == b"**" {
-        if rest.is_empty() {
-            // A trailing ** stands for every file below
-            return descend(base, &[b"**", b"*"], depth, on_way, found);
-        }
-        let Ok(meta) = fs::metadata(&base) else {
-            return;
-        };
-        let identity = (meta.dev(), meta.ino());
-        if on_way.contains(&identity) {
-            return; // a link back up
-        }
-        descend(base.clone(), rest, depth, on_way, found);
-        if depth >= MOST_DEPTH {
-            return;
-        }
-        on_way.push(identity);
-        for name in listing(&base) {
-            let below = base.join(&name);
-            if name.as_bytes().first() != Some(&b'.') && below.is_dir() {
-                descend(below, pattern, depth + 1, on_way, found);
-            }
-        }
-        on_way.pop();
-        return;
-    }
-    if !is_pattern(first) {
-        let below = base.join(OsStr::from_bytes(first));
-        if rest.is_empty() && fs::symlink_metadata(&below).is_err() {
-            return;
-        }
-        return descend(below, rest, depth, on_way, found);
-    }
-    for name in listing(&base) {
-        if component(first, name.as_bytes()) {
-            descend(base.join(&name), rest, depth, on_way, found);
-        }
-    }
-}
-
-fn listing(dir: &Path) -> Vec<OsString> {
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    fs::read_dir(dir)
-        .map(|entries| {
-            entries
-                .filter_map(|e| e.ok().map(|e| e.file_name()))
-                .collect()
-        })
-        .unwrap_or_default()
 }
 
 /// Matches one pattern element that is no star; how far pattern and text move on.
@@ -283,28 +191,5 @@ mod tests {
                 .copied()
                 .collect::<Vec<_>>()
         ));
-    }
-
-    #[test]
-    fn expansion_is_sorted_and_survives_a_loop_of_links() {
-        let dir = std::env::temp_dir().join(format!("glob-{}", crate::util::random::uuid4()));
-        fs::create_dir_all(dir.join("b/c")).unwrap();
-        for name in ["z.log", "a.log", "b/m.log", "b/c/n.log", ".h.log"] {
-            fs::write(dir.join(name), "").unwrap();
-        }
-        std::os::unix::fs::symlink(&dir, dir.join("b/up")).unwrap();
-        let names = |pattern: &str| -> Vec<String> {
-            expand(&dir.join(pattern))
-                .iter()
-                .map(|p| p.strip_prefix(&dir).unwrap().to_string_lossy().into_owned())
-                .collect()
-        };
-        assert_eq!(names("*.log"), ["a.log", "z.log"]);
-        assert_eq!(names("nothing.log"), [""; 0]);
-        assert_eq!(
-            names("**/*.log"),
-            ["a.log", "b/c/n.log", "b/m.log", "z.log"]
-        );
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

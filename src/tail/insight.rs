@@ -309,8 +309,8 @@ impl Outlook {
             }
             return Sight::Log(parts, skipped);
         }
-        if let Some(why) = self.tailer.unreadable.get(path) {
-            return Sight::Unreadable(why.clone());
+        if let Some(told) = self.tailer.unreadable.get(path) {
+            return Sight::Unreadable(told.why.clone());
         }
         match fs::metadata(path) {
             Ok(meta) if meta.is_file() => {

@@ -1,6 +1,7 @@
 //! Following files: paths to lines, and how far each file is settled.
 //!
-//! - [`glob`], `siblings`, `names`: which paths there are; `identity`: which content a path shows
+//! - [`glob`], [`expand`], `siblings`, `names`: which paths there are; [`trust`]: which of them may be read; `identity`: which
+//!   content a path shows
 //! - `unseen`, `copies`: whose a file is that nobody has read; everything that guesses is there
 //! - `generation`, `log`, `tailer`: the state; `discover`, `poll` and `replaced` change it as the disk changes,
 //!   `turns` and `read` cut lines into batches, `settle` takes in what the server said
@@ -16,6 +17,7 @@ mod counters;
 mod descriptors;
 mod discover;
 mod dynamic;
+pub mod expand;
 mod generation;
 pub mod glob;
 mod gz;
@@ -39,7 +41,9 @@ mod store;
 mod tailer;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 mod turns;
+mod unreadable;
 mod unseen;
 
 pub use checkpoint::Saved;
@@ -48,3 +52,4 @@ pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};
 pub use store::consolidate;
 pub use tailer::Tailer;
+pub use unreadable::Unreadable;

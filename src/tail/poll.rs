@@ -9,6 +9,7 @@ use super::log::Foreign;
 use super::replaced::holds_still;
 use super::siblings;
 use super::tailer::Tailer;
+use super::trust;
 use super::unseen::Unseen;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
@@ -28,15 +29,19 @@ impl Tailer {
         if log.in_memory {
             return self.look_at_memory(number, now);
         }
-        let path = log.path.clone();
         let last = log.last_check.replace(now_secs());
         log.checked_before = last;
         // Nothing to deliver until now counts as success for copy_staleness_threshold
         let caught_up = log.pending() == 0;
-        let mut grown = match fs::metadata(&path) {
+        let mut grown = match self.shown_now(number, |_| false) {
             Ok(meta) if meta.is_file() => self.shows(number, &meta, last, now),
             Ok(_) => self.path_gone(number, last, now),
             Err(e) if is_gone(&e) => self.path_gone(number, last, now),
+            Err(e) if trust::refusal(&e).is_some() => {
+                // What it showed before is finished
+                self.failed(number, &e, now);
+                self.path_gone(number, last, now)
+            }
             Err(e) => {
                 self.failed(number, &e, now);
                 return;

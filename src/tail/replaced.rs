@@ -134,7 +134,8 @@ impl Tailer {
             beside: None,
         };
         if was_current {
-            if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
+            let shown = self.shown_now(number, |id| id == old_id);
+            if let Some(meta) = shown.ok().filter(Metadata::is_file) {
                 self.adopt_unseen(number, unseen, now);
                 // A writer that does not append goes on where it was: before that is a hole
                 let start =

@@ -117,7 +117,8 @@ impl Tailer {
         let number = log.number;
         self.logs.insert(number, log);
         self.by_path.insert(path.clone(), number);
-        let shown = identity::open(&path).ok();
+        let is_known = |id: FileId| saved.generations.iter().any(|g| g.id.ino == id.ino);
+        let shown = self.open_shown(number, is_known);
         let mut last_sibling: Option<PathBuf> = None;
         let mut current = false;
         for old in &saved.generations {
@@ -254,7 +255,8 @@ impl Tailer {
         self.adopt_unseen(number, unseen, now);
         // Whatever the path shows now was not there before: all of it is new (C6), unless it is
         // what another log had
-        if let Some(meta) = fs::metadata(&path).ok().filter(Metadata::is_file) {
+        let shown = self.shown_now(number, |_| false);
+        if let Some(meta) = shown.ok().filter(Metadata::is_file) {
             let id = FileId::of(&meta);
             if self.moved_from(id, &path, number).is_none() {
                 let fresh = first_seen(&path, &meta, 0);

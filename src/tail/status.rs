@@ -3,6 +3,7 @@
 use super::counters::Counters;
 use super::generation::State;
 use super::tailer::Tailer;
+use super::unreadable::Unreadable;
 use std::path::PathBuf;
 
 /// One session's files at one moment.
@@ -16,8 +17,8 @@ pub struct TailStatus {
     pub patterns: Vec<(PathBuf, bool)>,
     /// The followed files, by path.
     pub logs: Vec<LogStatus>,
-    /// Matched files that can't be read, and why.
-    pub unreadable: Vec<(PathBuf, String)>,
+    /// Matched files that are not copied, and why.
+    pub unreadable: Vec<Unreadable>,
     /// Totals of files that are not followed any more.
     pub retired: Counters,
     /// Open file descriptors of logs.
@@ -93,11 +94,7 @@ impl Tailer {
             })
             .collect();
         crate::util::sort::by(&mut logs, |a, b| a.path.cmp(&b.path));
-        let mut unreadable: Vec<(PathBuf, String)> = self
-            .unreadable
-            .iter()
-            .map(|(path, why)| (path.clone(), why.clone()))
-            .collect();
+        let mut unreadable: Vec<Unreadable> = self.unreadable.values().cloned().collect();
         crate::util::sort::plainly(&mut unreadable);
         TailStatus {
             scans: self.scans,

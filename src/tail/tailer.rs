@@ -13,6 +13,7 @@ use super::log::Log;
 use super::read;
 use super::settings::{Entry, Settings};
 use super::store::Store;
+use super::unreadable::Unreadable;
 use crate::shape::Unit;
 use crate::util::throttle::Throttle;
 use crate::wire::{Envelope, Stamp};
@@ -64,7 +65,7 @@ pub struct Tailer {
     pub(super) leaving: bool,
     /// Logs that are in no file, by the path that they would have.
     pub(super) memory_logs: HashMap<PathBuf, u64>,
-    pub(super) unreadable: HashMap<PathBuf, String>,
+    pub(super) unreadable: HashMap<PathBuf, Unreadable>,
     /// While checkpoints are taken up: by inode, which logs they remember of it, and its creation.
     pub(super) remembered: HashMap<u64, Vec<(PathBuf, Option<f64>)>>,
     /// New files that may be copies in the making.

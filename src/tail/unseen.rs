@@ -70,7 +70,10 @@ impl Tailer {
     /// Whether a file may hold the copy of a log's content. Its text has to prove it; the name only
     /// rules out what is another log's or nobody's.
     pub(super) fn may_hold_copy(&self, log: &Log, copy: &Sibling) -> bool {
-        !matches!(self.claim(&copy.path, log), Claim::Others) && !self.is_taken(log, copy)
+        !matches!(self.claim(&copy.path, log), Claim::Others)
+            && !self.is_taken(log, copy)
+            && self.may_have_siblings(log)
+            && self.may_read_sibling(log, copy)
     }
 
     /// Whether a file holds a content that a log has, or that checkpoints remember of another log
@@ -129,6 +132,9 @@ impl Tailer {
         let Some(log) = self.logs.get(&number) else {
             return;
         };
+        if !self.may_have_siblings(log) {
+            return;
+        }
         let path = log.path.clone();
         let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
         let all = siblings::siblings(&path);
@@ -174,6 +180,7 @@ impl Tailer {
                 !of_old && !log.generations.iter().any(of_known)
             })
             .filter(|s| !beside.is_some_and(|shown| siblings::is_beginning_of(s, shown)))
+            .filter(|s| self.may_read_sibling(log, s))
             .collect();
         if unseen.is_empty() {
             return;

@@ -3,7 +3,8 @@
 use super::machine;
 use super::report::Report;
 use crate::config::{Config, EntryKind, LogEntry};
-use crate::tail::glob;
+use crate::tail::expand::{self, expand, Expansion};
+use crate::tail::{glob, trust};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -22,9 +23,19 @@ pub(super) fn check(report: &mut Report, config: &Config) {
         .filter(|entry| entry.kind == EntryKind::Configured)
         .collect();
     for entry in &entries {
-        let matched = report.wait(&entry.path.display().to_string(), || matches(entry));
+        let found = report.wait(&entry.path.display().to_string(), || matches(entry));
+        for (link, refusal) in found.refused.iter().take(MOST_TOLD) {
+            refused(report, link, refusal);
+        }
+        if found.is_cut {
+            let cut = expand::cut();
+            let pattern = entry.path.display();
+            report.bad(format_args!("{pattern}: {}", cut.why), &sentence(&cut.todo));
+        }
+        let matched = found.paths;
         let earlier = earlier(&taken, entry, &matched);
-        one(report, entry, &matched, earlier);
+        let named = |path: &Path| entries.iter().any(|e| names(e, entry, path));
+        one(report, entry, &matched, earlier, &named);
         for path in matched {
             taken
                 .entry((entry.worker_id.as_str(), path))
@@ -56,23 +67,32 @@ fn earlier<'a>(
     Some((1 + patterns.count(), first))
 }
 
-fn matches(entry: &LogEntry) -> Vec<PathBuf> {
-    let paths = match entry.is_glob {
-        true => glob::expand(&entry.path),
-        false => vec![entry.path.clone()],
+/// Whether `other` lets the worker of `entry` read the path, whoever made links to it.
+fn names(other: &LogEntry, entry: &LogEntry, path: &Path) -> bool {
+    other.worker_id == entry.worker_id
+        && match other.is_glob {
+            true => {
+                glob::matches(&other.path, path)
+                    && (other.follow_foreign_links || trust::permit(path, &other.path).is_ok())
+            }
+            false => other.path == path,
+        }
+}
+
+fn matches(entry: &LogEntry) -> Expansion {
+    let mut found = match entry.is_glob {
+        true => expand(&entry.path, !entry.follow_foreign_links),
+        false => Expansion {
+            paths: vec![entry.path.clone()],
+            ..Expansion::default()
+        },
     };
     let excluded = |path: &Path| {
         let path = path.as_os_str().as_bytes();
         let mut patterns = entry.exclude.iter();
         patterns.any(|pattern| glob::crosses(pattern.as_bytes(), path))
     };
-    let mut found: Vec<PathBuf> = paths
-        .into_iter()
-        .filter(|path| !excluded(path) && !path.is_dir())
-        .collect();
-    if entry.is_glob {
-        crate::util::sort::plainly(&mut found);
-    }
+    found.paths.retain(|path| !excluded(path) && !path.is_dir());
     found
 }
 
@@ -81,6 +101,7 @@ fn one(
     entry: &LogEntry,
     matched: &[PathBuf],
     earlier: Option<(usize, &Path)>,
+    named: &dyn Fn(&Path) -> bool,
 ) {
     let pattern = entry.path.display();
     if !entry.is_glob && entry.path.is_dir() {
@@ -101,7 +122,7 @@ fn one(
     }
     let failed: Vec<(&PathBuf, Trouble)> = matched
         .iter()
-        .filter_map(|path| Some((path, readable(path).err()?)))
+        .filter_map(|path| Some((path, readable(entry, path, named).err()?)))
         .collect();
     if !entry.is_glob {
         if let [(path, Trouble { missing: true, .. })] = failed[..] {
@@ -129,8 +150,13 @@ fn one(
         return;
     }
     for (path, trouble) in failed.iter().take(MOST_TOLD) {
+        let what = if trouble.refused {
+            "is not read"
+        } else {
+            "can't be read"
+        };
         report.bad(
-            format_args!("{} can't be read: {}", path.display(), trouble.why),
+            format_args!("{} {what}: {}", path.display(), trouble.why),
             &trouble.todo,
         );
     }
@@ -147,13 +173,28 @@ struct Trouble {
     why: String,
     todo: String,
     missing: bool,
+    refused: bool,
 }
 
-fn readable(path: &Path) -> Result<(), Trouble> {
+/// As a sentence.
+fn sentence(phrase: &str) -> String {
+    let (first, rest) = phrase.split_at(phrase.len().min(1));
+    format!("{}{rest}.", first.to_uppercase())
+}
+
+fn refused(report: &mut Report, path: &Path, refusal: &trust::Refusal) {
+    report.bad(
+        format_args!("{} is not read: {}", path.display(), refusal.why),
+        &sentence(&refusal.todo),
+    );
+}
+
+fn readable(entry: &LogEntry, path: &Path, named: &dyn Fn(&Path) -> bool) -> Result<(), Trouble> {
     let trouble = |why: String, todo: String| Trouble {
         why,
         todo,
         missing: false,
+        refused: false,
     };
     let meta = fs::metadata(path).map_err(|e| of_error(path, &e))?;
     if !meta.is_file() {
@@ -161,6 +202,16 @@ fn readable(path: &Path) -> Result<(), Trouble> {
             "it is a FIFO, socket or device".to_owned(),
             "Leave it out with `exclude`; such files are never opened.".to_owned(),
         ));
+    }
+    if entry.is_glob && !entry.follow_foreign_links {
+        let permitted = trust::permit(path, &entry.path);
+        let refusal = permitted.as_ref().err().and_then(trust::refusal);
+        if let Some(refusal) = refusal.filter(|_| !named(path)) {
+            return Err(Trouble {
+                refused: true,
+                ..trouble(refusal.why.clone(), sentence(&refusal.todo))
+            });
+        }
     }
     // Never waits, should it have become a FIFO meanwhile
     let opened = OpenOptions::new()
@@ -192,6 +243,7 @@ fn of_error(path: &Path, error: &io::Error) -> Trouble {
         why: error.to_string(),
         todo,
         missing: error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err(),
+        refused: false,
     }
 }
 

@@ -14,6 +14,7 @@ mod rotation;
 mod shape;
 mod start;
 mod stopped;
+mod trust;
 mod wakes;
 
 use super::log::Log;
@@ -36,6 +37,7 @@ struct Desk {
     entries: Vec<(String, bool)>,
     change: fn(&mut Settings),
     exclude: Vec<Vec<u8>>,
+    foreign_links: bool,
     tailer: Option<Tailer>,
     batch: Batch,
     limit: usize,
@@ -120,6 +122,7 @@ impl Desk {
                 .collect(),
             change,
             exclude: Vec::new(),
+            foreign_links: false,
             tailer: None,
             batch: Batch::new(),
             limit: 1_000_000,
@@ -173,6 +176,7 @@ impl Desk {
             .map(|(pattern, from_start)| {
                 let mut entry = Entry::new(self.dir.join(pattern));
                 entry.copy_from_start = *from_start;
+                entry.follow_foreign_links = self.foreign_links;
                 entry.pipeline = self.pipeline.clone();
                 entry.exclude.clone_from(&self.exclude);
                 entry
