@@ -240,6 +240,115 @@ fn an_unreadable_file_is_told_once_and_copied_when_it_can_be_read() {
     site.expect_exactly_once("app.log", 0..60);
 }
 
+#[test]
+fn folders_that_all_link_to_each_other_do_not_hold_the_agent_up() {
+    const N: usize = 12;
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    site.copy("**/*.log").start();
+    for from in 0..N {
+        fs::create_dir_all(site.log_path(&format!("t/d{from}"))).unwrap();
+        for to in (0..N).filter(|to| *to != from) {
+            let link = site.log_path(&format!("t/d{from}/d{to}"));
+            symlink(format!("../d{to}"), link).unwrap();
+        }
+    }
+    let mut deep = site.numbers("t/d7/deep.log");
+    deep.write(30);
+    site.expect_exactly_once("t/d7/deep.log", 0..30);
+    numbers.write(30);
+    site.expect_exactly_once("app.log", 0..30);
+    // Under one name, though a hundred thousand paths lead to it
+    assert_eq!(site.receiver.counts().logs.len(), 2);
+    let asked = Instant::now();
+    site.term();
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_pattern_that_leads_to_too_much_is_named() {
+    let mut site = Site::new();
+    fs::create_dir(site.log_path("t")).unwrap();
+    for link in 0..60 {
+        symlink(".", site.log_path(&format!("t/l{link}"))).unwrap();
+    }
+    let mut numbers = site.numbers("app.log");
+    numbers.write(30);
+    site.copy("app.log").copy("t/*/*/*/*/*.log");
+    site.write_config();
+    let why = "leads to more than can be looked at";
+    let pattern = site.log_path("t/*/*/*/*/*.log");
+    let pattern = pattern.to_str().unwrap();
+    let said = site.run(&["check"]);
+    let bad = format!("FAIL  {pattern}: the pattern {why}");
+    assert!(said.out.contains(&bad), "{}", said.out);
+    site.start();
+    site.expect_exactly_once("app.log", 0..30);
+    site.until_requests(3);
+    let log = site.agent_log();
+    let warned = |l: &&str| l.contains("WARN") && l.contains(pattern) && l.contains(why);
+    assert_eq!(log.lines().filter(warned).count(), 1, "{log}");
+    let status = site.status_v();
+    assert!(status.contains(why), "{status}");
+}
+
+/// What commands and agent.log say of a path that is refused.
+#[track_caller]
+fn refusal_is_told(site: &mut Site, name: &str, why: &str) {
+    let path = site.log_path(name);
+    let path = path.to_str().unwrap();
+    site.write_config();
+    let said = site.run(&["check"]);
+    let bad = format!("FAIL  {path} is not read: ");
+    let line = said.out.lines().find(|line| line.contains(&bad));
+    assert!(line.is_some_and(|l| l.contains(why)), "{}", said.out);
+    assert!(said.out.contains("or set follow_foreign_links."));
+    let said = site.run(&["explain", path]);
+    assert!(said.out.contains(why), "{}", said.out);
+    assert!(said.out.contains("or set follow_foreign_links"));
+    assert_eq!(said.code, 1, "it is not copied");
+    let mut numbers = site.numbers("app.log");
+    numbers.write(30);
+    site.start();
+    site.expect_exactly_once("app.log", 0..30);
+    // More scans
+    site.until_requests(3);
+    let log = site.agent_log();
+    let warned = |l: &&str| l.contains("WARN") && l.contains(path) && l.contains(why);
+    assert_eq!(log.lines().filter(warned).count(), 1, "{log}");
+    let status = site.status_v();
+    assert!(status.contains(path) && status.contains(why), "{status}");
+    assert_eq!(site.receiver.counts().logs.len(), 1);
+    let text = format!("{{\"logs\": [{{\"path\": \"{path}\"}}]}}");
+    site.write_fragment("named.json", &text);
+    site.signal(nix::sys::signal::Signal::SIGHUP);
+    site.until(&format!("lines of {name}"), |state| {
+        state.counts().logs.contains_key(path)
+    });
+}
+
+#[test]
+fn a_hard_link_in_a_folder_of_everyone_is_told_and_not_sent_until_it_is_named() {
+    let mut site = Site::new();
+    site.append("secret", "secret\n");
+    fs::set_permissions(site.path("logs"), Permissions::from_mode(0o1777)).unwrap();
+    fs::hard_link(site.log_path("secret"), site.log_path("x.log")).unwrap();
+    site.copy("*.log");
+    refusal_is_told(&mut site, "x.log", "it has 2 hard links");
+}
+
+#[test]
+#[ignore = "makes links of another user: run as root"]
+fn somebodys_link_to_a_file_of_root_is_told_and_not_sent_until_it_is_named() {
+    let mut site = Site::new();
+    fs::write(site.path("shadow"), "secret\n").unwrap();
+    symlink("../shadow", site.log_path("x.log")).unwrap();
+    std::os::unix::fs::lchown(site.log_path("x.log"), Some(65534), None).unwrap();
+    site.copy("*.log");
+    refusal_is_told(&mut site, "x.log", "belongs to user 65534");
+}
+
 /// Without `allow_http` an `http://` address is no reason to talk plain text.
 #[test]
 fn nothing_goes_out_in_plain_text_without_allow_http() {
