@@ -415,8 +415,9 @@ fn a_daemon_keeps_nothing_of_the_shell_that_started_it() {
         "a session leader can get a terminal"
     );
     assert_eq!(terminal, "0");
+    // Alone the umask stays, where it is the stricter one
     let status = fs::read_to_string(proc.join("status")).unwrap();
-    assert!(status.contains("Umask:\t0022"));
+    assert!(status.contains("Umask:\t0077"));
 }
 
 #[test]

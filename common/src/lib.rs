@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod escape;
+pub mod files;
 pub mod limit;
 pub mod random;
 pub mod regex;

@@ -5,7 +5,8 @@
 //! `X` becomes `X.1`, and a fresh `X` is opened. A full disk, a vanished directory or a file that
 //! someone moved away costs the lines that cannot be written, which are counted; nothing else.
 
-use std::fs::{self, File, OpenOptions};
+use crate::files;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -124,8 +125,7 @@ impl RotatingFile {
 
     fn try_open(path: &Path) -> io::Result<Opened> {
         // O_NONBLOCK: a FIFO put in our place must not hold up the agent.
-        let file = OpenOptions::new()
-            .append(true)
+        let file = files::append()
             .create(true)
             .custom_flags(libc::O_NONBLOCK)
             .open(path)?;

@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long the parent waits for the daemon's report.
 pub const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Nobody else may write what the daemon and its child programs make. The caller's umask may take more
+/// away.
+const UMASK: Mode = Mode::from_bits_truncate(0o022);
+
 /// More than this of a report is not read.
 const MOST_BYTES: usize = 64 * 1024;
 
@@ -70,7 +74,7 @@ impl Reporter {
 }
 
 /// Forks twice, so that the daemon is nobody's session leader and has no terminal. The parent gets
-/// back the daemon's report, waiting at most `timeout`. The daemon works in `/` with umask 022, has
+/// back the daemon's report, waiting at most `timeout`. The daemon works in `/` with the caller's umask and at least 022, has
 /// `/dev/null` as its standard files, and no other open file but the hand-shake: whatever the
 /// caller had open must have been closed before.
 ///
@@ -119,7 +123,8 @@ pub fn daemonize(timeout: Duration) -> io::Result<Side> {
 fn detach(null: &fs::File) -> io::Result<()> {
     chdir("/")?;
     setsid()?;
-    umask(Mode::from_bits_truncate(0o022));
+    let caller = umask(UMASK);
+    umask(caller | UMASK);
     dup2_stdin(null)?;
     dup2_stdout(null)?;
     dup2_stderr(null)?;

@@ -2,7 +2,7 @@
 //! one JSON object of cursors by name, shared by all instances.
 
 use serde_json::{Map, Value as Json};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -83,7 +83,7 @@ fn read(path: &Path) -> io::Result<Map<String, Json>> {
 fn replace(path: &Path, text: &[u8], force: bool) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push("~");
-    let mut file = File::create(&beside)?;
+    let mut file = common::files::create(Path::new(&beside))?;
     file.write_all(text)?;
     if force {
         file.sync_data()?;

@@ -13,7 +13,7 @@ use crate::{registry, wildcard, Emitter};
 use common::rotating::Rotation;
 use serde_json::Value as Json;
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
@@ -350,7 +350,7 @@ impl Files {
         let opened = path
             .parent()
             .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| OpenOptions::new().append(true).create(true).open(&path));
+            .and_then(|()| common::files::append().create(true).open(&path));
         if let Err(error) = opened {
             settings.followed.unfollow(&settings.owner, &path);
             return Err(Refusal {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -94,7 +94,7 @@ impl Made {
         let text = serde_json::to_vec(&paths).map_err(io::Error::from)?;
         let mut beside = list.as_os_str().to_owned();
         beside.push(".new");
-        fs::write(&beside, text)?;
+        common::files::create(Path::new(&beside))?.write_all(&text)?;
         fs::rename(&beside, list)?;
         self.save_at = None;
         Ok(())

@@ -2,7 +2,7 @@
 //! turn, and then `X.0` again.
 
 use crate::sink::{Lost, Sink};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -55,10 +55,7 @@ impl Ring {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .open(&path)?;
+        let file = common::files::append().create_new(true).open(&path)?;
         self.open = Some(file);
         self.index = Some(next);
         self.size = 0;
