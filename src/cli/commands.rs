@@ -10,11 +10,12 @@ use super::options::{
     PID_FILE, QUIET, STATS_CAPTURE_INTERVAL, VERBOSE,
 };
 use super::{
-    check, config, dry_run, explain, generate, monitor, restart, start, status, stop, version,
+    check, config, dry_run, explain, generate, monitor, reload, restart, start, status, stop,
+    version,
 };
 
 /// Every command, in the order of the help. The first seven are the Python agent's.
-pub(super) static COMMANDS: [&Command; 13] = [
+pub(super) static COMMANDS: [&Command; 14] = [
     &START,
     &STOP,
     &STATUS,
@@ -22,6 +23,7 @@ pub(super) static COMMANDS: [&Command; 13] = [
     &CONDRESTART,
     &VERSION,
     &CONFIG,
+    &RELOAD,
     &CHECK,
     &DRY_RUN,
     &EXPLAIN,
@@ -152,6 +154,30 @@ Stops and starts the agent if it runs; else does nothing.",
     ],
     verdict: Better("as `start`"),
     run: Run::Configured(|setup| restart::restart(setup, restart::Missing::LeaveIt)),
+};
+
+static RELOAD: Command = Command {
+    name: "reload",
+    summary: "Have the running agent read its configuration.",
+    about: "\
+Sends HUP to the running agent, at which it looks at its configuration at once.
+What it makes of it is in agent.log and in `status -v`.",
+    operands: Operands::NONE,
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &PID_FILE,
+        &NO_CHANGE_USER,
+    ],
+    classic: false,
+    exits: &[
+        (0, "the agent was told"),
+        (1, "it could not be told"),
+        (4, "none runs"),
+    ],
+    verdict: New,
+    run: Run::Configured(|setup| reload::reload(&setup)),
 };
 
 static VERSION: Command = Command {

@@ -55,11 +55,7 @@ pub(super) fn text(command: Option<&Command>, by_name: bool) -> String {
                 text,
                 "\noptions of most commands; {PROGRAM} COMMAND --help tells all:\n"
             );
-            let options = [
-                &super::options::CONFIG_FILE,
-                &super::options::EXTRA_CONFIG_DIR,
-            ];
-            put_options(&mut text, options.into_iter());
+            put_options(&mut text, [&super::options::CONFIG_FILE].into_iter());
         }
         Some(command) => {
             let _ = write!(text, "\n{}\n\n", command.about);

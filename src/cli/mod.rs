@@ -14,6 +14,7 @@ mod help;
 mod monitor;
 mod options;
 mod reference;
+mod reload;
 mod restart;
 mod setup;
 mod start;
@@ -106,4 +107,9 @@ fn err(line: impl Display) {
 /// would break the line or move the cursor becomes a blank.
 fn harmless(text: impl Display) -> String {
     text.to_string().replace(char::is_control, " ")
+}
+
+/// The same for a text of several lines, such as a report that the agent's user wrote to a file.
+fn harmless_lines(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), " ")
 }

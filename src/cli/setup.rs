@@ -5,6 +5,7 @@ use super::args::Options;
 use super::{err, exit};
 use crate::config::{Config, ConfigError, Install, Source};
 use crate::process::pidfile;
+use crate::process::target::Target;
 use crate::process::user::{switch_to, Owner};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -185,6 +186,18 @@ impl Place {
     /// The pid of the agent that runs there.
     pub(super) fn running(&self) -> Option<i32> {
         pidfile::running(&self.pid_file)
+    }
+
+    /// The process that may be signalled as the agent with this pid.
+    ///
+    /// # Errors
+    /// The line for stderr: why that process must not get a signal, and what to do.
+    pub(super) fn target(&self, pid: i32) -> Result<Target, String> {
+        // First its start time, so that no later process with this pid is taken for it.
+        let target = Target::new(pid);
+        pidfile::prove(&self.pid_file, pid)
+            .map(|()| target)
+            .map_err(|why| format!("No signal was sent: {why}"))
     }
 
     /// The line that says where it was looked for in vain.

@@ -2,10 +2,11 @@
 
 use super::setup::{Place, Setup};
 use super::status_debug::Watch;
-use super::{err, exit, out};
+use super::{err, exit, harmless, harmless_lines, out};
 use crate::process::target;
 use crate::status::health;
 use crate::status::protocol::{request, Format, NoReport};
+use nix::sys::signal::Signal;
 
 /// Runs the command.
 pub(super) fn status(setup: &Setup) -> i32 {
@@ -41,14 +42,22 @@ pub(super) fn status(setup: &Setup) -> i32 {
         out(place.not_running_line());
         return exit::FAILED;
     };
+    let target = match place.target(pid) {
+        Ok(target) => target,
+        Err(why) => {
+            err(why);
+            return exit::FAILED;
+        }
+    };
+    let wake = || target.ask(Signal::SIGUSR1);
     let watch = options.debug.then(|| {
         let interval = options.stats_capture_interval.unwrap_or(Watch::INTERVAL);
         Watch::start(pid, &place.data_dir, interval)
     });
-    match request(&place.data_dir, pid, format, place.status_timeout) {
+    match request(&place.data_dir, &wake, format, place.status_timeout) {
         Ok(report) if options.health_check => tell_health(&report),
         Ok(report) => {
-            out(&report);
+            out(harmless_lines(&report));
             match health::of_report(&report) {
                 Some(health) if !health::is_good(&health) => exit::UNHEALTHY,
                 _ => exit::OK,
@@ -58,7 +67,7 @@ pub(super) fn status(setup: &Setup) -> i32 {
             let late = matches!(reason, NoReport::TimedOut);
             let code = complain(&place, pid, &reason);
             if let Some(seen) = watch.filter(|_| late).map(Watch::end) {
-                err(format_args!("Debug stats: {seen}"));
+                err(format_args!("Debug stats: {}", harmless(seen)));
             }
             code
         }
@@ -76,7 +85,7 @@ fn tell_health(report: &str) -> i32 {
             exit::OK
         }
         Some(health) => {
-            out(format_args!("Health check: {health}"));
+            out(format_args!("Health check: {}", harmless(health)));
             exit::UNHEALTHY
         }
     }

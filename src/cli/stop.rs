@@ -44,7 +44,13 @@ pub(super) fn end(place: &Place, pid: i32, quiet: bool) -> i32 {
             out(line);
         }
     };
-    let target = Target::new(pid);
+    let target = match place.target(pid) {
+        Ok(target) => target,
+        Err(why) => {
+            err(why);
+            return exit::FAILED;
+        }
+    };
     say("Sending signal to terminate agent.");
     let mut gone = send_until_gone(&target, Signal::SIGTERM, PATIENCE);
     if gone == Ok(false) {

@@ -1,7 +1,8 @@
-//! What makes the program a well-behaved Unix process: the pid file, daemonising, the switch to
+//! What makes the program a well-behaved Unix process: the pid file, the lock of the data directory, daemonising, the switch to
 //! the configuration's owner, and signals. Knows nothing of the agent's work.
 
 pub mod daemon;
+mod holder;
 pub mod notify;
 pub mod pidfile;
 pub mod signals;

@@ -4,10 +4,11 @@
 //! agent holds on it: the kernel drops it with the process, so neither a crash nor a reused pid
 //! can mislead. The form and the lock are those of the Python agent; each understands the other.
 
+use super::holder::{self, Holds};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// No valid pid file is longer. Anything beyond is not read.
 const MOST_BYTES: u64 = 256;
+
+/// Neither follow a link nor wait for a FIFO.
+const TRAPS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 
 /// The pid file of this process, locked. Dropping it unlinks the file and releases the lock.
 #[derive(Debug)]
@@ -51,12 +55,7 @@ impl fmt::Display for Refused {
 /// The pid of the agent that holds this pid file. `None` if there is none, also if the file is
 /// missing, unreadable, half written or garbage.
 pub fn running(path: &Path) -> Option<i32> {
-    // Root may look into a folder of the agent's user: a FIFO there must not make it wait.
-    let mut file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
+    let mut file = open_plain(path).ok()?;
     let content = read(&mut file)?;
     let (pid, words) = parse(&content)?;
     if words == Words::Legacy {
@@ -70,6 +69,62 @@ pub fn running(path: &Path) -> Option<i32> {
         Err((_, Errno::EWOULDBLOCK | Errno::EACCES)) => Some(pid),
         // Got it (and released it at once), or the file system has no locks at all.
         _ => None,
+    }
+}
+
+/// Root may look into a folder of the agent's user. A FIFO there must not make it wait, and a symbolic
+/// link could lead to the locked pid file of another service.
+fn open_plain(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(TRAPS).open(path)
+}
+
+/// Makes sure that the process `pid` is the agent of this pid file, before it gets a signal. The number
+/// in the file proves nothing: the agent's user writes it, a plug-in may, and root reads it. The lock
+/// must be held by that very process, and the process be the file owner's or root's.
+///
+/// Where /proc does not tell, the kernel still keeps those who are not root from others' processes; root
+/// then trusts only a file that nobody else could have written.
+///
+/// # Errors
+/// In one line, why the process must not get a signal and what to do.
+pub fn prove(path: &Path, pid: i32) -> Result<(), String> {
+    let shown = path.display();
+    let file = open_plain(path)
+        .and_then(|file| file.metadata())
+        .map_err(|error| format!("{shown} can't be read: {error}"))?;
+    if file.nlink() > 1 {
+        return Err(format!(
+            "{shown} has a second name (a hard link), so it may be the pid file of another program. \
+             Remove it, then end the agent by hand if it runs."
+        ));
+    }
+    match holder::holds(&file, pid) {
+        Holds::Yes => {}
+        Holds::No => {
+            return Err(format!(
+                "{shown} names process {pid}, but that process does not hold the file's lock, as an agent \
+                 does: somebody else may have written the number. If it is the agent, end it by hand \
+                 (kill {pid}); if not, remove the file."
+            ))
+        }
+        Holds::Unknown => {
+            let roots = file.uid() == 0 && file.mode() & 0o022 == 0;
+            if Uid::effective().is_root() && !roots {
+                return Err(format!(
+                    "whether process {pid} holds the lock of {shown} can't be told, as /proc/locks can't \
+                     be read, and others than root can write the file. Run the command as the file's \
+                     owner, or mount /proc."
+                ));
+            }
+        }
+    }
+    match holder::user(pid) {
+        Some(user) if user != 0 && user != file.uid() => Err(format!(
+            "process {pid}, which {shown} names, is neither root's nor that of the file's owner. If it is \
+             the agent, end it by hand (kill {pid}); if not, remove the file."
+        )),
+        // If it has ended meanwhile, the signal itself will tell.
+        _ => Ok(()),
     }
 }
 
@@ -141,6 +196,8 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .mode(0o644)
+        // What a link leads to would be emptied
+        .custom_flags(TRAPS)
         .open(path)
 }
 
@@ -185,7 +242,7 @@ impl Drop for PidFile {
 
 /// Removes the pid file that a killed agent left behind. One that is locked stays.
 pub fn remove_left_over(path: &Path) {
-    if let Ok(file) = OpenOptions::new().read(true).open(path) {
+    if let Ok(file) = open_plain(path) {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) if is_at(&file, path) => drop(fs::remove_file(path)),
             _ => {}
@@ -294,6 +351,53 @@ mod tests {
         drop(held);
         assert!(!path.exists());
         acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_number_that_anybody_may_have_written_is_no_proof() {
+        let folder = Folder::new();
+        let path = folder.pid_file();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let mut other = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let other_pid = i32::try_from(other.id()).unwrap();
+
+        let held = acquire(&path).unwrap();
+        prove(&path, own).unwrap();
+        // This process holds the lock, and the file names another
+        fs::write(&path, format!("{other_pid}\n")).unwrap();
+        assert_eq!(running(&path), Some(other_pid));
+        let why = prove(&path, other_pid).unwrap_err();
+        assert!(why.contains("does not hold the file's lock"), "{why}");
+        drop(held);
+        // What agents of long ago wrote, without a lock
+        fs::write(&path, format!("{other_pid} some words\n")).unwrap();
+        assert_eq!(running(&path), Some(other_pid));
+        assert!(prove(&path, other_pid).is_err());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn the_pid_file_of_another_service_is_not_taken_for_the_agent_s() {
+        let folder = Folder::new();
+        let theirs = folder.0.join("crond.pid");
+        let held = acquire(&theirs).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        std::os::unix::fs::symlink(&theirs, folder.pid_file()).unwrap();
+        assert_eq!(running(&folder.pid_file()), None);
+        assert!(prove(&folder.pid_file(), own).is_err());
+        // Nor is what the link leads to written over
+        let before = fs::read(&theirs).unwrap();
+        assert!(matches!(acquire(&folder.pid_file()), Err(Refused::Io(_))));
+        assert_eq!(fs::read(&theirs).unwrap(), before);
+        fs::remove_file(folder.pid_file()).unwrap();
+        fs::hard_link(&theirs, folder.pid_file()).unwrap();
+        let why = prove(&folder.pid_file(), own).unwrap_err();
+        assert!(why.contains("hard link"), "{why}");
+        drop(held);
     }
 
     #[test]

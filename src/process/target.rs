@@ -35,7 +35,18 @@ impl Target {
         }
     }
 
-    /// Sends a signal. A process that is gone already is no error.
+    /// Asks it to do something, as USR1 does.
+    ///
+    /// # Errors
+    /// `EPERM` if it belongs to somebody else, `ESRCH` if it is gone.
+    pub fn ask(&self, signal: Signal) -> Result<(), Errno> {
+        if self.gone() {
+            return Err(Errno::ESRCH);
+        }
+        kill(Pid::from_raw(self.pid), signal)
+    }
+
+    /// Sends a signal that ends it. A process that is gone already is no error.
     ///
     /// # Errors
     /// `EPERM` if it belongs to somebody else.

@@ -4,8 +4,7 @@
 use super::{json, text, Report};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signal::{kill, Signal};
-use nix::unistd::{access, AccessFlags, Pid};
+use nix::unistd::{access, AccessFlags};
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -134,7 +133,7 @@ impl Responder {
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o644)
+            .mode(crate::util::files::MODE)
             .open(&unfinished)?;
         file.write_all(content.as_bytes())?;
         drop(file);
@@ -170,7 +169,7 @@ pub enum NoReport {
     NotWritable(PathBuf),
     /// This file can't be read or written.
     Io(PathBuf, io::Error),
-    /// There is no process with this pid.
+    /// The agent has ended.
     NotRunning,
     /// We may not send a signal to the agent.
     NotPermitted,
@@ -178,13 +177,14 @@ pub enum NoReport {
     TimedOut,
 }
 
-/// Asks the agent with this pid for a report; waits at most `patience`.
+/// Asks the agent for a report; waits at most `patience`. `wake` sends USR1 to it, and has seen to it
+/// that it is the agent; it may be called again and again.
 ///
 /// # Errors
 /// See [`NoReport`].
 pub fn request(
     data_dir: &Path,
-    pid: i32,
+    wake: &dyn Fn() -> Result<(), Errno>,
     format: Format,
     patience: Duration,
 ) -> Result<String, NoReport> {
@@ -207,7 +207,7 @@ pub fn request(
     };
     let mut wrong_format = None;
     loop {
-        ask(data_dir, &answer, pid, format)?;
+        ask(data_dir, &answer, wake, format)?;
         match await_answer(&answer, format, deadline)? {
             Answer::Good(report) => return Ok(report),
             // A request of another client has won. Ours is made again, if there is time.
@@ -277,7 +277,12 @@ fn answer_to_another(
     format.is_of(&report).then_some(report)
 }
 
-fn ask(data_dir: &Path, answer: &Path, pid: i32, format: Format) -> Result<(), NoReport> {
+fn ask(
+    data_dir: &Path,
+    answer: &Path,
+    wake: &dyn Fn() -> Result<(), Errno>,
+    format: Format,
+) -> Result<(), NoReport> {
     match OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -296,7 +301,7 @@ fn ask(data_dir: &Path, answer: &Path, pid: i32, format: Format) -> Result<(), N
         io::ErrorKind::PermissionDenied => NoReport::NotWritable(request),
         _ => NoReport::Io(request, error),
     })?;
-    match kill(Pid::from_raw(pid), Signal::SIGUSR1) {
+    match wake() {
         Ok(()) => Ok(()),
         Err(Errno::EPERM) => Err(NoReport::NotPermitted),
         Err(_) => Err(NoReport::NotRunning),
@@ -425,46 +430,21 @@ mod tests {
         let folder = Folder::new();
         let missing = folder.0.join("missing");
         let soon = Duration::from_millis(50);
-        assert!(matches!(
-            request(&missing, 1, Format::Text, soon),
-            Err(NoReport::NoDataDir)
-        ));
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let dead = i32::try_from(child.id()).unwrap();
-        assert!(matches!(
-            request(&folder.0, dead, Format::Text, soon),
-            Err(NoReport::NotRunning)
-        ));
-        let mut deaf = deaf();
-        let pid = i32::try_from(deaf.id()).unwrap();
-        assert!(matches!(
-            request(&folder.0, pid, Format::Json, soon),
-            Err(NoReport::TimedOut)
-        ));
+        let told = |dir: &Path, answer: Result<(), Errno>| {
+            request(dir, &|| answer, Format::Json, soon).unwrap_err()
+        };
+        assert!(matches!(told(&missing, Ok(())), NoReport::NoDataDir));
+        let gone = told(&folder.0, Err(Errno::ESRCH));
+        assert!(matches!(gone, NoReport::NotRunning));
+        let others = told(&folder.0, Err(Errno::EPERM));
+        assert!(matches!(others, NoReport::NotPermitted));
+        assert!(matches!(told(&folder.0, Ok(())), NoReport::TimedOut));
         assert_eq!(fs::read_to_string(folder.0.join(REQUEST)).unwrap(), "json");
-        deaf.kill().unwrap();
-        deaf.wait().unwrap();
-    }
-
-    /// A process that does not mind USR1.
-    fn deaf() -> std::process::Child {
-        // `sleep` would die of it
-        let mut deaf = std::process::Command::new("sh")
-            .args(["-c", "trap '' USR1; echo ready; exec sleep 60"])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut ready = [0; 6];
-        deaf.stdout.take().unwrap().read_exact(&mut ready).unwrap();
-        deaf
     }
 
     #[test]
     fn a_client_that_is_stopped_does_not_take_the_answer_from_all_others() {
         let folder = Folder::new();
-        let mut agent = deaf();
-        let pid = i32::try_from(agent.id()).unwrap();
         let stopped = Flock::lock(File::open(&folder.0).unwrap(), FlockArg::LockExclusive).unwrap();
         let path = folder.0.clone();
         let answers = std::thread::spawn(move || {
@@ -473,12 +453,11 @@ mod tests {
             }
             Responder::new(&path).answer(Report::default);
         });
-        let report = request(&folder.0, pid, Format::Json, Duration::from_secs(4)).unwrap();
+        let patience = Duration::from_secs(4);
+        let report = request(&folder.0, &|| Ok(()), Format::Json, patience).unwrap();
         assert!(report.starts_with('{'));
         drop(stopped);
         answers.join().unwrap();
-        agent.kill().unwrap();
-        agent.wait().unwrap();
     }
 
     #[test]
@@ -506,9 +485,8 @@ mod tests {
             let victim = folder.0.join("victim");
             fs::write(&victim, "untouched").unwrap();
             std::os::unix::fs::symlink(&victim, folder.0.join(name)).unwrap();
-            let own = i32::try_from(std::process::id()).unwrap();
             assert!(matches!(
-                request(&folder.0, own, Format::Text, Duration::ZERO),
+                request(&folder.0, &|| Ok(()), Format::Text, Duration::ZERO),
                 Err(NoReport::Io(..))
             ));
             assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");

@@ -12,6 +12,7 @@ use crate::agent::insight;
 use crate::config::Config;
 use crate::status::health;
 use crate::status::protocol::{request, Format, NoReport};
+use nix::sys::signal::Signal;
 use report::Report;
 
 /// Runs the command. Exit code 1 if something has to be done.
@@ -102,8 +103,16 @@ fn running(report: &mut Report, config: &Config) {
         return;
     };
     report.good(format_args!("it runs with the process id {pid}"));
+    let target = match place.target(pid) {
+        Ok(target) => target,
+        Err(why) => {
+            report.bad("it can't be asked how it is", &why);
+            return;
+        }
+    };
+    let wake = || target.ask(Signal::SIGUSR1);
     let asked = report.wait("its status", || {
-        request(&place.data_dir, pid, Format::Json, place.status_timeout)
+        request(&place.data_dir, &wake, Format::Json, place.status_timeout)
     });
     let text = match asked {
         Ok(text) => text,
