@@ -1,18 +1,27 @@
 //! The folder: `events.jsonl`, one event a line.
 
 use crate::event::{Event, Found, Query};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file's name in the folder.
 const FILE: &str = "events.jsonl";
+
+/// How long is tried for the lock: a receiver that was killed keeps it until its last thread is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes events. What is added is in the file after [`Store::flush`].
 #[derive(Debug)]
 pub(crate) struct Store {
     path: PathBuf,
     file: File,
+    /// Two receivers that append would cut each other's lines off. `None` where the file system has no
+    /// locks.
+    _lock: Option<Flock<File>>,
     pending: Vec<u8>,
     /// Bytes of whole requests.
     length: u64,
@@ -21,7 +30,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens a folder, creating it if need be. A last line that a killed receiver left unfinished
-    /// is cut off.
+    /// is cut off. An error if another receiver has the folder.
     pub fn open(folder: &Path) -> io::Result<Store> {
         fs::create_dir_all(folder)?;
         let path = folder.join(FILE);
@@ -30,11 +39,13 @@ impl Store {
             .append(true)
             .read(true)
             .open(&path)?;
+        let lock = lock(file.try_clone()?, folder)?;
         let length = end_of_last_line(&path)?;
         file.set_len(length)?;
         Ok(Store {
             path,
             file,
+            _lock: lock,
             pending: Vec::new(),
             length,
             broken: None,
@@ -73,6 +84,25 @@ impl Store {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn lock(mut file: File, folder: &Path) -> io::Result<Option<Flock<File>>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(Some(locked)),
+            Err((again, Errno::EWOULDBLOCK)) if Instant::now() < deadline => file = again,
+            Err((_, Errno::EWOULDBLOCK)) => {
+                return Err(io::Error::other(format!(
+                "the folder '{}' is in use by another receiver. Stop that one, or give this one a \
+                     --folder of its own",
+                folder.display()
+            )))
+            }
+            Err(_) => return Ok(None),
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -578,3 +578,25 @@ fn a_restarted_receiver_still_knows_what_it_has() {
     drop(receiver);
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn two_receivers_do_not_write_into_one_folder() {
+    let folder = std::env::temp_dir().join(format!("receiver-two-{}", std::process::id()));
+    let options = || Options {
+        folder: Some(folder.clone()),
+        ..Options::default()
+    };
+    let first = Receiver::start(options()).unwrap();
+    Client::new(&first).post(&lines(0..10)).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_receiver"))
+        .args(["serve", "--folder", folder.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(folder.to_str().unwrap()), "{said}");
+    assert!(said.contains("another receiver"), "{said}");
+    drop(first);
+    drop(Receiver::start(options()).unwrap());
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -14,6 +14,7 @@ mod statistics;
 
 use crate::config::{self, Config, Source};
 use crate::logging::{self, LogSettings, Severity};
+use crate::process::datalock::DataLock;
 use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
@@ -24,7 +25,7 @@ use crew::Crew;
 use plan::MonitorLogs;
 use session::Session;
 use std::any::Any;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Everything that [`run`] starts an agent with.
@@ -55,6 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Runs the agent until it is told to stop; its exit code.
 pub fn run(start: Start) -> i32 {
     raise_descriptor_limit();
+    leave_no_core();
     logging::log_panics();
     let agent_log_start = match logging::open(&log_settings(&start.config, start.foreground)) {
         Ok(size) => size,
@@ -113,6 +115,8 @@ struct Agent {
     responder: Responder,
     /// The data directory in use, for the pid file's and the status files' clients.
     data_dir: PathBuf,
+    /// That of `data_dir`.
+    data_lock: DataLock,
     damaged_checkpoints: Vec<PathBuf>,
     restarts: u32,
     throttle: Throttle,
@@ -155,6 +159,7 @@ impl Agent {
         for (name, value) in config.settings() {
             log::info!("\t{name}: {value}");
         }
+        let data_lock = DataLock::take(&data_dir, |why| log::warn!("{why}"))?;
         let monitor_logs = MonitorLogs::default();
         let mut agent = Agent {
             fingerprint,
@@ -172,6 +177,7 @@ impl Agent {
             statistics: statistics::Statistics::new(),
             responder: Responder::new(&data_dir),
             data_dir,
+            data_lock,
             damaged_checkpoints: Vec::new(),
             restarts: 0,
             throttle: Throttle::default(),
@@ -355,10 +361,11 @@ impl Agent {
                 Err(e) => Err(e.to_string()),
             })
             .and_then(|config| plan::shapes(&config).map(|_| config))
-            .and_then(|config| self.monitor_plans(&config).map(|_| config));
+            .and_then(|config| self.monitor_plans(&config).map(|_| config))
+            .and_then(|config| self.lock_of(&config).map(|lock| (config, lock)));
         self.config_state.last_read = now_secs();
-        let config = match loaded {
-            Ok(config) => config,
+        let (config, new_lock) = match loaded {
+            Ok(loaded) => loaded,
             Err(why) => {
                 let said = self
                     .config_state
@@ -388,10 +395,19 @@ impl Agent {
         if config.same_as(&self.config) {
             return;
         }
-        self.reload(config, signals);
+        self.reload(config, new_lock, signals);
     }
 
-    fn reload(&mut self, config: Config, signals: &mut Signals) {
+    /// The lock of another data directory than the one in use, if the configuration has one.
+    fn lock_of(&self, config: &Config) -> Result<Option<DataLock>, String> {
+        let dir = Path::new(&config.options.agent_data_path);
+        if dir == self.data_dir || self.data_lock.is_of(dir) {
+            return Ok(None);
+        }
+        DataLock::take(dir, |why| log::warn!("{why}")).map(Some)
+    }
+
+    fn reload(&mut self, config: Config, new_lock: Option<DataLock>, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         self.notifier.reloading();
         let plans = self.monitor_plans(&config).unwrap_or_default();
@@ -445,6 +461,10 @@ impl Agent {
             );
             self.responder = Responder::new(&data_dir);
             self.data_dir = data_dir;
+        }
+        if let Some(lock) = new_lock {
+            // The sessions that wrote to the old directory have ended
+            self.data_lock = lock;
         }
         log::info!("Starting new {threads} threads");
         if let Err(why) = self.start_threads(None) {
@@ -537,6 +557,16 @@ fn raise_descriptor_limit() {
         if want > soft {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, want, hard);
         }
+    }
+}
+
+/// Memory holds keys and lines of logs, which must not lie about on disk. The limit that may be set
+/// stays, so that child programs can ask for core dumps of their own. Not `PR_SET_DUMPABLE`, which would
+/// take /proc/PID from the agent's user, and with it `status` and the agent's own metrics.
+fn leave_no_core() {
+    use nix::sys::resource::{getrlimit, setrlimit, Resource};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     }
 }
 

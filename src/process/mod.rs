@@ -2,6 +2,7 @@
 //! the configuration's owner, and signals. Knows nothing of the agent's work.
 
 pub mod daemon;
+pub mod datalock;
 mod holder;
 pub mod notify;
 pub mod pidfile;

@@ -487,7 +487,7 @@ pub struct Said {
 }
 
 /// The agent's executable.
-fn program() -> OsString {
+pub fn program() -> OsString {
     std::env::var_os("SITE_AGENT")
         .unwrap_or_else(|| OsString::from(env!("CARGO_BIN_EXE_scalyr-agent-2")))
 }
