@@ -180,7 +180,7 @@ fn what_somebody_wrote_into_the_pid_file_ends_no_process() {
 
 #[test]
 fn an_agent_whose_program_was_replaced_is_asked_and_stopped() {
-    let site = Site::new();
+    let mut site = Site::new();
     site.write_config();
     let copy = site.path("scalyr-agent-2");
     fs::copy(program(), &copy).unwrap();
@@ -196,6 +196,7 @@ fn an_agent_whose_program_was_replaced_is_asked_and_stopped() {
         .status()
         .unwrap();
     assert!(started.success());
+    site.adopt_daemon();
     fs::remove_file(copy).unwrap();
     for (command, text) in [
         ("status -v", "Scalyr Agent status."),
@@ -263,7 +264,7 @@ fn daemon_under(umask: &str, site: &mut Site) -> i32 {
         .status()
         .unwrap();
     assert!(started.success(), "{}", site.report());
-    site.daemon_pid().unwrap()
+    site.adopt_daemon()
 }
 
 #[test]

@@ -192,6 +192,11 @@ impl Site {
         self.write_config();
         let said = self.run(&["start", "--no-change-user", "--no-check-remote-server"]);
         assert_eq!(said.code, 0, "{said:?}\n{}", self.report());
+        self.adopt_daemon()
+    }
+
+    /// Has a daemon that was started otherwise killed when the site goes away; its process id.
+    pub fn adopt_daemon(&mut self) -> i32 {
         let pid = self.daemon_pid().expect("a pid file");
         self.daemon = Some(pid);
         pid
