@@ -136,6 +136,27 @@ fn answers_that_mean_something_else() {
 }
 
 #[test]
+fn a_page_of_a_load_balancer_costs_no_line_of_a_log_that_is_truncated_meanwhile() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    let page = Fault::status(503).with_events_only().until_cleared();
+    site.receiver.fault(page);
+    numbers.write(10);
+    // They are in memory, and after the truncation nowhere else
+    site.until("one answer", |state| state.counts().faulted > 0);
+    numbers.truncate();
+    site.until_logged("was truncated");
+    let faulted = site.receiver.counts().faulted;
+    site.until("two more", |state| state.counts().faulted >= faulted + 2);
+    site.receiver.clear_faults();
+    numbers.write(10);
+    site.expect_exactly_once("app.log", 0..30);
+}
+
+#[test]
 fn connections_that_break() {
     survives(&[
         ("cut before storing", Fault::cut_before_storing),

@@ -61,17 +61,24 @@ enum Member {
 
 /// Judges a response: its HTTP status and its body, `whole` if all of it was read.
 pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
+    // Somebody on the way said it, and not the ingest API: a load balancer, a proxy, a portal. It says
+    // nothing about the lines, which may be in no file any more, so the batch is kept. Only 413 speaks
+    // for itself, whoever said it.
+    let (action, what) = match http {
+        413 => (
+            Action::Rebuild { too_large: true },
+            "smaller requests follow",
+        ),
+        _ => (Action::Retry, "will send the same again"),
+    };
     let unparsable = |why: &str| {
         failure(
             "parseResponseFailed",
-            // 413 speaks for itself, whoever on the way said it
-            Action::Rebuild {
-                too_large: http == 413,
-            },
+            action,
             log::Level::Warn,
             "parseResponseFailed",
             format!(
-                "the server's answer (HTTP {http}) {why}; the request is built again: {}",
+                "the server's answer (HTTP {http}) {why}; {what}: {}",
                 one_line(body, 1000)
             ),
         )
@@ -89,16 +96,12 @@ pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
         return unparsable("is longer than any answer should be");
     }
     if body.is_empty() {
-        let action = match http {
-            413 => Action::Rebuild { too_large: true },
-            _ => Action::Retry,
-        };
         return failure(
             "emptyResponse",
             action,
             log::Level::Warn,
             "emptyResponse",
-            format!("the server's answer (HTTP {http}) is empty; will try again"),
+            format!("the server's answer (HTTP {http}) is empty; {what}"),
         );
     }
     // Only an object: the derived reader would take an array's elements for the members
@@ -114,11 +117,11 @@ pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
         Member::Absent => {
             return failure(
                 "unknownError",
-                Action::Retry,
+                action,
                 log::Level::Error,
                 "unknownError",
                 format!(
-                    "the server's answer (HTTP {http}) has no status; will try again: {}",
+                    "the server's answer (HTTP {http}) has no status; {what}: {}",
                     one_line(body, 1000)
                 ),
             )
@@ -376,48 +379,93 @@ mod tests {
                 "unexpectedHttpStatus",
                 Action::Retry,
             ),
-            (11, 503, "<html>busy</html>", "parseResponseFailed", REBUILD),
+            (
+                11,
+                503,
+                "<html>busy</html>",
+                "parseResponseFailed",
+                Action::Retry,
+            ),
+            (11, 502, "bad gateway", "parseResponseFailed", Action::Retry),
+            (11, 504, "", "emptyResponse", Action::Retry),
+            (
+                11,
+                403,
+                "<html>WAF</html>",
+                "parseResponseFailed",
+                Action::Retry,
+            ),
+            (11, 401, "<html>", "parseResponseFailed", Action::Retry),
+            (11, 400, "<html>", "parseResponseFailed", Action::Retry),
             (11, 413, "too large", "parseResponseFailed", SMALLER),
-            (11, 301, "moved", "parseResponseFailed", REBUILD),
-            (11, 200, "hello", "parseResponseFailed", REBUILD),
+            (11, 413, "", "emptyResponse", SMALLER),
+            (11, 413, r#"{"error":"big"}"#, "unknownError", SMALLER),
+            (11, 301, "moved", "parseResponseFailed", Action::Retry),
+            (11, 200, "hello", "parseResponseFailed", Action::Retry),
             (
                 11,
                 200,
                 r#"{"status":"success"} trailing"#,
                 "parseResponseFailed",
-                REBUILD,
+                Action::Retry,
             ),
             (
                 11,
                 200,
                 r#"{"status":"succ"#,
                 "parseResponseFailed",
-                REBUILD,
+                Action::Retry,
             ),
             (12, 200, "", "emptyResponse", Action::Retry),
             (12, 204, "", "emptyResponse", Action::Retry),
             (13, 200, r#"{"foo":1}"#, "unknownError", Action::Retry),
+            // The server's own word for it, in JSON
+            (
+                11,
+                200,
+                r#"{"status":"parseResponseFailed"}"#,
+                "parseResponseFailed",
+                REBUILD,
+            ),
             // The reference tells [1] from ["status"]; to us both are not an object (P9)
-            (13, 200, "[1]", "parseResponseFailed", REBUILD),
-            (14, 200, r#"["status"]"#, "parseResponseFailed", REBUILD),
-            (14, 200, r#"["success"]"#, "parseResponseFailed", REBUILD),
-            (14, 200, r#""status""#, "parseResponseFailed", REBUILD),
-            (14, 200, "5", "parseResponseFailed", REBUILD),
-            (14, 200, "null", "parseResponseFailed", REBUILD),
+            (13, 200, "[1]", "parseResponseFailed", Action::Retry),
+            (
+                14,
+                200,
+                r#"["status"]"#,
+                "parseResponseFailed",
+                Action::Retry,
+            ),
+            (
+                14,
+                200,
+                r#"["success"]"#,
+                "parseResponseFailed",
+                Action::Retry,
+            ),
+            (14, 200, r#""status""#, "parseResponseFailed", Action::Retry),
+            (14, 200, "5", "parseResponseFailed", Action::Retry),
+            (14, 200, "null", "parseResponseFailed", Action::Retry),
             (
                 14,
                 200,
                 r#"{"status":null}"#,
                 "parseResponseFailed",
-                REBUILD,
+                Action::Retry,
             ),
-            (14, 200, r#"{"status":5}"#, "parseResponseFailed", REBUILD),
+            (
+                14,
+                200,
+                r#"{"status":5}"#,
+                "parseResponseFailed",
+                Action::Retry,
+            ),
             (
                 14,
                 200,
                 r#"{"status":{"a":[1,{}]}}"#,
                 "parseResponseFailed",
-                REBUILD,
+                Action::Retry,
             ),
         ];
         for (row, http, body, status, action) in table {
@@ -466,7 +514,7 @@ mod tests {
         );
         // and cut off, it is not trusted even if it parses
         let got = judge(200, br#"{"status":"success"}"#, false);
-        assert_eq!(got.action, REBUILD);
+        assert_eq!(got.action, Action::Retry);
     }
 
     #[test]
