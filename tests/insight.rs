@@ -596,13 +596,13 @@ fn a_damaged_checkpoint_is_named_and_left_where_it_is() {
     let said = site.run(&["dry-run", "--from-checkpoint", path]);
     assert_eq!(said.code, 1);
     assert!(
-        said.err.contains("checkpoints.json: damaged"),
+        said.err.contains("checkpoints.json: it is damaged"),
         "{}",
         said.err
     );
     let said = site.run(&["explain", path]);
     assert!(
-        said.err.contains("checkpoints.json: damaged"),
+        said.err.contains("checkpoints.json: it is damaged"),
         "{}",
         said.err
     );

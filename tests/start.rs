@@ -6,6 +6,7 @@ mod common;
 use common::{all_at_once, Agent, Site};
 use serde_json::{json, Value};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// An entry that does not ask for what is there already.
 fn follow(site: &mut Site, pattern: &str) {
@@ -206,4 +207,114 @@ fn the_agents_own_log_is_copied_from_the_lines_of_this_start() {
     );
     let event = &site.receiver.events()[0];
     assert_eq!(event.attrs["parser"], "scalyrAgentLog");
+}
+
+/// What a command says of a checkpoint that may not be read, and that the file is as it was.
+fn refused(said: &common::Said, file: &std::path::Path) {
+    let name = file.display().to_string();
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains(&name) && said.err.contains("Permission denied"),
+        "{said:?}"
+    );
+    assert!(fs::metadata(file).is_ok_and(|meta| meta.len() > 0));
+}
+
+#[test]
+fn a_checkpoint_that_may_not_be_read_is_not_taken_for_none() {
+    let mut site = Site::new();
+    if nix::unistd::geteuid().is_root() && !site.respect_modes() {
+        eprintln!("skipped: root reads everything here");
+        return;
+    }
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    follow(&mut site, "app.log");
+    site.start();
+    started(&site, 1);
+    numbers.write(10);
+    site.until_lines("app.log", 10);
+    site.term();
+    numbers.write(10);
+    let file = site.path("data/checkpoints.json");
+    let close = |mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&file, mode).unwrap();
+    };
+    close(0o000);
+    let start = ["start", "--no-fork", "--no-change-user"];
+    let said = site.run(&start);
+    refused(&said, &file);
+    assert!(said.err.contains("--ignore-positions"), "{said:?}");
+    let path = site.log_path("app.log");
+    let path = path.to_str().unwrap();
+    let said = site.run(&["dry-run", "--from-checkpoint", "--no-change-user", path]);
+    refused(&said, &file);
+    assert_eq!(said.out, "");
+    let said = site.run(&["explain", "--no-change-user", path]);
+    assert!(said.err.contains("Permission denied"), "{said:?}");
+    assert!(said.out.contains("not known"), "{said:?}");
+    assert!(!said.out.contains("none knows the path"), "{said:?}");
+    let said = site.run(&["check", "--no-change-user"]);
+    assert!(said.out.contains("Permission denied"), "{said:?}");
+    // Mended, it goes on where it was
+    close(0o600);
+    site.start();
+    started(&site, 2);
+    site.expect_all_but("app.log", 0..120, 0..100);
+    // An agent that runs is not stopped if it could not start again
+    numbers.write(10);
+    site.until_lines("app.log", 30);
+    close(0o000);
+    let said = site.run(&["restart", "--no-change-user", "--no-check-remote-server"]);
+    refused(&said, &file);
+    assert!(!site.has_ended());
+    close(0o600);
+}
+
+#[test]
+fn positions_that_are_given_up_are_set_aside_and_named() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    follow(&mut site, "app.log");
+    numbers.write(10);
+    site.start();
+    started(&site, 1);
+    site.term();
+    numbers.write(10);
+    site.start_with(&["--ignore-positions"]);
+    started(&site, 2);
+    numbers.write(10);
+    site.expect_all_but("app.log", 0..30, 0..20);
+    let status = site.status_json();
+    let notes = status["at_a_glance"]["checkpoints"].as_array().unwrap();
+    // the file and its copy
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(site.status_v().contains(".ignored-"));
+    assert!(site.agent_log().contains("--ignore-positions"));
+    site.term();
+    let names = fs::read_dir(site.path("data")).unwrap();
+    let names = names.map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|n| n.contains(".ignored-")).count(), 2);
+    // and only that once
+    numbers.write(10);
+    site.start();
+    site.expect_all_but("app.log", 0..40, 0..20);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_set_aside_and_named_in_the_status() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    site.term();
+    fs::write(site.path("data/checkpoints.json"), "{\"torn").unwrap();
+    numbers.write(10);
+    site.start();
+    // from the copy
+    site.expect_exactly_once("app.log", 0..20);
+    assert!(site.status_v().contains(".damaged-"));
+    assert!(site.agent_log().contains("set aside as"));
 }

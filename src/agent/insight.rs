@@ -14,10 +14,10 @@ use std::time::Duration;
 
 pub use crate::shape::Counts;
 pub use crate::tail::insight::{
-    facts, originals, rotation, Evidence, Facts, Identity, Label, Part, Remembered, Rotation,
-    Sight, Unread,
+    facts, originals, rotation, Evidence, Facts, Identity, Label, Part, Remembered, Rotation, Sight,
 };
 pub use crate::tail::rehearse::{Event, Head, Totals, Trouble};
+pub use crate::tail::Unread;
 
 /// Compiles every rule and plans every monitor.
 ///

@@ -7,6 +7,7 @@ mod crew;
 mod flash;
 pub mod insight;
 mod plan;
+pub mod positions;
 mod pulse;
 mod report;
 mod session;
@@ -18,7 +19,6 @@ use crate::process::datalock::DataLock;
 use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
-use crate::tail;
 use crate::util::throttle::Throttle;
 use crate::util::time::now_secs;
 use crew::Crew;
@@ -36,6 +36,8 @@ pub struct Start {
     pub source: Source,
     /// Not a daemon: agent.log is also shown on stdout.
     pub foreground: bool,
+    /// Checkpoints are set aside unread.
+    pub ignore_positions: bool,
     /// Installed before the pid file was written.
     pub signals: Signals,
     /// Called once: everything runs, or the reason why not.
@@ -81,6 +83,7 @@ pub fn run(start: Start) -> i32 {
         start.config,
         start.source,
         start.foreground,
+        start.ignore_positions,
         agent_log_start,
     ) {
         Ok(agent) => agent,
@@ -117,7 +120,8 @@ struct Agent {
     data_dir: PathBuf,
     /// That of `data_dir`.
     data_lock: DataLock,
-    damaged_checkpoints: Vec<PathBuf>,
+    /// What is wrong with checkpoints, for the status report.
+    checkpoint_notes: Vec<String>,
     restarts: u32,
     throttle: Throttle,
     /// A signal to stop came during a reload.
@@ -140,6 +144,7 @@ impl Agent {
         config: Config,
         source: Source,
         foreground: bool,
+        ignore_positions: bool,
         agent_log_start: u64,
     ) -> Result<Agent, String> {
         let fingerprint = config::fingerprint(&source);
@@ -178,7 +183,7 @@ impl Agent {
             responder: Responder::new(&data_dir),
             data_dir,
             data_lock,
-            damaged_checkpoints: Vec::new(),
+            checkpoint_notes: Vec::new(),
             restarts: 0,
             throttle: Throttle::default(),
             stop_asked: false,
@@ -188,6 +193,9 @@ impl Agent {
             source,
             foreground,
         };
+        if ignore_positions {
+            agent.checkpoint_notes = positions::ignore(&agent.data_dir)?;
+        }
         agent.start_threads(Some(agent_log_start))?;
         Ok(agent)
     }
@@ -218,8 +226,8 @@ impl Agent {
     }
 
     fn start_sessions(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
-        let (saved, damaged) = tail::consolidate(&self.data_dir);
-        self.damaged_checkpoints.extend(damaged);
+        let (saved, damaged) = positions::take_up(&self.data_dir)?;
+        self.checkpoint_notes.extend(damaged);
         let plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
@@ -318,6 +326,12 @@ impl Agent {
 
     /// Starts anew what has died. A reason to end the agent, if there is one.
     fn supervise(&mut self) -> Option<String> {
+        // A reload could not start them
+        if self.sessions.is_empty() {
+            if let Err(why) = self.start_sessions(None) {
+                return Some(why);
+            }
+        }
         if self.sessions.iter().any(Session::has_died) {
             self.restarts += 1;
             log::error!(
@@ -537,11 +551,13 @@ impl Agent {
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
         self.end_sessions(within, true, None);
         self.give_up_metrics();
-        tail::consolidate(&self.data_dir);
-        log::info!(
-            "Save consolidated checkpoints into file {}",
-            self.data_dir.join("checkpoints.json").display()
-        );
+        match positions::take_up(&self.data_dir) {
+            Ok(_) => log::info!(
+                "Save consolidated checkpoints into file {}",
+                self.data_dir.join("checkpoints.json").display()
+            ),
+            Err(why) => log::error!("checkpoints stay as the sessions wrote them: {why}"),
+        }
         log::info!("Copying manager is finished.");
         // Processes that monitors have started shall not outlive us
         self.crew.finish(until);

@@ -115,6 +115,15 @@ impl Agent {
             resident_bytes,
             threads,
             open_log_files: tails().map(|t| t.open_files as u64).sum(),
+            checkpoints: {
+                let unwritten = tails().filter_map(|t| t.checkpoint_error.as_ref());
+                let unwritten = unwritten.map(|why| format!("can't be written: {why}"));
+                self.checkpoint_notes
+                    .iter()
+                    .cloned()
+                    .chain(unwritten)
+                    .collect()
+            },
             account,
         }
     }

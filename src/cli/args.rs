@@ -31,6 +31,8 @@ pub(super) struct Options {
     pub(super) no_fork: bool,
     /// `--no-check-remote-server`: no request before the start.
     pub(super) no_check_remote_server: bool,
+    /// `--ignore-positions`: checkpoints are set aside.
+    pub(super) ignore_positions: bool,
     /// `--no-change-user`: never switch to the owner of the configuration file.
     pub(super) no_change_user: bool,
     /// `-p`: the pid file to use if the configuration can't be read.
@@ -221,7 +223,12 @@ impl Parser {
     /// The options that may stand here by their whole name, and those that may be shortened.
     fn known(&self) -> (Vec<&'static Opt>, Vec<&'static Opt>) {
         match self.command {
-            Some(command) if command.classic => (CLASSIC.to_vec(), CLASSIC.to_vec()),
+            Some(command) if command.classic => {
+                // What is new there is not one more meaning of an old abbreviation
+                let mut all = CLASSIC.to_vec();
+                all.extend(command.options);
+                (all, CLASSIC.to_vec())
+            }
             Some(command) => (command.options.to_vec(), command.options.to_vec()),
             None => {
                 // It may be any command's. Where two share a name, the older counts.

@@ -80,6 +80,8 @@ fn what_does_not_fit_is_a_usage_error_that_names_it() {
         ("dry-run --quiet x", "unrecognized arguments: --quiet"),
         ("-v dry-run x", "\"dry-run\" has no such option"),
         ("start --from-checkpoint", "unrecognized"),
+        ("stop --ignore-positions", "unrecognized"),
+        ("start --ignore", "unrecognized"),
         ("--from-checkpoint start", "\"start\" has no such option"),
     ] {
         let text = usage(line);

@@ -5,9 +5,9 @@ use super::decl::Verdict::{Better, New, Same};
 use super::decl::{Command, Complete, Operands, Run};
 use super::options::{
     AGENT_CONFIG, CONFIG_FILE, DEBUG, DEBUG_LEVEL, EXTRA_CONFIG_DIR, FORMAT, FROM_CHECKPOINT,
-    HEALTH_CHECK, HELP, MONITOR_CONFIG, MONITOR_DIR, MONITOR_PATH, MONITOR_PYTHON_PATH,
-    MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER, NO_CHECK_REMOTE_SERVER, NO_FORK,
-    PID_FILE, QUIET, STATS_CAPTURE_INTERVAL, VERBOSE,
+    HEALTH_CHECK, HELP, IGNORE_POSITIONS, MONITOR_CONFIG, MONITOR_DIR, MONITOR_PATH,
+    MONITOR_PYTHON_PATH, MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER,
+    NO_CHECK_REMOTE_SERVER, NO_FORK, PID_FILE, QUIET, STATS_CAPTURE_INTERVAL, VERBOSE,
 };
 use super::{
     check, config, dry_run, explain, generate, monitor, reload, restart, start, status, stop,
@@ -51,6 +51,7 @@ unless told otherwise. Returns once it works, or tells why it does not.",
         &QUIET,
         &NO_FORK,
         &NO_CHECK_REMOTE_SERVER,
+        &IGNORE_POSITIONS,
         &NO_CHANGE_USER,
     ],
     classic: true,

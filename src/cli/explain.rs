@@ -18,7 +18,9 @@ pub(super) fn explain(setup: &Setup) -> i32 {
         Ok(insight) => insight,
         Err(code) => return code,
     };
+    let mut is_known = true;
     for unread in insight.read_checkpoints() {
+        is_known &= unread.is_damaged;
         err(format_args!(
             "checkpoints can't be read: {}: {}",
             unread.path.display(),
@@ -28,7 +30,7 @@ pub(super) fn explain(setup: &Setup) -> i32 {
     let Some(path) = setup.options.operands.first() else {
         return exit::USAGE;
     };
-    let (text, is_copied) = report(&mut insight, &absolute(Path::new(path)));
+    let (text, is_copied) = report(&mut insight, &absolute(Path::new(path)), is_known);
     out(text.trim_end());
     if is_copied {
         exit::OK
@@ -37,8 +39,8 @@ pub(super) fn explain(setup: &Setup) -> i32 {
     }
 }
 
-/// The report, and whether anything copies the file.
-fn report(insight: &mut Insight, path: &Path) -> (String, bool) {
+/// The report, and whether anything copies the file. `is_known`: what checkpoints say.
+fn report(insight: &mut Insight, path: &Path, is_known: bool) -> (String, bool) {
     let mut text = Text(format!("{}\n", path.display()));
     let facts = facts(path);
     text.head("The file");
@@ -80,7 +82,7 @@ fn report(insight: &mut Insight, path: &Path) -> (String, bool) {
     let mut is_copied = false;
     for following in &followings {
         is_copied |= matches!(following.sight, Sight::Log(..) | Sight::PartOf(_));
-        one(&mut text, insight, path, following);
+        one(&mut text, insight, path, following, is_known);
     }
     rotations(&mut text, insight, path);
     (text.0, is_copied)
@@ -169,7 +171,7 @@ fn file(text: &mut Text, facts: &Result<Facts, String>) {
 }
 
 /// Prints the treatment of the path by one worker.
-fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following) {
+fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following, is_known: bool) {
     let session = format!("{}-{}", following.worker, following.session);
     text.head(&format!("Sent by session {session}"));
     if following.sessions > 1 {
@@ -191,6 +193,11 @@ fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following) {
     text.head("Rules");
     rules(text, insight, entry);
     text.head("Checkpoint");
+    if !is_known {
+        text.line("not known: the checkpoints can't be read");
+        text.head("What would be sent");
+        return text.line("not known, and an agent does not start like this");
+    }
     checkpoint(text, following.remembered.as_ref());
     text.head("What would be sent");
     sight(text, insight, following);

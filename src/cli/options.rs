@@ -146,6 +146,17 @@ pub(super) static NO_CHECK_REMOTE_SERVER: Opt = Opt {
     verdict: Better("counts also without a terminal"),
 };
 
+pub(super) static IGNORE_POSITIONS: Opt = Opt {
+    short: None,
+    long: "ignore-positions",
+    action: Flag(|o| o.ignore_positions = true),
+    text: "Forget how far files were sent.",
+    more: "For checkpoints that can't be read, without which the agent does not start. They are set \
+           aside as *.ignored-SECONDS and not read; files are copied from where a first start would \
+           begin: from their end, or from their start with copy_from_start.",
+    verdict: New,
+};
+
 pub(super) static PID_FILE: Opt = Opt {
     short: Some(b'p'),
     long: "pid-file",

@@ -37,7 +37,7 @@ pub fn reference() -> String {
     );
     let mut known: Vec<&Opt> = CLASSIC.to_vec();
     table(&mut page, &known);
-    page.push_str("\n## Further options of the new commands\n\n");
+    page.push_str("\n## Further options\n\nThese are used by the commands that are named, and by no other.\n\n");
     let mut further: Vec<&Opt> = Vec::new();
     for command in COMMANDS.iter().filter(|c| **c != &commands::CONFIG) {
         for opt in command.options {

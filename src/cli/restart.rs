@@ -30,7 +30,7 @@ pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
     let quiet = setup.options.quiet;
     match (place.running(), missing) {
         (Some(pid), _) => {
-            if let Err(reason) = start::could_start(&config) {
+            if let Err(reason) = start::could_start(&config, setup.options.ignore_positions) {
                 err(reason);
                 err(NOTHING_DONE);
                 return exit::FAILED;

@@ -2,8 +2,8 @@
 
 use super::setup::{Place, Setup};
 use super::{err, exit, out};
-use crate::agent::{self, insight};
-use crate::config::{Config, Source};
+use crate::agent::{self, insight, positions};
+use crate::config::Config;
 use crate::process::daemon::{self, Report, Side};
 use crate::process::notify::Notifier;
 use crate::process::pidfile::{self, Refused};
@@ -49,7 +49,9 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
     if let Some(pid) = place.running() {
         return already_running(&place, pid);
     }
-    if let Err(reason) = check_requirements(&config) {
+    let ignore = setup.options.ignore_positions;
+    let fit = check_requirements(&config).and_then(|()| check_positions(&config, ignore));
+    if let Err(reason) = fit {
         err(reason);
         err(NOT_STARTED);
         return exit::FAILED;
@@ -63,7 +65,7 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
         return already_running(&place, pid);
     }
     if setup.options.no_fork {
-        return match run_agent(&place, config, setup.source, true, |report| {
+        return match run_agent(&place, config, setup, true, |report| {
             if let Report::Failed(reason) = report {
                 err(format_args!("The agent failed to start: {reason}"));
             }
@@ -85,7 +87,7 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
     match daemon::daemonize(daemon::START_TIMEOUT) {
         Ok(Side::Parent(report)) => tell(&place, report),
         Ok(Side::Daemon(reporter)) => {
-            match run_agent(&place, config, setup.source, false, |report| {
+            match run_agent(&place, config, setup, false, |report| {
                 reporter.send(&report);
             }) {
                 Ended::Refused(_) => exit::RUNNING_OR_NOT,
@@ -136,12 +138,13 @@ fn tell(place: &Place, report: Option<Report>) -> i32 {
 }
 
 /// Whether the agent would start with this configuration, as far as can be told without a start:
-/// key, directories, and every rule and monitor.
+/// key, directories, checkpoints, and every rule and monitor.
 ///
 /// # Errors
 /// The line for stderr.
-pub(super) fn could_start(config: &Config) -> Result<(), String> {
+pub(super) fn could_start(config: &Config, ignore_positions: bool) -> Result<(), String> {
     check_requirements(config)?;
+    check_positions(config, ignore_positions)?;
     // In a process of its own: compiled rules leave heap behind, which the daemon must not inherit.
     let plan = || insight::plan(config).err().unwrap_or_default();
     match daemon::in_child(|| plan().into_bytes()) {
@@ -164,6 +167,14 @@ fn check_requirements(config: &Config) -> Result<(), String> {
     check_directory("log", Path::new(&config.options.agent_log_path))?;
     check_directory("data", Path::new(&config.options.agent_data_path))?;
     check_certificates(config)
+}
+
+/// What is remembered of the files; not where it is given up.
+fn check_positions(config: &Config, ignore: bool) -> Result<(), String> {
+    match ignore {
+        true => Ok(()),
+        false => positions::check(Path::new(&config.options.agent_data_path)),
+    }
 }
 
 /// A certificate file that is not there would show only as failing requests, later.
@@ -294,7 +305,7 @@ enum Ended {
 fn run_agent(
     place: &Place,
     config: Config,
-    source: Source,
+    setup: Setup,
     foreground: bool,
     report: impl FnOnce(Report) + Send + 'static,
 ) -> Ended {
@@ -323,8 +334,9 @@ fn run_agent(
     };
     let code = agent::run(agent::Start {
         config,
-        source,
+        source: setup.source,
         foreground,
+        ignore_positions: setup.options.ignore_positions,
         signals,
         ready: Box::new(move |result| {
             report(match result {

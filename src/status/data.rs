@@ -69,6 +69,9 @@ pub struct Glance {
     pub threads: Option<u64>,
     /// Open files of logs.
     pub open_log_files: u64,
+    /// The faults of checkpoints: files that were damaged or ignored at the start, and why none
+    /// can be written.
+    pub checkpoints: Vec<String>,
     /// The fate of all bytes.
     pub account: Account,
 }

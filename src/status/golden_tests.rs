@@ -141,6 +141,7 @@ fn report() -> Report {
             resident_bytes: Some(6_123_456),
             threads: Some(7),
             open_log_files: 12,
+            checkpoints: Vec::new(),
             account: Account {
                 settled: 1_000,
                 copied: 651,

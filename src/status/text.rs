@@ -193,6 +193,9 @@ fn glance(text: &mut Text, report: &Report) {
             glance.open_log_files
         ),
     );
+    for note in &glance.checkpoints {
+        text.pair(WIDTH, "Checkpoints:", note);
+    }
 }
 
 /// `0 bytes`, `900 bytes`, `1.5 kB`, `12 MB`.

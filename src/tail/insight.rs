@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use super::store::{look as checkpoints, Unread};
+pub use super::store::look as checkpoints;
 
 /// What an entry says of a path, seen alone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,6 +50,6 @@ pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};
 pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};
-pub use store::consolidate;
+pub use store::{consolidate, denied, ignore, Unread};
 pub use tailer::Tailer;
 pub use unreadable::Unreadable;

@@ -12,11 +12,88 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Reads all checkpoint files of a data directory, of all sessions and of the Python agent, and
 /// makes one of them. For the start, before any session, and for the stop, after all of them.
-/// Returns what is remembered, and the damaged files that were set aside.
-pub fn consolidate(dir: &Path) -> (Option<Saved>, Vec<PathBuf>) {
-    let mut store = Store::new(dir, "default-0");
-    let saved = store.restore();
-    (saved, store.damaged)
+/// Returns what is remembered, and the damaged files, which were set aside.
+///
+/// # Errors
+/// The files, or the directory, that are there and may not be read. Nothing was changed then.
+pub fn consolidate(dir: &Path) -> Result<(Option<Saved>, Vec<Unread>), Vec<Unread>> {
+    Store::new(dir, "default-0").restore()
+}
+
+/// Sets all checkpoint files of a data directory aside, unread, under another name. Where each is now.
+///
+/// # Errors
+/// The first that can't be.
+pub fn ignore(dir: &Path) -> Result<Vec<PathBuf>, Unread> {
+    let aside = |path: PathBuf| {
+        set_aside(&path, "ignored").map_err(|e| Unread {
+            why: format!("it can't be set aside: {e}"),
+            path,
+            is_damaged: false,
+            aside: None,
+        })
+    };
+    files(dir)?.into_iter().map(aside).collect()
+}
+
+/// The checkpoint files, or the directory, that are there and may not be read.
+pub fn denied(dir: &Path) -> Vec<Unread> {
+    let unread = |path: PathBuf| {
+        let e = File::open(&path).err()?;
+        let unread = Unread::of(&path, &e)?;
+        (!unread.is_damaged).then_some(unread)
+    };
+    match files(dir) {
+        Ok(mut files) => {
+            // That is read only where the file that it is a copy of is damaged
+            files.retain(|path| !path.ends_with(CONSOLIDATED_COPY));
+            files.into_iter().filter_map(unread).collect()
+        }
+        Err(unread) => vec![unread],
+    }
+}
+
+/// The names in a data directory that are checkpoints, copies included. None in one that is not there.
+fn files(dir: &Path) -> Result<Vec<PathBuf>, Unread> {
+    let all = || -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|e| e.map(|e| e.path())).collect()
+    };
+    let mut paths = match all() {
+        Ok(paths) => paths,
+        Err(e) if is_absent(&e) => return Ok(Vec::new()),
+        Err(e) => {
+            return Err(Unread {
+                path: dir.to_path_buf(),
+                why: e.to_string(),
+                is_damaged: false,
+                aside: None,
+            })
+        }
+    };
+    let name = |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).map(str::to_owned);
+    paths.retain(|path| {
+        name(path).is_some_and(|name| {
+            name == CONSOLIDATED || name == CONSOLIDATED_COPY || session_worker(&name).is_some()
+        })
+    });
+    Ok(paths)
+}
+
+/// Whether an error says that there is no such file. That it may not be looked at is something else.
+fn is_absent(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Gives a file another name in its folder; which.
+fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{why}-{}", time::now_secs() as u64));
+    let aside = PathBuf::from(aside);
+    fs::rename(path, &aside)?;
+    Ok(aside)
 }
 
 /// Counts checkpoint writes of this and all earlier runs.
@@ -105,10 +182,10 @@ fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
 }
 
 /// What the checkpoint files among `paths` remember, of each path what was written last; and which
-/// of them are sessions' files.
+/// of them are sessions' files. `load` has none where a file says nothing.
 fn gather(
     paths: Vec<PathBuf>,
-    mut load: impl FnMut(&Path, &str) -> io::Result<Option<Saved>>,
+    mut load: impl FnMut(&Path, &str) -> Option<Saved>,
 ) -> (Option<Saved>, Vec<PathBuf>) {
     let mut sessions: Vec<SessionFile> = Vec::new();
     let mut consolidated = None;
@@ -116,36 +193,28 @@ fn gather(
     let mut read = Vec::new();
     for path in paths {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or("");
-        let worker = session_worker(name);
-        if name != CONSOLIDATED && worker.is_none() {
+        if name == CONSOLIDATED_COPY {
             continue;
         }
+        let worker = session_worker(name);
         let is_full = name.starts_with("checkpoints-worker-") && name.ends_with(".json");
-        match load(&path, worker.unwrap_or("")) {
-            Ok(Some(saved)) => match worker {
-                Some(worker) => sessions.push(SessionFile {
+        let saved = load(&path, worker.unwrap_or(""));
+        unread |= saved.is_none();
+        match (worker, saved) {
+            (Some(worker), Some(saved)) => {
+                sessions.push(SessionFile {
                     path: path.clone(),
                     worker: worker.to_owned(),
                     is_full,
                     saved,
-                }),
-                None => consolidated = Some(saved),
-            },
-            Ok(None) => {
-                unread = true;
-                if worker.is_none() {
-                    let copy = path.with_file_name(CONSOLIDATED_COPY);
-                    consolidated = load(&copy, "").ok().flatten();
-                }
+                });
+                read.push(path);
             }
-            Err(_) => {
-                // Not to be read at the moment: its time may come
-                unread = true;
-                continue;
+            (Some(_), None) => {}
+            (None, saved) => {
+                let copy = || load(&path.with_file_name(CONSOLIDATED_COPY), "");
+                consolidated = saved.or_else(copy);
             }
-        }
-        if worker.is_some() {
-            read.push(path);
         }
     }
     // The previous full checkpoint serves where the last one does not
@@ -179,43 +248,71 @@ pub struct Unread {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
-    /// It was read and makes no sense: an agent would go on without it.
+    /// It makes no sense, or the disk does not give it back: an agent goes on without it. Otherwise
+    /// it may not be read at the moment, and an agent does not start.
     pub is_damaged: bool,
+    /// Where it was put.
+    pub aside: Option<PathBuf>,
+}
+
+impl Unread {
+    /// None if the file is not there.
+    fn of(path: &Path, e: &io::Error) -> Option<Unread> {
+        // The system lacks something at the moment; the file may be as good as ever
+        let passes = matches!(
+            e.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ESTALE)
+        );
+        (!is_absent(e)).then(|| Unread {
+            path: path.to_path_buf(),
+            why: e.to_string(),
+            is_damaged: e.kind() != io::ErrorKind::PermissionDenied && !passes,
+            aside: None,
+        })
+    }
+}
+
+/// Reads a checkpoint file; what can't be read is added to `wrong`.
+fn load(path: &Path, worker: &str, wrong: &mut Vec<Unread>) -> Option<Saved> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(e) => {
+            wrong.extend(Unread::of(path, &e));
+            return None;
+        }
+    };
+    match checkpoint::parse(&text, worker) {
+        Ok(saved) => Some(saved),
+        Err(why) => {
+            wrong.push(Unread {
+                path: path.to_path_buf(),
+                why: format!("it is damaged: {why}"),
+                is_damaged: true,
+                aside: None,
+            });
+            None
+        }
+    }
 }
 
 /// As [`consolidate`], but leaves everything as it is: for looking on while an agent runs. A folder
-/// that is not there has no checkpoints.
+/// that is not there has no checkpoints. Nothing is known where a file may not be read.
 pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
-    let unread = |path: &Path, why: String, is_damaged| Unread {
-        path: path.to_path_buf(),
-        why,
-        is_damaged,
-    };
     let changed = || fs::metadata(dir).and_then(|m| m.modified()).ok();
     let mut tries = 0;
     loop {
         let before = changed();
         let mut wrong = Vec::new();
-        let paths = match fs::read_dir(dir) {
-            Ok(entries) => entries.flatten().map(|e| e.path()).collect(),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return (None, Vec::new()),
-            Err(e) => return (None, vec![unread(dir, e.to_string(), false)]),
+        let paths = match files(dir) {
+            Ok(paths) => paths,
+            Err(unread) => return (None, vec![unread]),
         };
-        let (saved, _) = gather(paths, |path, worker| {
-            match fs::read(path) {
-                Ok(text) => match checkpoint::parse(&text, worker) {
-                    Ok(saved) => return Ok(Some(saved)),
-                    Err(why) => wrong.push(unread(path, format!("damaged: {why}"), true)),
-                },
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => wrong.push(unread(path, e.to_string(), false)),
-            }
-            Ok(None)
-        });
+        let (saved, _) = gather(paths, |path, worker| load(path, worker, &mut wrong));
         tries += 1;
         // Each write of an agent renames a file: half before and half after one is no state
         if before == changed() || tries == 20 {
-            return (saved, wrong);
+            let is_known = wrong.iter().all(|unread| unread.is_damaged);
+            return (saved.filter(|_| is_known), wrong);
         }
     }
 }
@@ -228,8 +325,6 @@ pub struct Store {
     active: PathBuf,
     /// What went wrong last, until a write works again.
     pub error: Option<String>,
-    /// Damaged files that were set aside, for the status report.
-    pub damaged: Vec<PathBuf>,
     /// Files written.
     pub written: u64,
     buffer: Vec<u8>,
@@ -247,58 +342,49 @@ impl Store {
             full: dir.join(format!("checkpoints-worker-{session}.json")),
             active: dir.join(format!("active-checkpoints-worker-{session}.json")),
             error: None,
-            damaged: Vec::new(),
             written: 0,
             buffer: Vec::new(),
         }
     }
 
     /// Everything remembered, the Python agent's files included: of each path what was written
-    /// last. Then writes it into one file and removes the others, as the Python agent does.
-    fn restore(&mut self) -> Option<Saved> {
-        let paths = fs::read_dir(&self.dir)
-            .map(|entries| entries.flatten().map(|e| e.path()).collect())
-            .unwrap_or_default();
-        let (all, read) = gather(paths, |path, worker| self.load(path, worker));
-        let all = all?;
+    /// last. Then writes it into one file and removes the others, as the Python agent does. Also the
+    /// damaged files, which were set aside.
+    ///
+    /// # Errors
+    /// As [`consolidate`].
+    fn restore(&mut self) -> Result<(Option<Saved>, Vec<Unread>), Vec<Unread>> {
+        let mut wrong = Vec::new();
+        let paths = files(&self.dir).map_err(|unread| vec![unread])?;
+        let (all, read) = gather(paths, |path, worker| load(path, worker, &mut wrong));
+        if wrong.iter().any(|unread| !unread.is_damaged) {
+            wrong.retain(|unread| !unread.is_damaged);
+            return Err(wrong);
+        }
+        for unread in &mut wrong {
+            let moved = set_aside(&unread.path, "damaged");
+            log::error!(
+                "checkpoint file {}: {}. {}. The others are used instead: some lines may be \
+                 sent again, with the sequence numbers they had",
+                unread.path.display(),
+                unread.why,
+                match &moved {
+                    Ok(aside) => format!("It was set aside as {}", aside.display()),
+                    Err(e) => format!("It could not be set aside: {e}"),
+                }
+            );
+            unread.aside = moved.ok();
+        }
+        let Some(all) = all else {
+            return Ok((None, wrong));
+        };
         SERIAL.fetch_max(all.serial.unwrap_or(0) + 1, Ordering::Relaxed);
         if !read.is_empty() && self.consolidate(&all) {
             for path in read {
                 let _ = fs::remove_file(path);
             }
         }
-        Some(all)
-    }
-
-    fn load(&mut self, path: &Path, worker: &str) -> io::Result<Option<Saved>> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => {
-                log::error!("checkpoint file {} can't be read: {e}", path.display());
-                return Err(e);
-            }
-        };
-        match checkpoint::parse(&text, worker) {
-            Ok(saved) => Ok(Some(saved)),
-            Err(why) => {
-                let mut aside = path.as_os_str().to_owned();
-                aside.push(format!(".damaged-{}", time::now_secs() as u64));
-                let aside = PathBuf::from(aside);
-                let moved = fs::rename(path, &aside);
-                log::error!(
-                    "checkpoint file {} is damaged ({why}); {}. The previous checkpoint is used instead: some \
-                     lines may be sent again, with the sequence numbers they had",
-                    path.display(),
-                    match moved {
-                        Ok(()) => format!("it was set aside as {}", aside.display()),
-                        Err(e) => format!("it could not be set aside: {e}"),
-                    }
-                );
-                self.damaged.push(aside);
-                Ok(None)
-            }
-        }
+        Ok((Some(all), wrong))
     }
 
     fn consolidate(&mut self, all: &Saved) -> bool {
@@ -447,6 +533,10 @@ mod tests {
         dir
     }
 
+    fn restored(dir: &Path) -> Saved {
+        consolidate(dir).unwrap().0.unwrap()
+    }
+
     fn text(time: f64, logs: &[(&str, f64)]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), time, next_serial(), None);
         for (path, time) in logs {
@@ -470,7 +560,7 @@ mod tests {
         assert!(store.write_full(text(2.0, &[("/a", 2.0)])));
         for _ in 0..2 {
             // The second time of the one file that the first time left
-            let all = Store::new(&dir, "default-0").restore().unwrap();
+            let all = restored(&dir);
             let times: Vec<f64> = all.logs.values().map(|log| log.time).collect();
             assert_eq!(times, [2.0]);
         }
@@ -488,15 +578,12 @@ mod tests {
         let mut store = Store::new(&dir, "default-0");
         assert!(store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
         assert!(store.write_active(text(3.0, &[("/a", 3.0)]), true));
-        let all = Store::new(&dir, "default-0").restore().unwrap();
+        let all = restored(&dir);
         let times: Vec<f64> = all.logs.values().map(|l| l.time).collect();
         assert_eq!(times, [3.0, 1.0, 2.0]);
         // and one file is left, with the same content, and its copy
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
-        assert_eq!(
-            Store::new(&dir, "default-0").restore().unwrap().logs,
-            all.logs
-        );
+        assert_eq!(restored(&dir).logs, all.logs);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -520,7 +607,7 @@ mod tests {
         assert_eq!(before, names());
         assert_eq!(unread.len(), 1);
         assert!(unread[0].is_damaged);
-        let taken = Store::new(&dir, "default-0").restore().unwrap();
+        let taken = restored(&dir);
         assert_eq!(saved.unwrap().logs, taken.logs);
         assert_eq!(look(&dir.join("none")), (None, Vec::new()));
         fs::remove_dir_all(dir).unwrap();
@@ -540,14 +627,64 @@ mod tests {
         )
         .unwrap();
         fs::write(dir.join("active-checkpoints-worker-default-0.json"), "").unwrap();
-        let mut store = Store::new(&dir, "default-0");
-        let all = store.restore().unwrap();
+        let (all, damaged) = consolidate(&dir).unwrap();
         assert_eq!(
-            all.logs[&("default".to_owned(), PathBuf::from("/a"))].time,
+            all.unwrap().logs[&("default".to_owned(), PathBuf::from("/a"))].time,
             1.0
         );
-        assert_eq!(store.damaged.len(), 2);
-        assert!(store.damaged.iter().all(|p| p.exists()));
+        assert_eq!(damaged.len(), 2);
+        let is_aside = |unread: &Unread| unread.aside.as_ref().is_some_and(|p| p.exists());
+        assert!(damaged.iter().all(is_aside));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// A folder stands for what the disk does not give back.
+    #[test]
+    fn what_the_disk_does_not_give_back_is_set_aside_and_the_rest_counts() {
+        let dir = folder();
+        let mut store = Store::new(&dir, "default-0");
+        store.write_full(text(1.0, &[("/a", 1.0)]));
+        let broken = dir.join("active-checkpoints-worker-default-0.json");
+        fs::create_dir(&broken).unwrap();
+        let (seen, unread) = look(&dir);
+        assert!(seen.is_some() && unread[0].is_damaged && unread[0].aside.is_none());
+        assert_eq!(denied(&dir), []);
+        let (all, damaged) = consolidate(&dir).unwrap();
+        assert_eq!(all.unwrap().logs.len(), 1);
+        assert_eq!(damaged.len(), 1);
+        assert_eq!(damaged[0].path, broken);
+        assert!(damaged[0].aside.as_ref().unwrap().is_dir() && !broken.exists());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_lack_of_permission_is_neither_absence_nor_damage() {
+        let of = |code| Unread::of(Path::new("/x"), &io::Error::from_raw_os_error(code));
+        for absent in [libc::ENOENT, libc::ENOTDIR] {
+            assert_eq!(of(absent), None);
+        }
+        for refused in [libc::EACCES, libc::EPERM, libc::EMFILE, libc::ENOMEM] {
+            assert!(!of(refused).unwrap().is_damaged, "{refused}");
+        }
+        for damaged in [libc::EIO, libc::EISDIR, libc::ELOOP] {
+            assert!(of(damaged).unwrap().is_damaged, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn ignored_positions_are_kept_under_another_name() {
+        let dir = folder();
+        let mut store = Store::new(&dir, "default-0");
+        store.write_full(text(1.0, &[("/a", 1.0)]));
+        fs::write(dir.join(CONSOLIDATED), "{").unwrap();
+        fs::write(dir.join(CONSOLIDATED_COPY), text(1.0, &[("/a", 1.0)])).unwrap();
+        fs::write(dir.join("other.json"), "").unwrap();
+        let aside = ignore(&dir).unwrap();
+        assert_eq!(aside.len(), 3);
+        assert!(aside.iter().all(|p| p.exists()));
+        assert_eq!(consolidate(&dir), Ok((None, Vec::new())));
+        assert!(dir.join("other.json").exists());
+        assert_eq!(ignore(&dir.join("none")), Ok(Vec::new()));
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -556,6 +693,6 @@ mod tests {
         let mut store = Store::new(Path::new("/nonexistent/data"), "default-0");
         assert!(!store.write_active(text(1.0, &[]), true));
         assert!(store.error.as_ref().unwrap().contains("/nonexistent/data"));
-        assert!(store.restore().is_none());
+        assert_eq!(store.restore(), Ok((None, Vec::new())));
     }
 }

@@ -182,16 +182,22 @@ impl Site {
 
     /// Starts the agent with the configuration as it is on disk.
     pub fn start_as_configured(&mut self) -> &mut Site {
+        self.start_with(&[])
+    }
+
+    /// The same, with further options of `start`.
+    pub fn start_with(&mut self, options: &[&str]) -> &mut Site {
         assert!(self.agent.is_none(), "the agent runs already");
         self.starts += 1;
+        let start = [
+            "start",
+            "--no-fork",
+            "--no-change-user",
+            "--no-check-remote-server",
+        ];
         let agent = self.process(
             &self.config_path(),
-            &[
-                "start",
-                "--no-fork",
-                "--no-change-user",
-                "--no-check-remote-server",
-            ],
+            &[&start[..], options].concat(),
             &format!("agent-{}", self.starts),
         );
         self.agent = Some(agent);

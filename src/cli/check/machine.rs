@@ -1,6 +1,7 @@
 //! Directories, disk space, open files, the clock.
 
 use super::report::Report;
+use crate::agent::positions;
 use crate::config::Config;
 use crate::util::time::now_secs;
 use nix::sys::resource::{getrlimit, Resource};
@@ -22,6 +23,9 @@ pub(super) fn check(report: &mut Report, config: &Config) {
         ("data directory", &options.agent_data_path),
     ] {
         directory(report, what, Path::new(dir));
+    }
+    if let Err(why) = positions::check(Path::new(&options.agent_data_path)) {
+        report.bad(why, "The agent does not start like this.");
     }
     if now_secs() < CLOCK_IS_SET {
         report.bad(

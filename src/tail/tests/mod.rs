@@ -183,7 +183,7 @@ impl Desk {
             })
             .collect();
         self.now = Instant::now();
-        let (saved, _) = super::consolidate(&self.dir.join("data"));
+        let (saved, _) = super::consolidate(&self.dir.join("data")).unwrap();
         settings.max_request = self.limit;
         self.tailer = Some(Tailer::new(
             settings,
@@ -201,7 +201,7 @@ impl Desk {
         let tailer = self.tailer.as_mut().unwrap();
         tailer.checkpoint_full();
         self.tailer = None;
-        super::consolidate(&self.dir.join("data"));
+        super::consolidate(&self.dir.join("data")).unwrap();
         // The consolidated one, and its copy
         assert_eq!(fs::read_dir(self.dir.join("data")).unwrap().count(), 2);
     }

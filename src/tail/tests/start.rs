@@ -85,7 +85,7 @@ fn the_patterns_of_all_sessions_are_remembered() {
             None,
         );
     }
-    let (saved, _) = crate::tail::consolidate(&dir);
+    let (saved, _) = crate::tail::consolidate(&dir).unwrap();
     assert_eq!(saved.unwrap().watched.unwrap().len(), 2);
     fs::remove_dir_all(dir).unwrap();
 }
