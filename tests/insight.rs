@@ -610,6 +610,52 @@ fn a_damaged_checkpoint_is_named_and_left_where_it_is() {
 }
 
 #[test]
+fn a_compressed_file_is_named_by_each_command_and_printed_by_none() {
+    let mut site = Site::new();
+    site.copy("*").write_config();
+    site.append("app.log", "a\n");
+    let archive = site.log_path("app.log.1.gz");
+    common::gzip(&site.log_path("app.log"), &archive);
+    let archive = archive.to_str().unwrap();
+    for from_checkpoint in [&["--from-checkpoint"][..], &[]] {
+        let said = site.run(&[&["dry-run", archive][..], from_checkpoint].concat());
+        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    }
+    let said = site.run(&["dry-run", archive]);
+    assert!(said.err.contains("compressed (gzip"), "{said:?}");
+    let said = site.run(&["explain", archive]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("compressed (gzip"), "{said:?}");
+    let said = site.run(&["check"]);
+    assert!(said.out.contains("1 of them compressed"), "{said:?}");
+}
+
+#[test]
+fn dry_run_leaves_zeros_out_as_the_agent_does() {
+    let mut site = Site::new();
+    site.copy("app.log").write_config();
+    let zeros = |n| vec![0; n];
+    for text in [
+        [&b"a\n"[..], &zeros(600), b"b\n", &zeros(200_000), b"c\0c\n"].concat(),
+        [&zeros(300_000)[..], b"d\ne", &zeros(100_000)].concat(),
+    ] {
+        fs::write(site.log_path("app.log"), &text).unwrap();
+        let path = site.log_path("app.log");
+        let said = site.run(&["dry-run", path.to_str().unwrap()]);
+        let expected: &[&str] = match text[0] {
+            b'a' => &["a\n", "b\n", "c\0c\n"],
+            _ => &["d\n", "e"],
+        };
+        assert_eq!(messages(&said), expected);
+        assert!(
+            said.err.contains("bytes of zeros between lines"),
+            "{}",
+            said.err
+        );
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure_and_a_broken_configuration_is() {
     let mut site = Site::new();
     site.copy("app.log").write_config();

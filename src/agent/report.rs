@@ -320,6 +320,12 @@ fn times(figures: &Snapshot) -> SessionTimes {
 
 fn file_status(log: &LogStatus) -> FileStatus {
     let counters = &log.counters;
+    let zeros = Some(counters.shape.zero_bytes).filter(|bytes| *bytes > 0);
+    let zeros = zeros.map(|bytes| Skipped {
+        reason: "zeros".to_owned(),
+        bytes,
+        preexisting: true,
+    });
     FileStatus {
         log_path: super::plan::shown(&log.path),
         last_scan_time: log.last_check,
@@ -345,6 +351,7 @@ fn file_status(log: &LogStatus) -> FileStatus {
                 bytes,
                 preexisting: *why != Skip::OldFile,
             })
+            .chain(zeros)
             .collect(),
         state: if log.error.is_some() {
             FileState::Unreadable
@@ -376,11 +383,16 @@ impl Account {
         let shorter =
             shape.redacted_bytes + shape.withheld_bytes + shape.empty_bytes + shape.framing_bytes;
         self.shortened += signed(shorter) - signed(shape.added_bytes);
-        let passed_over = [Skip::TooFarBehind, Skip::Stale, Skip::TooLarge];
+        let passed_over = [
+            Skip::TooFarBehind,
+            Skip::Stale,
+            Skip::TooLarge,
+            Skip::Compressed,
+        ];
         let passed_over = passed_over
             .iter()
             .map(|why| counters.skipped[*why as usize]);
-        self.skipped += passed_over.sum::<u64>() + shape.no_room_bytes;
+        self.skipped += passed_over.sum::<u64>() + shape.no_room_bytes + shape.zero_bytes;
         let named = self.copied + self.failed + self.sampled_out + self.skipped;
         self.unaccounted = signed(self.settled) - signed(named) - self.shortened;
     }

@@ -230,6 +230,7 @@ fn tell(text: &mut String, name: &str, totals: &Totals) {
     let counts = &totals.counts;
     for (count, what) in [
         (totals.before, "bytes before the start"),
+        (counts.zero_bytes, "bytes of zeros between lines"),
         (counts.parse_failures, "lines that are not of the format"),
         (counts.missing_messages, "JSON lines without a message"),
         (counts.bad_times, "times that can't be read"),

@@ -192,6 +192,8 @@ counts! {
     no_room_lines,
     /// Raw bytes of them.
     no_room_bytes,
+    /// Holes and zeros between lines.
+    zero_bytes,
     /// Raw bytes that parsing took for something else than the message.
     framing_bytes,
     /// Events that were cut because they were too long.

@@ -17,11 +17,13 @@ pub enum Skip {
     Truncated,
     /// One event that fits into no request.
     TooLarge,
+    /// The file is compressed.
+    Compressed,
 }
 
 impl Skip {
     /// All reasons, in the order of [`Counters::skipped`].
-    pub const ALL: [Skip; 7] = [
+    pub const ALL: [Skip; 8] = [
         Skip::BeforeStart,
         Skip::TooFarBehind,
         Skip::Stale,
@@ -29,6 +31,7 @@ impl Skip {
         Skip::Vanished,
         Skip::Truncated,
         Skip::TooLarge,
+        Skip::Compressed,
     ];
 
     /// Its name in status reports.
@@ -41,6 +44,7 @@ impl Skip {
             Skip::Vanished => "vanished",
             Skip::Truncated => "truncated",
             Skip::TooLarge => "too large",
+            Skip::Compressed => "compressed",
         }
     }
 }
@@ -66,7 +70,7 @@ pub struct Counters {
     /// were sent twice.
     pub repeated: u64,
     /// Bytes not sent, by [`Skip::ALL`].
-    pub skipped: [u64; 7],
+    pub skipped: [u64; 8],
 }
 
 impl Counters {

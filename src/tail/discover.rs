@@ -1,5 +1,6 @@
 //! Finding files: what patterns match, and where each file begins.
 
+use super::compressed::{self, Kind};
 use super::copies::Copy;
 use super::counters::Skip;
 use super::generation::{is_gone, Generation, State};
@@ -8,6 +9,7 @@ use super::log::Log;
 use super::settings::Entry;
 use super::siblings;
 use super::tailer::Tailer;
+use super::zeros;
 use crate::util::time::now_secs;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
@@ -142,8 +144,12 @@ impl Tailer {
             Copy::Own(bytes) => bytes,
             Copy::Waits | Copy::Known => return,
         };
-        if let Err(e) = identity::open(&path) {
-            return self.unreadable(&path, entry, e.to_string());
+        match compressed::of(&path) {
+            Ok(Kind::Compressed(name)) => {
+                return self.unreadable(&path, entry, compressed::reason(name));
+            }
+            Ok(_) => {}
+            Err(e) => return self.unreadable(&path, entry, e.to_string()),
         }
         if self.unreadable.remove(&path).is_some() {
             log::info!("{} can be read now", path.display());
@@ -176,7 +182,10 @@ impl Tailer {
     ) -> u64 {
         let number = self.follow_nothing(&path, entry, now);
         if let Some((meta, first)) = shown {
-            let (start, why) = self.start(&path, entry, &meta, first);
+            let (mut start, why) = self.start(&path, entry, &meta, first);
+            if start == meta.len() {
+                start = zeros::end_of_text(&path, start);
+            }
             let generation = first_seen(&path, &meta, start);
             self.adopt(number, generation, None);
             if let Some(log) = self.logs.get_mut(&number) {

@@ -154,6 +154,10 @@ pub struct Generation {
     pub pieces: usize,
     /// The pipeline needs the bytes from here on again.
     pub hold: Option<u64>,
+    /// Its first bytes were looked at, and are not those of a compressed file.
+    pub is_text: bool,
+    /// What it is compressed by, if so.
+    pub compressed: Option<&'static str>,
     /// The scan that last saw it under some path that the configuration covers.
     pub seen_in_scan: u64,
 }
@@ -188,6 +192,8 @@ impl Generation {
             shape: crate::shape::State::default(),
             pieces: 0,
             hold: None,
+            is_text: false,
+            compressed: None,
             seen_in_scan: 0,
         }
     }
@@ -200,6 +206,11 @@ impl Generation {
     /// Whether all that was read is settled.
     pub fn settled(&self) -> bool {
         self.read == self.committed
+    }
+
+    /// Whether what is read next begins a line, as far as is known.
+    pub fn is_at_line_start(&self) -> bool {
+        self.pieces == 0 && self.hold.is_none()
     }
 
     /// Whether it is over: not what the path shows, nothing to read, nothing in flight.

@@ -44,16 +44,28 @@ impl Signature {
     pub const MOST: usize = 1024;
 
     /// The signature of content that begins with `head`. An unterminated end is left out, as its
-    /// writer may take it back; a first line that has no end yet is not.
+    /// writer may take it back; a first line that has no end yet is not. Zeros at the end do not
+    /// count: in a preallocated file text takes their place.
     pub fn of(head: &[u8]) -> Self {
-        let head = match head.get(..Self::MOST) {
-            Some(all) => all,
-            None => &head[..memchr::memrchr(b'\n', head).map_or(head.len(), |at| at + 1)],
+        let head = &head[..head.len().min(Self::MOST)];
+        let text = head.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+        let head = match text {
+            0 | Self::MOST => head,
+            _ => {
+                let line = memchr::memrchr(b'\n', &head[..text]);
+                &head[..line.map_or(text, |at| at + 1)]
+            }
         };
         Signature {
             len: head.len() as u32,
             hash: hash(head),
         }
+    }
+
+    /// Whether it is that of zeros alone.
+    pub fn is_zeros(&self) -> bool {
+        let zeros = [0; Self::MOST];
+        self.len > 0 && self.hash == hash(&zeros[..(self.len as usize).min(Self::MOST)])
     }
 
     /// Whether content that begins with `head` (at least the signature's length of it, if it has
@@ -147,7 +159,8 @@ pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usiz
     Ok(done)
 }
 
-/// Where a file's first byte is that is not in a hole at its start, nor a NUL right after it.
+/// Where a file's first byte is that is not in a hole at its start, nor a NUL right after it. 0 if it
+/// is not near: it may be a preallocated file, whose text is still to come.
 pub fn first_data(file: &File) -> u64 {
     let mut byte = [0];
     if !matches!(file.read_at(&mut byte, 0), Ok(1)) || byte[0] != 0 {
@@ -159,7 +172,8 @@ pub fn first_data(file: &File) -> u64 {
     let data = u64::try_from(data).unwrap_or(0);
     let mut block = vec![0; 64 << 10];
     let n = read_full_at(file, &mut block, data).unwrap_or(0);
-    data + block[..n].iter().take_while(|b| **b == 0).count() as u64
+    let text = block[..n].iter().position(|b| *b != 0);
+    text.map_or(0, |zeros| data + zeros as u64)
 }
 
 /// A file's first bytes, up to [`Signature::MOST`].

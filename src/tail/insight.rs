@@ -295,6 +295,11 @@ impl Outlook {
             let Some(log) = self.tailer.logs.get(&number) else {
                 return Sight::Nothing;
             };
+            let shown = log.generations.last();
+            let is_plain = shown.is_some_and(|g| g.state == State::Current && !g.gz);
+            if let Some(why) = compressed(path).filter(|_| is_plain) {
+                return Sight::Unreadable(why);
+            }
             let mut parts: Vec<Part> = log.generations.iter().map(|g| part(g, &saved)).collect();
             // What comes after a rotated content follows it; what is done says nothing
             parts.retain(|p| p.is_shown || p.size.is_none_or(|size| size > p.from));
@@ -397,6 +402,14 @@ fn compare(old: &SavedGeneration, path: &Path) -> Identity {
         Ok(_) if meta.len() < old.size => Identity::Shortened(old.size - meta.len()),
         Ok(_) if meta.len() > old.size => Identity::Grown(meta.len() - old.size),
         Ok(_) => Identity::Same,
+    }
+}
+
+/// Why the file at a path is not copied, if it is because it is compressed.
+pub fn compressed(path: &Path) -> Option<String> {
+    match super::compressed::of(path) {
+        Ok(super::compressed::Kind::Compressed(name)) => Some(super::compressed::reason(name)),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@
 //!   content a path shows
 //! - `unseen`, `copies`: whose a file is that nobody has read; everything that guesses is there
 //! - `generation`, `log`, `tailer`: the state; `discover`, `poll` and `replaced` change it as the disk changes,
-//!   `turns` and `read` cut lines into batches, `settle` takes in what the server said
+//!   `turns` and `read` cut lines into batches (`compressed`, `zeros`: what is no line), `settle` takes in what the server said
 //! - `checkpoint`, `store`: what survives the process
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
@@ -12,6 +12,7 @@
 //! Follows copying.md; the C numbers in comments are its list of defects not to copy.
 
 mod checkpoint;
+mod compressed;
 mod copies;
 mod counters;
 mod descriptors;
@@ -45,6 +46,7 @@ pub mod trust;
 mod turns;
 mod unreadable;
 mod unseen;
+mod zeros;
 
 pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};

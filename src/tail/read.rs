@@ -1,9 +1,11 @@
 //! Reading a generation's next lines into a batch. This is the hot path: per line one search for
 //! the line end, one copy, and no allocation, system call, lock or clock.
 
+use super::compressed::{self, Kind};
 use super::counters::{Counters, Skip};
 use super::generation::{is_gone, Generation, Lost, Source, State};
 use super::identity::{self, Signature, MARK};
+use super::zeros;
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Piece, Pipeline, Step, Unit};
 use crate::wire::{Batch, Envelope, Event, Label, Push, Span, Stamp};
@@ -27,6 +29,8 @@ pub enum Turn {
     Moved,
     /// The content with this key is nowhere to be found any more.
     Vanished(u64),
+    /// It is compressed by the program of this name.
+    Compressed(&'static str),
     /// It can't be read now.
     Failed(io::Error),
 }
@@ -103,6 +107,7 @@ impl Reader<'_> {
             let end = match self.page(buf, generation, log, label, counters) {
                 Ok(end) => end,
                 Err(Stop::Replaced) => return Turn::Replaced(generation.key),
+                Err(Stop::Compressed(name)) => return Turn::Compressed(name),
                 Err(Stop::Io(e)) if Lost::of(&e) == Some(Lost::Replaced) => {
                     return Turn::Replaced(generation.key)
                 }
@@ -130,15 +135,29 @@ impl Reader<'_> {
         let read = generation.read;
         let mark = generation.mark;
         let signature = generation.signature;
-        let gz = generation.gz;
+        let is_text = generation.is_text;
         let check_head = std::mem::take(&mut generation.check_head) && read > 0;
-        let source = generation.open(log)?;
-        if (mark.is_none() || check_head) && !gz {
-            // After a restart, a step back or growth: is it still the same content?
-            if let Source::Plain(file) = source {
-                known_head(file, signature)?;
+        let head = match generation.open(log)? {
+            // After a restart or growth: is it still the same content?
+            Source::Plain(file) if mark.is_none() || check_head || !is_text => {
+                Some(known_head(file, signature, read)?)
+            }
+            _ => None,
+        };
+        if let Some(head) = head.filter(|_| !is_text) {
+            match compressed::sniff(&head) {
+                Kind::Text => generation.is_text = head.len() >= compressed::LOOK_AT,
+                Kind::Compressed(name) => {
+                    generation.signature = Signature::of(&head);
+                    return Err(Stop::Compressed(name));
+                }
+                Kind::TooShort => {
+                    generation.partial = self.more_may_come();
+                    return Ok(End::OfContent { waits_until: None });
+                }
             }
         }
+        let source = generation.open(log)?;
         let lead = read.min(MARK as u64) as usize;
         let n = source.read_at(buf, read - lead as u64)?;
         if n < lead {
@@ -150,12 +169,31 @@ impl Reader<'_> {
         // Before its first byte a mark says nothing
         let known = signature.len as usize;
         if read == 0 && known.min(buf.len()) == known && !signature.agrees(&buf[..n]) {
-            return Err(Stop::Replaced);
+            // Zeros that are text by now: nothing was taken of them
+            if !signature.is_zeros() {
+                return Err(Stop::Replaced);
+            }
+            generation.signature = Signature::default();
         }
-        let at_end = n < buf.len();
-        let data = &buf[lead..n];
+        let mut at_end = n < buf.len();
+        let mut data = &buf[lead..n];
+        let mut waits_for_text = false;
+        if let zeros::End::Zeros(text) = zeros::end(data, at_end, self.max_line) {
+            if text == 0 && !at_end && generation.is_at_line_start() {
+                return self.pass_zeros(generation, log);
+            }
+            // The rest of a line that is withheld may be anything
+            if text > 0 || at_end {
+                data = &data[..text];
+                at_end = true;
+                waits_for_text = true;
+            }
+        }
         if data.is_empty() {
             generation.mark = Some(identity::mark(&buf[..lead]));
+            if waits_for_text {
+                generation.partial = self.more_may_come();
+            }
             if at_end && generation.gz {
                 generation.size = read;
             }
@@ -168,7 +206,7 @@ impl Reader<'_> {
             if read == 0 {
                 generation.signature = Signature::of(data);
             } else if let Some(Source::Plain(file)) = &generation.source {
-                generation.signature = Signature::of(&known_head(file, signature)?);
+                generation.signature = Signature::of(&known_head(file, signature, read)?);
             }
         }
         generation.size = generation.size.max(read + data.len() as u64);
@@ -217,7 +255,10 @@ impl Reader<'_> {
             cover(self.batch, span);
         }
         if generation.gz && at_end {
-            generation.size = generation.read.max(read + (n - lead) as u64);
+            generation.size = generation.read.max(read + data.len() as u64);
+        }
+        if waits_for_text && !full && waits_until.is_none() {
+            generation.partial = self.more_may_come();
         }
         Ok(if full {
             End::Full
@@ -226,6 +267,27 @@ impl Reader<'_> {
         } else {
             End::OfPage
         })
+    }
+
+    /// A page of zeros: goes on behind them, or waits if there is nothing.
+    fn pass_zeros(&mut self, generation: &mut Generation, log: &Path) -> Result<End, Stop> {
+        let from = generation.read;
+        match zeros::text_after(generation.open(log)?, from)? {
+            Some(to) => {
+                pass_zeros(self.batch, generation, to);
+                Ok(End::OfPage)
+            }
+            None => {
+                generation.partial = self.more_may_come();
+                Ok(End::OfContent { waits_until: None })
+            }
+        }
+    }
+
+    /// As a line whose time is up: it is looked at in each look at the file, and is no growth.
+    fn more_may_come(&self) -> Option<(u64, Instant)> {
+        let long_ago = self.now.checked_sub(self.line_completion_wait);
+        Some((zeros::WAITS, long_ago.unwrap_or(self.now)))
     }
 
     /// Cuts a page into lines and takes them as they are.
@@ -242,6 +304,16 @@ impl Reader<'_> {
         let mut full = false;
         while done < data.len() {
             let rest = &data[done..];
+            match zeros::start(rest) {
+                zeros::Start::Out(zeros) => {
+                    done += zeros;
+                    span.to = read + done as u64;
+                    span.counts.zero_bytes += zeros as u64;
+                    continue;
+                }
+                zeros::Start::Beyond if done > 0 => break,
+                _ => {}
+            }
             let line = match memchr::memchr(b'\n', rest) {
                 Some(end) => end + 1,
                 None if rest.len() > self.max_line && self.max_line > 0 => rest.len(),
@@ -313,6 +385,17 @@ impl Reader<'_> {
         let mut hurry = false;
         while progress.done < page.data.len() {
             let offset = page.offset + progress.done as u64;
+            if generation.is_at_line_start() {
+                match zeros::start(&page.data[progress.done..]) {
+                    zeros::Start::Out(zeros) => {
+                        progress.done += zeros;
+                        span.counts.zero_bytes += zeros as u64;
+                        continue;
+                    }
+                    zeros::Start::Beyond if progress.done > 0 => return progress,
+                    _ => {}
+                }
+            }
             let since = generation.partial.filter(|(at, _)| *at == offset);
             let expired =
                 since.is_some_and(|(_, since)| self.now >= since + self.line_completion_wait);
@@ -526,10 +609,11 @@ impl Reader<'_> {
     }
 }
 
-/// A content's first bytes, if they still are those that its signature was made of.
-fn known_head(file: &File, signature: Signature) -> Result<Vec<u8>, Stop> {
+/// A content's first bytes, if they still are those that its signature was made of, or were zeros
+/// before anything was read.
+fn known_head(file: &File, signature: Signature, read: u64) -> Result<Vec<u8>, Stop> {
     let head = identity::head(file)?;
-    match signature.agrees(&head) {
+    match signature.agrees(&head) || read == 0 && signature.is_zeros() {
         true => Ok(head),
         false => Err(Stop::Replaced),
     }
@@ -549,8 +633,17 @@ pub fn cover(batch: &mut Batch, span: Span) {
     }
 }
 
+/// Leaves zeros out.
+pub fn pass_zeros(batch: &mut Batch, generation: &mut Generation, to: u64) {
+    let counts = Counts {
+        zero_bytes: to.saturating_sub(generation.read),
+        ..Counts::default()
+    };
+    skip(batch, generation, to, counts);
+}
+
 /// Notes bytes as settled without sending them; they settle in their turn.
-pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
+pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64, counts: Counts) {
     let from = generation.read;
     let mark = match &mut generation.source {
         Some(Source::Plain(file)) => identity::mark_at(file, to).ok().flatten(),
@@ -569,7 +662,7 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64) {
         lines: 0,
         message_bytes: 0,
         mark,
-        counts: Counts::default(),
+        counts,
     };
     cover(batch, span);
 }
@@ -588,6 +681,8 @@ enum End {
 enum Stop {
     /// The file has other content by now.
     Replaced,
+    /// It is no text.
+    Compressed(&'static str),
     Io(io::Error),
 }
 

@@ -1,12 +1,14 @@
 //! The events of a file without sending them: read as `read` reads, cut and shaped by the same
 //! pipeline, with nothing in flight and nothing to wait for.
 
+use super::compressed::{self, Kind};
 use super::generation::{Generation, Sequence, Source, State};
 use super::identity::{self, FileId};
 use super::insight::{bare_log, origin, Outlook};
 use super::log::Log;
 use super::read;
 use super::settings::{Entry, Settings};
+use super::zeros;
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Step, Unit};
 use crate::wire::{Batch, Envelope};
@@ -104,6 +106,7 @@ impl Rehearsal {
         let mut generation = Generation::new(path.to_path_buf(), id, 0, meta.len(), State::Current);
         generation.source = Some(Source::Plain(file));
         generation.sequence = Sequence::restored(NO_SEQUENCE, 0);
+        is_text(&mut generation)?;
         let mut totals = Totals::default();
         self.read(&mut log, &mut generation, sink, &mut totals)?;
         Ok(Some(totals))
@@ -121,7 +124,10 @@ impl Rehearsal {
         sink: &mut Sink,
     ) -> Result<Option<Totals>, Trouble> {
         let Some(number) = outlook.find(path) else {
-            return Ok(None);
+            return match outlook.tailer.unreadable.get(path) {
+                Some(told) => Err(Trouble::Read(io::Error::other(told.why.clone()))),
+                None => Ok(None),
+            };
         };
         let saved = outlook.saved_log(path);
         let Some(mut log) = outlook.tailer.logs.remove(&number) else {
@@ -140,6 +146,10 @@ impl Rehearsal {
             }
             if let Err(e) = generation.open(&log.path) {
                 result = Err(Trouble::Read(e));
+                break;
+            }
+            result = is_text(generation);
+            if result.is_err() {
                 break;
             }
             let from = generation.read;
@@ -187,9 +197,24 @@ impl Rehearsal {
             let n = source
                 .read_at(&mut self.buf[..most], at)
                 .map_err(Trouble::Read)?;
+            let is_all = n < self.buf.len();
+            let (mut text, mut at_end) = (n, is_all);
+            if let zeros::End::Zeros(ends) = zeros::end(&self.buf[..n], is_all, max_line) {
+                if ends == 0 && !is_all {
+                    match zeros::text_after(source, at).map_err(Trouble::Read)? {
+                        Some(to) => {
+                            totals.counts.zero_bytes += to - at;
+                            at = to;
+                            continue;
+                        }
+                        None => return Ok(()),
+                    }
+                }
+                (text, at_end) = (ends, true);
+            }
             let page = Page {
-                data: &self.buf[..n],
-                at_end: n < self.buf.len(),
+                data: &self.buf[..text],
+                at_end,
                 offset: at,
                 max_line,
                 monotonic: self.settings.monotonic,
@@ -203,10 +228,25 @@ impl Rehearsal {
             }
             .map_err(Trouble::Sink)?;
             at += used as u64;
-            if page.at_end || used == 0 {
+            if is_all || used == 0 {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Whether an open content is one that is sent.
+fn is_text(generation: &mut Generation) -> Result<(), Trouble> {
+    let Some(Source::Plain(file)) = &generation.source else {
+        return Ok(());
+    };
+    let head = identity::head(file).map_err(Trouble::Read)?;
+    match compressed::sniff(&head) {
+        Kind::Compressed(name) => {
+            let why = io::Error::other(compressed::reason(name));
+            Err(Trouble::Read(why))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -244,6 +284,17 @@ impl Page<'_> {
         let mut done = 0;
         while done < self.data.len() {
             let rest = &self.data[done..];
+            if !*cutting {
+                match zeros::start(rest) {
+                    zeros::Start::Out(zeros) => {
+                        counts.zero_bytes += zeros as u64;
+                        done += zeros;
+                        continue;
+                    }
+                    zeros::Start::Beyond if done > 0 => break,
+                    _ => {}
+                }
+            }
             let (line, complete) = match memchr::memchr(b'\n', rest) {
                 Some(end) => (&rest[..=end], true),
                 None => (rest, self.at_end),
@@ -310,6 +361,15 @@ impl Page<'_> {
         let mut done = 0;
         let mut hurry = false;
         while done < self.data.len() {
+            match zeros::start(&self.data[done..]) {
+                zeros::Start::Out(zeros) => {
+                    totals.counts.zero_bytes += zeros as u64;
+                    done += zeros;
+                    continue;
+                }
+                zeros::Start::Beyond if done > 0 => break,
+                _ => {}
+            }
             let input = Input {
                 data: &self.data[done..],
                 at_end: self.at_end || hurry,

@@ -89,7 +89,10 @@ impl Tailer {
                     last_check: log.last_check,
                     present: shown.is_some_and(|g| g.state == State::Current),
                     reading: log.ready,
-                    error: log.error.clone(),
+                    error: log.error.clone().or_else(|| {
+                        let name = shown.and_then(|g| g.compressed)?;
+                        Some(super::compressed::reason(name))
+                    }),
                 }
             })
             .collect();

@@ -1,10 +1,13 @@
 //! Whose turn it is: files with something to read fill the batch one after the other.
 
+use super::compressed;
 use super::counters::{Counters, Skip};
 use super::generation::{Generation, Lost, State};
 use super::log::Log;
 use super::read::{self, Reader, Shape, Turn};
 use super::tailer::Tailer;
+use super::zeros;
+use crate::shape::Counts;
 use crate::wire::Batch;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -56,6 +59,8 @@ impl Tailer {
                 }
                 Turn::Vanished(key) => self.vanished(number, key, now),
                 Turn::Failed(e) => self.failed(number, &e, now),
+                // Dealt with in its turn
+                Turn::Compressed(_) => {}
             }
         }
         false
@@ -64,7 +69,14 @@ impl Tailer {
     fn plan_after_read(&mut self, number: u64, now: Instant, waits_until: Option<Instant>) {
         let min = self.settings.min_poll;
         if let Some(log) = self.logs.get_mut(&number) {
-            log.interval = min;
+            // What only waits for zeros to become text is as idle as it was
+            if !log
+                .generations
+                .iter()
+                .any(|g| waits_for_text(g) && g.growth != now)
+            {
+                log.interval = min;
+            }
             if log.error.take().is_some() {
                 log::info!("reading {} again", log.path.display());
             }
@@ -143,11 +155,16 @@ impl Tailer {
                 share = share.saturating_sub(generation.read - before);
             }
             match outcome {
-                Turn::Drained(None) => {}
+                Turn::Drained(None) => self.give_zeros_up(log, at, batch, now),
                 Turn::Drained(Some(until)) => {
                     waits = Some(until);
                     // Later content waits for the end of this line, or for its time to run out
                     break;
+                }
+                Turn::Compressed(name) => {
+                    pass_compressed(log, at, name, self.settings.max_sequence_number);
+                    self.moved = true;
+                    outcome = Turn::Drained(None);
                 }
                 Turn::Failed(e) if generation.state != State::Current && !is_full_table(&e) => {
                     self.rotated_unreadable(generation, &mut log.counters, &e, now);
@@ -167,6 +184,18 @@ impl Tailer {
                 Turn::Drained(waits)
             }
             other => other,
+        }
+    }
+
+    /// The zeros at the end of a rotated file that was preallocated: nobody writes there any more.
+    fn give_zeros_up(&self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
+        let generation = &mut log.generations[at];
+        let waits = waits_for_text(generation);
+        if let State::Rotated(since) | State::Gone(since) = generation.state {
+            let limit = self.settings.rotated_grace;
+            if waits && now.duration_since(since.max(generation.growth)) > limit {
+                read::pass_zeros(batch, generation, generation.size);
+            }
         }
     }
 
@@ -201,7 +230,7 @@ impl Tailer {
     pub(super) fn skip_ahead(&mut self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
         let generation = &mut log.generations[at];
         let waiting = generation.unread();
-        if waiting == 0 {
+        if waiting == 0 || waits_for_text(generation) {
             return;
         }
         let (to, why, limit) = match self.settings.staleness {
@@ -234,7 +263,7 @@ impl Tailer {
             return;
         }
         let _ = generation.open(&log.path);
-        read::skip(batch, generation, to);
+        read::skip(batch, generation, to, Counts::default());
         log.counters.skip(why, bytes);
         let kind = if log.started { "existing" } else { "new" };
         log::warn!(
@@ -244,6 +273,31 @@ impl Tailer {
         );
         log.last_success = now;
     }
+}
+
+/// Whether what is not read yet are zeros that may become text.
+fn waits_for_text(generation: &Generation) -> bool {
+    let partial = generation.partial;
+    partial.is_some_and(|(len, _)| len == zeros::WAITS)
+}
+
+/// Passes over a content that is compressed, up to the length that it has now. Nothing of it was taken.
+fn pass_compressed(log: &mut Log, at: usize, name: &'static str, max_sequence_number: u64) {
+    let generation = &mut log.generations[at];
+    let bytes = generation.unread();
+    if generation.compressed.replace(name).is_none() {
+        log::warn!(
+            "{} is not copied: {}",
+            generation.path.display(),
+            compressed::reason(name)
+        );
+    }
+    generation.read = generation.size;
+    generation.mark = None;
+    generation.commit(generation.size, None, max_sequence_number);
+    log.counters.skip(Skip::Compressed, bytes);
+    log.counters.settled += bytes;
+    log.dirty = true;
 }
 
 /// Whether an error says that no file descriptor is left.

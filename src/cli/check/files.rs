@@ -4,6 +4,7 @@ use super::machine;
 use super::report::Report;
 use crate::config::{Config, EntryKind, LogEntry};
 use crate::tail::expand::{self, expand, Expansion};
+use crate::tail::insight::compressed;
 use crate::tail::{glob, trust};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -140,6 +141,19 @@ fn one(
             );
             return;
         }
+    }
+    let is_packed = |path: &&PathBuf| compressed(path).is_some();
+    if let Some(packed) = matched.iter().find(is_packed).filter(|_| failed.is_empty()) {
+        report.doubt(
+            format_args!(
+                "{pattern}: {} files, {} of them compressed, which are not copied, such as {}",
+                matched.len(),
+                matched.iter().filter(is_packed).count(),
+                packed.display()
+            ),
+            "Leave them out with `exclude`, or by a pattern that does not match them.",
+        );
+        return;
     }
     if failed.is_empty() {
         let files = if matched.len() == 1 { "file" } else { "files" };

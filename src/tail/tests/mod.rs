@@ -2,6 +2,7 @@
 //! [`Desk`] plays the uploader. Many of these tests are a defect that there once was.
 
 mod checkpoint;
+mod compressed;
 mod copytruncate;
 mod dynamic;
 mod edits;
@@ -16,6 +17,7 @@ mod start;
 mod stopped;
 mod trust;
 mod wakes;
+mod zeros;
 
 use super::log::Log;
 use super::settings::{Entry, Settings};
