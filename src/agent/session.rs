@@ -144,8 +144,6 @@ impl Session {
             filling: None,
             full: false,
             away: 0,
-            going_back: false,
-            round: 0,
             limit: first_limit,
             next_at: Instant::now(),
             last_sent: None,
@@ -258,10 +256,6 @@ struct Desk {
     full: bool,
     /// Batches that have not come back.
     away: usize,
-    /// A batch came back undelivered: all must be back before reading goes on.
-    going_back: bool,
-    /// How often reading went back: tells batches from those of before.
-    round: u64,
     limit: usize,
     next_at: Instant,
     last_sent: Option<Instant>,
@@ -361,7 +355,7 @@ impl Desk {
 
     /// Reads what there is into the batch that is being filled.
     fn fill(&mut self, now: Instant) {
-        if self.going_back || self.full || !self.tailer.has_ready() {
+        if self.full || !self.tailer.has_ready() {
             return;
         }
         self.begin();
@@ -382,9 +376,6 @@ impl Desk {
 
     /// Hands the batch over if it is full, or if it is time to send what there is.
     fn hand_over(&mut self, now: Instant, at_once: bool) {
-        if self.going_back {
-            return;
-        }
         let has_content = self
             .filling
             .as_ref()
@@ -400,10 +391,9 @@ impl Desk {
             return;
         }
         self.begin();
-        let (Some(mut batch), Some(channel)) = (self.filling.take(), &self.batches) else {
+        let (Some(batch), Some(channel)) = (self.filling.take(), &self.batches) else {
             return;
         };
-        batch.round = self.round;
         self.tailer.before_send();
         self.tailer.handed_over(&batch.spans);
         match channel.try_send(batch) {
@@ -430,7 +420,7 @@ impl Desk {
     /// When there is something to do without being told.
     fn next_step(&self) -> Instant {
         let mut at = self.tailer.next_poll();
-        if self.away == 0 && !self.going_back {
+        if self.away == 0 {
             let waiting = self.filling.as_ref().is_some_and(|b| !b.is_empty());
             at = at.min(if waiting {
                 self.next_at
@@ -441,7 +431,6 @@ impl Desk {
         if self.tailer.has_ready()
             && !self.full
             && (self.filling.is_some() || !self.spare.is_empty())
-            && !self.going_back
         {
             at = Instant::now();
         }
@@ -460,29 +449,15 @@ impl Desk {
         self.away = self.away.saturating_sub(1);
         self.limit = limit;
         self.next_at = next_at;
-        match fate {
-            Fate::Delivered | Fate::Discarded => {
-                self.tailer
-                    .count_resent(&batch, batch.sends.saturating_sub(1));
-                self.tailer.commit(&batch, fate == Fate::Discarded, now);
-                self.tailer.checkpoint(now);
-            }
-            Fate::RolledBack | Fate::Unsent => {
-                self.tailer.count_resent(&batch, batch.sends);
-                self.going_back = true;
-            }
+        // What a stop left unsent is read again from its committed position at the next start
+        if fate == Fate::Decided {
+            self.tailer.commit(&batch, now);
+            self.tailer.checkpoint(now);
         }
         if now.duration_since(self.last_full) > BUSY_FOR {
             batch.shrink(IDLE_BATCH);
         }
         self.spare.push(batch);
-        if self.going_back && self.away == 0 {
-            self.going_back = false;
-            self.round += 1;
-            self.full = false;
-            self.spare.extend(self.filling.take());
-            self.tailer.rewind();
-        }
     }
 
     fn end(&mut self, flush: bool, until: Instant) {
@@ -495,7 +470,7 @@ impl Desk {
             }
         }
         self.follow(now);
-        if flush && !self.going_back {
+        if flush {
             self.tailer.poll_all(now);
             self.fill(now);
             self.hand_over(now, true);

@@ -218,20 +218,19 @@ impl Generation {
         self.state != State::Current && self.settled() && self.unread() == 0
     }
 
-    /// Goes back to the settled position, to read the rest again. False if it is there.
-    pub fn rewind(&mut self) -> bool {
-        // The first events of a unit may be on their way while its bytes are not read yet
-        let moved = !self.settled() || self.pieces > 0;
-        if moved {
-            self.read = self.committed;
-            self.mark = self.committed_mark;
-            self.sequence = self.committed_sequence.clone();
-            self.partial = None;
-            self.shape.reset();
-            self.pieces = 0;
-            self.hold = None;
-        }
-        moved
+    /// Another state of the same content, which reads from the committed position on.
+    pub fn reader_from_committed(&mut self) -> Generation {
+        let at = self.committed;
+        let mut copy = Generation::new(self.path.clone(), self.id, at, self.size, self.state);
+        copy.signature = self.signature;
+        copy.birth = self.birth;
+        copy.gz = self.gz;
+        copy.mark = self.committed_mark;
+        copy.committed_mark = self.committed_mark;
+        copy.sequence = self.committed_sequence.clone();
+        copy.committed_sequence = self.committed_sequence.clone();
+        copy.source = self.source.take();
+        copy
     }
 
     /// Settles everything up to `to`.

@@ -1,5 +1,5 @@
 //! Logs that are in no file: what monitors hand over where flash must be spared. What is read of
-//! one is kept until it is settled, so a request that comes back undelivered is made anew from it.
+//! one is kept until it is committed, so that a session which ends can pass it on.
 
 use super::generation::{Generation, Source, State};
 use super::identity::{self, FileId, MARK};

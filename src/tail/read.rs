@@ -220,6 +220,8 @@ impl Reader<'_> {
             to: read,
             lines: 0,
             message_bytes: 0,
+            refused_lines: 0,
+            refused_bytes: 0,
             mark: None,
             counts: Counts::default(),
         };
@@ -661,6 +663,8 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64, counts: Cou
         to,
         lines: 0,
         message_bytes: 0,
+        refused_lines: 0,
+        refused_bytes: 0,
         mark,
         counts,
     };

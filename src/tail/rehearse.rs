@@ -136,31 +136,28 @@ impl Rehearsal {
         let mut totals = Totals::default();
         let mut result = Ok(());
         for at in 0..log.generations.len() {
-            let generation = &mut log.generations[at];
-            totals.before += generation.read;
-            if matches!(generation.state, State::Gone(_)) || generation.unread() == 0 {
+            let original = &mut log.generations[at];
+            totals.before += original.read;
+            if matches!(original.state, State::Gone(_)) || original.unread() == 0 {
                 continue;
             }
-            if origin(generation, &saved).is_none() {
-                generation.sequence = Sequence::restored(NO_SEQUENCE, 0);
+            // The original stays as it is, for a second rehearsal
+            let mut reading = original.reader_from_committed();
+            if origin(original, &saved).is_none() {
+                reading.sequence = Sequence::restored(NO_SEQUENCE, 0);
             }
-            if let Err(e) = generation.open(&log.path) {
-                result = Err(Trouble::Read(e));
-                break;
+            let original = std::mem::replace(original, reading);
+            let readable = match log.generations[at].open(&log.path) {
+                Ok(_) => is_text(&mut log.generations[at]),
+                Err(e) => Err(Trouble::Read(e)),
+            };
+            if readable.is_ok() {
+                let tailer = &mut outlook.tailer;
+                tailer.skip_ahead(&mut log, at, &mut Batch::new(), Instant::now());
             }
-            result = is_text(generation);
-            if result.is_err() {
-                break;
-            }
-            let from = generation.read;
-            let tailer = &mut outlook.tailer;
-            tailer.skip_ahead(&mut log, at, &mut Batch::new(), Instant::now());
-            let mut generation = log.generations.remove(at);
-            totals.before += generation.read.saturating_sub(from);
-            result = self.read(&mut log, &mut generation, sink, &mut totals);
-            generation.source = None;
-            generation.rewind();
-            log.generations.insert(at, generation);
+            let mut reading = std::mem::replace(&mut log.generations[at], original);
+            totals.before += reading.read.saturating_sub(log.generations[at].read);
+            result = readable.and_then(|()| self.read(&mut log, &mut reading, sink, &mut totals));
             if result.is_err() {
                 break;
             }

@@ -1,12 +1,14 @@
-//! What came of a batch: positions move, or everything is read again.
+//! A batch that was handed over, and one that came back decided: positions move.
 
 use super::tailer::Tailer;
 use crate::wire::{Batch, Span};
 use std::time::{Duration, Instant};
 
 impl Tailer {
-    /// Settles what a delivered or discarded batch covers.
-    pub fn commit(&mut self, batch: &Batch, discarded: bool, now: Instant) {
+    /// Commits what a batch covers: the server has it, or refuses it for good.
+    pub fn commit(&mut self, batch: &Batch, now: Instant) {
+        let all = batch.message_bytes();
+        let again = batch.posted.saturating_sub(all);
         for span in &batch.spans {
             let Some(log) = self
                 .by_key
@@ -35,13 +37,12 @@ impl Tailer {
                     );
                 }
             }
-            if discarded {
-                log.counters.failed += span.message_bytes;
-                log.counters.failed_lines += span.lines;
-            } else {
-                log.counters.lines += span.lines;
-                log.counters.copied += span.message_bytes;
-            }
+            log.counters.failed += span.refused_bytes;
+            log.counters.failed_lines += span.refused_lines;
+            log.counters.lines += span.lines.saturating_sub(span.refused_lines);
+            log.counters.copied += span.message_bytes.saturating_sub(span.refused_bytes);
+            let share = u128::from(again) * u128::from(span.message_bytes) / u128::from(all.max(1));
+            log.counters.resent += u64::try_from(share).unwrap_or(u64::MAX);
         }
     }
 
@@ -54,34 +55,6 @@ impl Tailer {
                     g.sent = g.sent.max(span.to);
                 }
             }
-        }
-    }
-
-    /// Counts a batch that was sent more often than once, or that will be sent again in another form.
-    pub fn count_resent(&mut self, batch: &Batch, times: u64) {
-        if times == 0 {
-            return;
-        }
-        for span in &batch.spans {
-            let log = self.by_key.get(&span.source);
-            if let Some(log) = log.and_then(|n| self.logs.get_mut(n)) {
-                log.counters.resent += span.message_bytes * times;
-            }
-        }
-    }
-
-    /// Goes back to what is settled; nothing may be in flight.
-    pub fn rewind(&mut self) {
-        let mut again = Vec::new();
-        for (number, log) in &mut self.logs {
-            for generation in &mut log.generations {
-                if generation.rewind() {
-                    again.push(*number);
-                }
-            }
-        }
-        for number in again {
-            self.make_ready(number);
         }
     }
 }

@@ -12,11 +12,8 @@ pub enum Action {
     Commit,
     /// The server wants it dropped.
     Discard,
-    /// It is given back, to be read from the files again.
-    Rebuild {
-        /// And smaller.
-        too_large: bool,
-    },
+    /// It is cut at events and sent in parts.
+    Shrink,
     /// The same bytes are sent again later.
     Retry,
 }
@@ -65,10 +62,7 @@ pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
     // nothing about the lines, which may be in no file any more, so the batch is kept. Only 413 speaks
     // for itself, whoever said it.
     let (action, what) = match http {
-        413 => (
-            Action::Rebuild { too_large: true },
-            "smaller requests follow",
-        ),
+        413 => (Action::Shrink, "it is sent in smaller requests"),
         _ => (Action::Retry, "will send the same again"),
     };
     let unparsable = |why: &str| {
@@ -150,16 +144,8 @@ pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
     }
     let (action, what) = if status.contains("discardBuffer") {
         (Action::Discard, "the request is dropped as it asks")
-    } else if status.contains("parseResponseFailed") {
-        (
-            Action::Rebuild { too_large: false },
-            "the request is built again",
-        )
     } else if status.contains("requestTooLarge") {
-        (
-            Action::Rebuild { too_large: true },
-            "smaller requests follow",
-        )
+        (Action::Shrink, "it is sent in smaller requests")
     } else {
         (Action::Retry, "will try again")
     };
@@ -292,9 +278,6 @@ impl<'de> Visitor<'de> for MemberVisitor {
 mod tests {
     use super::*;
 
-    const REBUILD: Action = Action::Rebuild { too_large: false };
-    const SMALLER: Action = Action::Rebuild { too_large: true };
-
     #[test]
     fn every_answer_of_the_spec_has_its_required_action() {
         // protocol.md §26, the rows with an HTTP answer; (row, HTTP status, body, status, action)
@@ -326,7 +309,7 @@ mod tests {
                 200,
                 r#"{"status":"error/client/requestTooLarge"}"#,
                 "error/client/requestTooLarge",
-                SMALLER,
+                Action::Shrink,
             ),
             (
                 6,
@@ -397,9 +380,15 @@ mod tests {
             ),
             (11, 401, "<html>", "parseResponseFailed", Action::Retry),
             (11, 400, "<html>", "parseResponseFailed", Action::Retry),
-            (11, 413, "too large", "parseResponseFailed", SMALLER),
-            (11, 413, "", "emptyResponse", SMALLER),
-            (11, 413, r#"{"error":"big"}"#, "unknownError", SMALLER),
+            (11, 413, "too large", "parseResponseFailed", Action::Shrink),
+            (11, 413, "", "emptyResponse", Action::Shrink),
+            (
+                11,
+                413,
+                r#"{"error":"big"}"#,
+                "unknownError",
+                Action::Shrink,
+            ),
             (11, 301, "moved", "parseResponseFailed", Action::Retry),
             (11, 200, "hello", "parseResponseFailed", Action::Retry),
             (
@@ -425,7 +414,7 @@ mod tests {
                 200,
                 r#"{"status":"parseResponseFailed"}"#,
                 "parseResponseFailed",
-                REBUILD,
+                Action::Retry,
             ),
             // The reference tells [1] from ["status"]; to us both are not an object (P9)
             (13, 200, "[1]", "parseResponseFailed", Action::Retry),

@@ -13,6 +13,7 @@ use crate::util::{random, time};
 use crate::wire::Batch;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,14 +21,10 @@ use std::time::{Duration, Instant};
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// The server has it; its spans are committed.
-    Delivered,
-    /// The server asked to drop it, or it is a single event that the server will never take; its
-    /// spans are passed over and counted.
-    Discarded,
-    /// It must be read from the files again, in smaller requests if `too_large`.
-    RolledBack,
-    /// It was not sent, because of a stop or because an earlier batch was rolled back.
+    /// The server has each event of it or refuses it for good: its spans are committed, and tell
+    /// what was refused.
+    Decided,
+    /// A stop came before all of it was decided.
     Unsent,
 }
 
@@ -38,8 +35,6 @@ pub struct Verdict {
     pub batch: Batch,
     /// What became of it.
     pub fate: Fate,
-    /// Whether its size was the reason.
-    pub too_large: bool,
     /// Size limit in bytes for batches started from now on. A single event larger than this is
     /// still worth a try in a batch of its own, up to `max_allowed_request_size`.
     pub limit: usize,
@@ -49,12 +44,10 @@ pub struct Verdict {
 
 /// Starts a session's upload thread.
 ///
-/// Each batch from `batches` comes back over `verdicts` exactly once and in order. After
-/// [`Fate::RolledBack`] or [`Fate::Unsent`] every later batch of the same [`Batch::round`] comes
-/// back [`Fate::Unsent`]; the sender reads again when all are back, and gives what it hands over
-/// then a higher round. The thread keeps the minimum spacing, back-off and rate limit by itself.
-/// When to hand over a batch that is not full is the sender's decision, by [`Verdict::next_at`] as
-/// a rule and at once before a stop.
+/// Each batch from `batches` comes back over `verdicts` exactly once and in order. It is kept until the
+/// server has it or refuses it for good; one that the server finds too large is sent in parts. The
+/// thread keeps the minimum spacing, backoff and rate limit by itself. When to hand over a batch that
+/// is not full is the sender's decision, by [`Verdict::next_at`] as a rule and at once before a stop.
 ///
 /// After `stop` a request in flight is awaited, which takes no longer than its deadlines, no new
 /// one is begun, and batches come back unsent. The thread ends when `batches` is disconnected, when
@@ -87,6 +80,7 @@ pub fn spawn(
                 stop,
                 throttle: Throttle::default(),
                 failing_since: None,
+                part: Vec::new(),
             };
             session.run();
         })
@@ -110,6 +104,8 @@ struct Session {
     stop: Stop,
     throttle: Throttle,
     failing_since: Option<Instant>,
+    /// The body of a request with a part of a batch's events.
+    part: Vec<u8>,
 }
 
 /// An attempt's result.
@@ -118,24 +114,15 @@ struct Attempt {
     retry_after: Option<Duration>,
     /// Of the body, uncompressed.
     size: usize,
+    /// Of the messages in it.
+    message_bytes: u64,
 }
 
 impl Session {
     fn run(mut self) {
         self.note_pace();
-        // What was handed over before the sender knew that it has to read again must not be
-        // delivered: its commit would pass over what came back.
-        let mut void = None;
         while let Some(batch) = self.next() {
-            let round = Some(batch.round);
-            let verdict = if round <= void {
-                self.verdict(batch, Fate::Unsent, false)
-            } else {
-                self.deliver(batch)
-            };
-            if matches!(verdict.fate, Fate::RolledBack | Fate::Unsent) {
-                void = void.max(round);
-            }
+            let verdict = self.deliver(batch);
             if self.verdicts.send(verdict).is_err() {
                 return;
             }
@@ -149,57 +136,90 @@ impl Session {
         }
     }
 
-    /// Sends a batch until its fate is known.
+    /// Sends a batch until its fate is known, in parts where the server finds it too large.
     fn deliver(&mut self, mut batch: Batch) -> Verdict {
+        let mut fate = Fate::Decided;
+        let all = batch.events();
+        // So many events are decided, and at most so many go at once
+        let mut decided = 0;
+        let mut most = all;
         loop {
+            let events = decided..all.min(decided + most);
+            let many = events.end - events.start;
             if self.wait() {
-                return self.verdict(batch, Fate::Unsent, false);
+                fate = Fate::Unsent;
+                break;
             }
-            let attempt = self.attempt(&mut batch);
+            let attempt = self.attempt(&mut batch, &events);
             let now = Instant::now();
-            let fate = match attempt.judgement.action {
+            let is_decided = match attempt.judgement.action {
                 Action::Commit => {
                     self.pacing.succeeded(attempt.size, batch.is_full(), now);
-                    self.limiter.charge(batch.message_bytes(), now);
+                    self.limiter.charge(attempt.message_bytes, now);
                     self.recovered(now);
-                    Some(Fate::Delivered)
+                    self.stats.update(|s| {
+                        s.events_delivered += many;
+                        s.message_bytes_delivered += attempt.message_bytes;
+                    });
+                    true
                 }
                 Action::Discard => {
                     self.failed(&attempt, now);
-                    Some(Fate::Discarded)
+                    self.refuse(&mut batch, &events, &attempt);
+                    true
                 }
-                Action::Rebuild { too_large: false } => {
+                Action::Shrink if many == 1 => {
                     self.failed(&attempt, now);
-                    Some(Fate::RolledBack)
+                    log::error!(
+                        "[error=\"eventTooLarge\"] Session {}: the server does not take an event of {} bytes \
+                         (request of {} bytes), it is dropped.",
+                        self.name,
+                        attempt.message_bytes,
+                        attempt.size
+                    );
+                    self.refuse(&mut batch, &events, &attempt);
+                    true
                 }
-                Action::Rebuild { too_large: true } => {
+                Action::Shrink => {
                     self.failed(&attempt, now);
-                    Some(self.too_large(&batch, attempt.size, now))
+                    // Refusing the empty request is nonsense, and no reason to shrink
+                    if many > 0 {
+                        self.pacing.too_large(attempt.size, now);
+                        most = many / 2;
+                    }
+                    false
                 }
                 Action::Retry => {
                     self.failed(&attempt, now);
-                    None
+                    false
                 }
             };
             self.note_pace();
-            if let Some(fate) = fate {
-                self.note_fate(&batch, fate);
-                let too_large = attempt.judgement.action == Action::Rebuild { too_large: true };
-                return self.verdict(batch, fate, too_large);
+            if is_decided {
+                decided = events.end;
+                if decided == all {
+                    break;
+                }
             }
         }
-    }
-
-    fn verdict(&self, batch: Batch, fate: Fate, too_large: bool) -> Verdict {
+        // Seldom used, and as large as a batch
+        self.part = Vec::new();
         let now = Instant::now();
         let paced = self.pacing.earliest(false).unwrap_or(now);
         Verdict {
             batch,
             fate,
-            too_large,
             limit: self.pacing.limit(),
             next_at: paced.max(self.limiter.free_at()),
         }
+    }
+
+    fn refuse(&self, batch: &mut Batch, events: &Range<u64>, attempt: &Attempt) {
+        self.stats.update(|s| {
+            s.events_discarded += events.end - events.start;
+            s.message_bytes_discarded += attempt.message_bytes;
+        });
+        batch.refuse(events.clone());
     }
 
     /// Waits until a request may go. True if a stop came first.
@@ -222,10 +242,10 @@ impl Session {
     }
 
     /// Posts the batch, a second time at once if the kept connection proved to be closed (P14).
-    fn attempt(&mut self, batch: &mut Batch) -> Attempt {
+    fn attempt(&mut self, batch: &mut Batch, events: &Range<u64>) -> Attempt {
         let mut second = false;
         loop {
-            let (size, reply) = self.post(batch);
+            let (size, message_bytes, reply) = self.post(batch, events);
             let (judgement, retry_after) = match reply {
                 Reply::Broken { stale: true, text } if !second && !self.stop.is_set() => {
                     log::debug!("session {}: kept connection was closed: {text}", self.name);
@@ -242,16 +262,26 @@ impl Session {
                 judgement,
                 retry_after,
                 size,
+                message_bytes,
             };
         }
     }
 
-    /// One request; the body's uncompressed size and the reply.
-    fn post(&mut self, batch: &mut Batch) -> (usize, Reply) {
+    /// One request with these of the batch's events; the body's uncompressed size, that of the
+    /// messages in it, and the reply.
+    fn post(&mut self, batch: &mut Batch, events: &Range<u64>) -> (usize, u64, Reply) {
         let backlog = batch.is_full();
-        batch.sends += 1;
         let client_time = time::now_secs();
-        let body = batch.complete(client_time as u64);
+        let of_part = match *events == (0..batch.events()) {
+            true => None,
+            false => batch.part(events.clone(), client_time as u64, &mut self.part),
+        };
+        let message_bytes = of_part.unwrap_or_else(|| batch.message_bytes());
+        batch.posted += message_bytes;
+        let body = match of_part {
+            Some(_) => &self.part[..],
+            None => batch.complete(client_time as u64),
+        };
         let size = body.len();
         let started = Instant::now();
         let (sent, encoding) = if self.disable_send {
@@ -302,7 +332,7 @@ impl Session {
             },
             other => other,
         };
-        (size, reply)
+        (size, message_bytes, reply)
     }
 
     fn judge(&mut self, reply: Reply) -> (Judgement, Option<Duration>) {
@@ -386,42 +416,6 @@ impl Session {
             s.consecutive_failures = 0;
             s.last_success_time = Some(time::now_secs());
             s.bytes_uploaded += s.last_attempt_size.unwrap_or(0);
-        });
-    }
-
-    /// Makes what follows smaller, or gives up on an event that is alone and still too large.
-    fn too_large(&mut self, batch: &Batch, size: usize, now: Instant) -> Fate {
-        match batch.events() {
-            // Refusing the empty request is nonsense, and no reason to shrink
-            0 => return Fate::RolledBack,
-            1 => {}
-            _ => {
-                self.pacing.too_large(size, now);
-                return Fate::RolledBack;
-            }
-        }
-        log::error!(
-            "[error=\"eventTooLarge\"] Session {}: the server does not take an event of {} bytes \
-             (request of {size} bytes), it is dropped.",
-            self.name,
-            batch.message_bytes()
-        );
-        Fate::Discarded
-    }
-
-    fn note_fate(&self, batch: &Batch, fate: Fate) {
-        let (events, bytes) = (batch.events(), batch.message_bytes());
-        self.stats.update(|s| match fate {
-            Fate::Delivered => {
-                s.events_delivered += events;
-                s.message_bytes_delivered += bytes;
-            }
-            Fate::Discarded => {
-                s.events_discarded += events;
-                s.message_bytes_discarded += bytes;
-            }
-            Fate::RolledBack => s.batches_rolled_back += 1,
-            Fate::Unsent => {}
         });
     }
 

@@ -6,7 +6,6 @@ use crate::config::ServerUrl;
 use crate::util::stop::{self, Stopper};
 use crate::wire::{Batch, Envelope, EnvelopeSpec, Event, Form, Label, Push, Span, Stamp};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -64,6 +63,8 @@ fn batch(form: Form, limit: usize, messages: &[&[u8]]) -> Batch {
         counts: Default::default(),
         lines: batch.events(),
         message_bytes: bytes,
+        refused_lines: 0,
+        refused_bytes: 0,
     });
     batch
 }
@@ -78,7 +79,6 @@ struct Run {
     stats: Arc<UploadStats>,
     stopper: Option<Stopper>,
     thread: JoinHandle<()>,
-    round: Cell<u64>,
 }
 
 impl Run {
@@ -94,7 +94,6 @@ impl Run {
             stats,
             stopper: Some(stopper),
             thread,
-            round: Cell::new(0),
         }
     }
 
@@ -102,25 +101,13 @@ impl Run {
         self.verdicts.recv_timeout(Duration::from_secs(20)).unwrap()
     }
 
-    fn hand_over(&self, mut batch: Batch) {
-        batch.round = self.round.get();
+    fn hand_over(&self, batch: Batch) {
         self.batches.send(batch).unwrap();
     }
 
     fn fate_of(&self, batch: Batch) -> Fate {
         self.hand_over(batch);
         self.verdict().fate
-    }
-
-    /// To be called when all that was on its way is back.
-    fn begin_round(&self) {
-        self.round.set(self.round.get() + 1);
-    }
-
-    fn verdict_anew(&self, batch: Batch) -> Verdict {
-        self.begin_round();
-        self.hand_over(batch);
-        self.verdict()
     }
 
     /// Ends the thread by hanging up and returns the final figures.
@@ -142,7 +129,7 @@ fn requests_have_the_headers_and_the_body_of_the_protocol() {
     let run = Run::start(settings(server.port));
     let lines: Vec<u8> = b"10.0.0.1 GET /index.html 200\n".repeat(50);
     let batch = batch(Form::Scalyr, 1_000_000, &[&lines]);
-    assert_eq!(run.fate_of(batch), Fate::Delivered);
+    assert_eq!(run.fate_of(batch), Fate::Decided);
     let seen = server.next();
     assert!(
         seen.head.starts_with("POST /addEvents HTTP/1.1\r\n"),
@@ -197,7 +184,7 @@ fn the_json_form_says_so_and_none_means_plain() {
     settings.compression = Compression::None;
     let run = Run::start(settings);
     let batch = batch(Form::Json, 1_000_000, &[b"hello\n"]);
-    assert_eq!(run.fate_of(batch), Fate::Delivered);
+    assert_eq!(run.fate_of(batch), Fate::Decided);
     let seen = server.next();
     assert_eq!(seen.header("content-type"), Some("application/json"));
     assert_eq!(seen.header("content-encoding"), None);
@@ -217,7 +204,7 @@ fn kept_connections_do_not_stall() {
     for _ in 0..20 {
         let full = batch(Form::Scalyr, 10_000, &lines);
         assert!(full.is_full());
-        assert_eq!(run.fate_of(full), Fate::Delivered);
+        assert_eq!(run.fate_of(full), Fate::Decided);
     }
     let stats = run.end();
     assert_eq!(stats.connections_created, 1);
@@ -260,7 +247,7 @@ fn every_failure_that_keeps_the_batch_sends_the_same_bytes_again() {
     let mut settings = settings(server.port);
     settings.pacing.max_error_spacing = Duration::from_millis(50);
     let run = Run::start(settings);
-    assert_eq!(run.fate_of(small("keep me\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("keep me\n")), Fate::Decided);
     let first = without_time(&server.next());
     assert!(first.contains("keep me"));
     // a connection cut before it was read shows no request
@@ -272,7 +259,6 @@ fn every_failure_that_keeps_the_batch_sends_the_same_bytes_again() {
     assert_eq!(stats.requests_sent, failed + 1);
     assert_eq!(stats.requests_failed, failed);
     assert_eq!(stats.total_errors, failed);
-    assert_eq!(stats.batches_rolled_back, 0);
     assert_eq!(stats.events_delivered, 1);
     assert_eq!(stats.consecutive_failures, 0);
     assert_eq!(stats.next_retry_time, None);
@@ -281,59 +267,76 @@ fn every_failure_that_keeps_the_batch_sends_the_same_bytes_again() {
     assert_eq!(stats.connections_created, failed + 1);
 }
 
-/// The server can't read the request.
-const BUILD_AGAIN: Step = Step::Answer("200 OK", "", r#"{"status":"parseResponseFailed"}"#);
+/// The lines that a request had, with their sequence numbers.
+fn lines_of(body: &str) -> Vec<(String, u64)> {
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let mut number = 0;
+    let mut id = String::new();
+    let mut lines = Vec::new();
+    for event in body["events"].as_array().unwrap() {
+        if let Some(named) = event["si"].as_str() {
+            id = named.to_owned();
+            number = event["sn"].as_u64().unwrap();
+        } else {
+            number += event["sd"].as_u64().unwrap();
+        }
+        assert_eq!(id, "11111111-2222-4333-8444-555555555555");
+        assert_eq!(event["log"], body["logs"][0]["id"]);
+        let message = event["attrs"]["message"].as_str().unwrap();
+        lines.push((message.to_owned(), number));
+    }
+    lines
+}
 
 #[test]
-fn rolled_back_gives_back_everything_on_its_way() {
-    for (answer, too_large) in [
-        (BUILD_AGAIN, false),
-        (Step::Answer("413 Too Large", "", "no"), true),
-        (
-            Step::Answer("200 OK", "", r#"{"status":"error/client/requestTooLarge"}"#),
-            true,
-        ),
+fn a_request_that_is_too_large_arrives_in_parts_with_the_numbers_it_had() {
+    for answer in [
+        Step::Answer("413 Too Large", "", "no"),
+        Step::Answer("200 OK", "", r#"{"status":"error/client/requestTooLarge"}"#),
     ] {
-        let server = Server::start(std::slice::from_ref(&answer));
+        // The whole and the first half are refused, then one after the other is taken
+        let server = Server::start(&[answer.clone(), answer.clone()]);
         let run = Run::start(settings(server.port));
-        let two = || batch(Form::Scalyr, 1_000_000, &[b"one\n", b"two\n"]);
-        run.batches.send(two()).unwrap();
+        let all = [&b"one \"{\n"[..], b"two\\\n", b"three\x01\n", b"four }]\n"];
+        run.batches
+            .send(batch(Form::Json, 1_000_000, &all))
+            .unwrap();
+        let whole = lines_of(&server.next().text());
+        // Handed over before the verdict was read, as a sender that reads ahead does
+        run.batches.send(small("next\n")).unwrap();
+        let verdict = run.verdict();
+        assert_eq!(verdict.fate, Fate::Decided);
+        assert!(verdict.limit < 5_900_000);
+        assert_eq!(run.verdict().fate, Fate::Decided);
         server.next();
-        // Handed over before the verdict was read, as a sender that builds ahead does
-        run.batches.send(two()).unwrap();
-        let first = run.verdict();
-        assert_eq!(
-            (first.fate, first.too_large),
-            (Fate::RolledBack, too_large),
-            "{answer:?}"
-        );
-        assert_eq!(first.limit < 5_900_000, too_large);
-        assert_eq!(run.verdict().fate, Fate::Unsent);
-        assert!(server.next_within(Duration::from_millis(100)).is_none());
-        assert_eq!(run.verdict_anew(two()).fate, Fate::Delivered);
+        let arrived: Vec<_> = (0..4)
+            .flat_map(|_| lines_of(&server.next().text()))
+            .collect();
+        assert_eq!(arrived, whole);
+        assert!(server.next().text().contains("next"));
         let stats = run.end();
-        assert_eq!(stats.batches_rolled_back, 1);
-        assert_eq!(stats.events_delivered, 2);
+        assert_eq!((stats.events_delivered, stats.events_discarded), (5, 0));
     }
 }
 
-/// The first one coming back and the second one not would be a gap: the second one's commit passes
-/// over the first one's lines.
 #[test]
-fn what_is_read_again_and_handed_over_at_once_is_delivered_without_a_gap() {
-    let server = Server::start(&[BUILD_AGAIN]);
+fn a_part_that_the_server_does_not_want_is_counted_and_the_others_arrive() {
+    let too_large = Step::Answer("413 Too Large", "", "no");
+    let discard = Step::Answer("200 OK", "", r#"{"status":"error/server/discardBuffer"}"#);
+    let server = Server::start(&[too_large, discard]);
     let run = Run::start(settings(server.port));
-    run.batches.send(small("one\n")).unwrap();
-    server.next();
-    run.batches.send(small("two\n")).unwrap();
-    assert_eq!(run.verdict().fate, Fate::RolledBack);
-    assert_eq!(run.verdict().fate, Fate::Unsent);
-    run.begin_round();
-    run.hand_over(small("one\n"));
-    run.hand_over(small("two\n"));
-    assert_eq!(run.verdict().fate, Fate::Delivered);
-    assert_eq!(run.verdict().fate, Fate::Delivered);
-    run.end();
+    let all = [&b"one\n"[..], b"two\n", b"three\n", b"four\n"];
+    run.batches
+        .send(batch(Form::Scalyr, 1_000_000, &all))
+        .unwrap();
+    let verdict = run.verdict();
+    assert_eq!(verdict.fate, Fate::Decided);
+    let span = &verdict.batch.spans[0];
+    assert_eq!((span.lines, span.refused_lines), (4, 2));
+    assert_eq!((span.message_bytes, span.refused_bytes), (19, 8));
+    let stats = run.end();
+    assert_eq!((stats.events_delivered, stats.events_discarded), (2, 2));
+    assert_eq!(stats.message_bytes_discarded, 8);
 }
 
 #[test]
@@ -344,8 +347,8 @@ fn a_discard_leaves_what_was_read_ahead_alone() {
     run.batches.send(small("drop me\n")).unwrap();
     server.next();
     run.batches.send(small("not me\n")).unwrap();
-    assert_eq!(run.verdict().fate, Fate::Discarded);
-    assert_eq!(run.verdict().fate, Fate::Delivered);
+    assert_eq!(run.verdict().fate, Fate::Decided);
+    assert_eq!(run.verdict().fate, Fate::Decided);
     assert!(server.next().text().contains("not me"));
     let stats = run.end();
     assert_eq!((stats.events_discarded, stats.events_delivered), (1, 1));
@@ -357,20 +360,16 @@ fn an_event_that_can_never_fit_does_not_wedge_the_session() {
     let too_large = Step::Answer("200 OK", "", r#"{"status":"error/client/requestTooLarge"}"#);
     let server = Server::start(&[too_large.clone(), too_large]);
     let run = Run::start(settings(server.port));
-    let first = batch(Form::Scalyr, 1_000_000, &[&[b'a'; 30_000], &[b'b'; 30_000]]);
-    run.batches.send(first).unwrap();
+    let two = batch(Form::Scalyr, 1_000_000, &[&[b'a'; 30_000], &[b'b'; 30_000]]);
+    run.batches.send(two).unwrap();
     let verdict = run.verdict();
-    assert_eq!((verdict.fate, verdict.too_large), (Fate::RolledBack, true));
+    assert_eq!(verdict.fate, Fate::Decided);
+    assert_eq!(verdict.batch.spans[0].refused_lines, 1);
     // uncompressed: the two compress to next to nothing
-    assert!(
-        (20_000..31_000).contains(&verdict.limit),
-        "{}",
-        verdict.limit
-    );
-    let verdict = run.verdict_anew(batch(Form::Scalyr, 1_000_000, &[&[b'a'; 30_000]]));
-    assert_eq!((verdict.fate, verdict.too_large), (Fate::Discarded, true));
-    assert_eq!(run.fate_of(small("next\n")), Fate::Delivered);
-    assert_eq!(run.end().events_discarded, 1);
+    assert!(verdict.limit < 60_000, "{}", verdict.limit);
+    assert_eq!(run.fate_of(small("next\n")), Fate::Decided);
+    let stats = run.end();
+    assert_eq!((stats.events_discarded, stats.events_delivered), (1, 2));
 }
 
 #[test]
@@ -381,7 +380,7 @@ fn a_connection_closed_while_idle_costs_nothing() {
     settings.pacing.max_spacing = Duration::from_millis(100);
     let run = Run::start(settings);
     for _ in 0..3 {
-        assert_eq!(run.fate_of(small("x\n")), Fate::Delivered);
+        assert_eq!(run.fate_of(small("x\n")), Fate::Decided);
     }
     assert_eq!(run.end().events_delivered, 3);
 }
@@ -396,8 +395,8 @@ fn a_kept_connection_cut_under_the_request_is_replaced_at_once() {
     settings.pacing.max_error_spacing = Duration::from_secs(60);
     settings.pacing.max_spacing = Duration::from_millis(10);
     let run = Run::start(settings);
-    assert_eq!(run.fate_of(small("one\n")), Fate::Delivered);
-    assert_eq!(run.fate_of(small("two\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("one\n")), Fate::Decided);
+    assert_eq!(run.fate_of(small("two\n")), Fate::Decided);
     let connections: Vec<u32> = (0..3).map(|_| server.next().connection).collect();
     assert_eq!(connections, [1, 1, 2]);
     let stats = run.end();
@@ -411,8 +410,8 @@ fn a_second_cut_in_a_row_does_back_off() {
     settings.pacing.first_backoff = Duration::from_millis(400);
     settings.pacing.max_spacing = Duration::from_millis(10);
     let run = Run::start(settings);
-    assert_eq!(run.fate_of(small("one\n")), Fate::Delivered);
-    assert_eq!(run.fate_of(small("two\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("one\n")), Fate::Decided);
+    assert_eq!(run.fate_of(small("two\n")), Fate::Decided);
     let times: Vec<Instant> = (0..4).map(|_| server.next().at).collect();
     assert!(times[3] - times[2] > Duration::from_millis(300));
 }
@@ -423,7 +422,7 @@ fn silence_ends_at_the_deadline() {
     let mut settings = settings(server.port);
     settings.request_deadline = Duration::from_millis(300);
     let run = Run::start(settings);
-    assert_eq!(run.fate_of(small("hello?\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("hello?\n")), Fate::Decided);
     let first = server.next().at;
     let again = server.next().at - first;
     assert!(again >= Duration::from_millis(290), "{again:?}");
@@ -436,7 +435,7 @@ fn silence_ends_at_the_deadline() {
 fn a_flood_for_an_answer_is_bounded() {
     let server = Server::start(&[Step::Flood]);
     let run = Run::start(settings(server.port));
-    assert_eq!(run.fate_of(small("hello\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("hello\n")), Fate::Decided);
     let stats = run.end();
     assert!(stats.last_error.unwrap().contains("longer than any answer"));
     assert!(stats.response_bytes_received <= 1024 * 1024 + 100);
@@ -452,7 +451,7 @@ fn retry_after_is_waited_for() {
     );
     let server = Server::start(&[busy]);
     let run = Run::start(settings(server.port));
-    assert_eq!(run.fate_of(small("x\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("x\n")), Fate::Decided);
     let first = server.next().at;
     let wait = server.next().at - first;
     assert!(wait >= Duration::from_millis(990), "{wait:?}");
@@ -521,7 +520,7 @@ fn a_stop_awaits_the_request_in_flight() {
     run.batches.send(small("two\n")).unwrap();
     server.next();
     run.stopper.take();
-    assert_eq!(run.verdict().fate, Fate::Delivered);
+    assert_eq!(run.verdict().fate, Fate::Decided);
     assert_eq!(run.verdict().fate, Fate::Unsent);
     run.thread.join().unwrap();
     assert!(server.next_within(Duration::from_millis(50)).is_none());
@@ -539,9 +538,9 @@ fn the_rate_limit_delays_the_next_request_and_not_the_verdict() {
     let began = Instant::now();
     run.batches.send(big).unwrap();
     let verdict = run.verdict();
-    assert_eq!(verdict.fate, Fate::Delivered);
+    assert_eq!(verdict.fate, Fate::Decided);
     assert!(verdict.next_at > Instant::now());
-    assert_eq!(run.fate_of(small("x\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("x\n")), Fate::Decided);
     assert!(began.elapsed() >= Duration::from_millis(990));
     assert!(run.end().rate_limited_secs > 0.1);
 }
@@ -556,7 +555,7 @@ fn what_is_handed_over_before_a_stop_need_not_wait_for_the_interval() {
     run.batches.send(small("one\n")).unwrap();
     let verdict = run.verdict();
     assert!(verdict.next_at > Instant::now() + Duration::from_secs(500));
-    assert_eq!(run.fate_of(small("two\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("two\n")), Fate::Decided);
     assert_eq!(run.end().events_delivered, 2);
 }
 
@@ -565,7 +564,7 @@ fn disabled_sending_needs_no_server() {
     let mut settings = settings(1);
     settings.disable_send = true;
     let run = Run::start(settings);
-    assert_eq!(run.fate_of(small("x\n")), Fate::Delivered);
+    assert_eq!(run.fate_of(small("x\n")), Fate::Decided);
     assert_eq!(run.end().connections_created, 0);
 }
 

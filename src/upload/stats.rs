@@ -36,8 +36,6 @@ pub struct Snapshot {
     pub events_discarded: u64,
     /// Bytes of log text of those.
     pub message_bytes_discarded: u64,
-    /// Batches given back to be read again.
-    pub batches_rolled_back: u64,
     /// Requests that failed, by whatever cause ("responses with errors").
     pub total_errors: u64,
     /// Failures since the last success.
@@ -84,7 +82,6 @@ impl Snapshot {
         self.message_bytes_delivered += other.message_bytes_delivered;
         self.events_discarded += other.events_discarded;
         self.message_bytes_discarded += other.message_bytes_discarded;
-        self.batches_rolled_back += other.batches_rolled_back;
         self.total_errors += other.total_errors;
         self.rate_limited_secs += other.rate_limited_secs;
         self.waiting_secs += other.waiting_secs;

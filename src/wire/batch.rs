@@ -1,7 +1,9 @@
 //! One request body: filled line by line, completed and sent, emptied and filled again.
 
+use super::split::{self, Found, Number};
 use super::{Envelope, Form, Label, Stamp};
 use crate::util::escape::json_bytes_lossy;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a file that a batch covers, and what became of them.
@@ -17,6 +19,10 @@ pub struct Span {
     pub lines: u64,
     /// Bytes of those events' messages.
     pub message_bytes: u64,
+    /// Of those events, the ones that the server refused for good; see [`Batch::refuse`].
+    pub refused_lines: u64,
+    /// Bytes of the messages of refused events.
+    pub refused_bytes: u64,
     /// The tail room's mark of position `to`, if it knows it.
     pub mark: Option<u64>,
     /// The counts of shaping for these bytes.
@@ -69,11 +75,8 @@ pub struct Batch {
     limit: usize,
     events: u64,
     full: bool,
-    /// How often sending it was begun.
-    pub sends: u64,
-    /// Counts how often its sender has gone back to read again: what belongs together with a batch
-    /// that came back undelivered is of the same round. Set by the sender when it hands it over.
-    pub round: u64,
+    /// Bytes of messages in all requests that were made of it so far.
+    pub posted: u64,
     /// The bytes that it covers, in reading order.
     pub spans: Vec<Span>,
 }
@@ -98,8 +101,7 @@ impl Batch {
             limit: 0,
             events: 0,
             full: false,
-            sends: 0,
-            round: 0,
+            posted: 0,
             spans: Vec::new(),
         }
     }
@@ -113,7 +115,7 @@ impl Batch {
         self.limit = limit;
         self.events = 0;
         self.full = false;
-        self.sends = 0;
+        self.posted = 0;
         self.sequence = None;
         self.logs.clear();
         self.threads.clear();
@@ -182,10 +184,7 @@ impl Batch {
             });
             body.extend_from_slice(format!("{rate:?}").as_bytes());
         }
-        let names = match self.form {
-            Form::Scalyr => &SCALYR,
-            Form::Json => &JSON,
-        };
+        let names = names(self.form);
         let number = event.sequence_number;
         match self.sequence {
             Some((source, last)) if source == event.source && event.sample_rate.is_none() => {
@@ -274,6 +273,13 @@ impl Batch {
     /// epoch), replacing the tail of an earlier attempt.
     pub fn complete(&mut self, client_time: u64) -> &[u8] {
         self.body.truncate(self.events_end);
+        let mut body = std::mem::take(&mut self.body);
+        self.tail(&mut body, client_time);
+        self.body = body;
+        &self.body
+    }
+
+    fn tail(&self, body: &mut Vec<u8>, client_time: u64) {
         let (logs, threads, time, end): (&[u8], &[u8], &[u8], &[u8]) = match self.form {
             Form::Scalyr => (b"], logs: [", b"], threads: [", b"], client_time: ", b" }"),
             Form::Json => (
@@ -284,15 +290,103 @@ impl Batch {
             ),
         };
         if !self.without_logs {
-            self.body.extend_from_slice(logs);
-            self.body.extend_from_slice(&self.logs);
+            body.extend_from_slice(logs);
+            body.extend_from_slice(&self.logs);
         }
-        self.body.extend_from_slice(threads);
-        self.body.extend_from_slice(&self.threads);
-        self.body.extend_from_slice(time);
-        decimal(&mut self.body, client_time);
-        self.body.extend_from_slice(end);
-        &self.body
+        body.extend_from_slice(threads);
+        body.extend_from_slice(&self.threads);
+        body.extend_from_slice(time);
+        decimal(body, client_time);
+        body.extend_from_slice(end);
+    }
+
+    /// Writes a request with only these of the events to `out`, for a server that finds the whole
+    /// too large; how many bytes of messages are in it. They keep their sequence ids and numbers.
+    /// `None` if there are no such events.
+    pub fn part(&self, events: Range<u64>, client_time: u64, out: &mut Vec<u8>) -> Option<u64> {
+        out.clear();
+        out.extend_from_slice(&self.body[..self.head_len]);
+        let mut id: &[u8] = b"";
+        let mut number = 0_u64;
+        let mut bytes = 0;
+        let mut left = events.end.checked_sub(events.start)?;
+        let begin = usize::try_from(events.start).ok()?;
+        for (at, found) in self.found().enumerate() {
+            if let Some(sequence) = found.sequence {
+                id = &self.body[sequence];
+            }
+            number = match found.number {
+                Number::Is(n) => n,
+                Number::Adds(n) => number.wrapping_add(n),
+            };
+            if at < begin {
+                continue;
+            }
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            bytes += found.message_bytes;
+            if at > begin {
+                out.push(b',');
+                out.extend_from_slice(&self.body[found.at]);
+                continue;
+            }
+            // The first one names what it only added to before
+            let cut = found.difference;
+            out.extend_from_slice(&self.body[found.at.start..cut.start]);
+            let rest = &self.body[cut.end..found.at.end];
+            match cut.is_empty() {
+                true => out.extend_from_slice(rest),
+                false => {
+                    out.extend_from_slice(&rest[..rest.len() - 1]);
+                    let names = names(self.form);
+                    // `names.si` begins with the quote that ends a time stamp
+                    out.extend_from_slice(&names.si[1..]);
+                    out.extend_from_slice(id);
+                    out.extend_from_slice(names.sn);
+                    decimal(out, number);
+                    out.push(b'}');
+                }
+            }
+        }
+        if left > 0 {
+            return None;
+        }
+        self.tail(out, client_time);
+        Some(bytes)
+    }
+
+    fn found(&self) -> impl Iterator<Item = Found> + '_ {
+        split::events(&self.body, self.head_len, self.events_end, self.form)
+    }
+
+    /// Notes that the server refuses these events for good, in the spans that they are of.
+    pub fn refuse(&mut self, events: Range<u64>) {
+        if events == (0..self.events) {
+            for span in &mut self.spans {
+                span.refused_lines = span.lines;
+                span.refused_bytes = span.message_bytes;
+            }
+            return;
+        }
+        let sizes: Vec<u64> = self
+            .found()
+            .skip(usize::try_from(events.start).unwrap_or(usize::MAX))
+            .take(usize::try_from(events.end - events.start).unwrap_or(usize::MAX))
+            .map(|found| found.message_bytes)
+            .collect();
+        let mut sizes = sizes.into_iter();
+        let mut before = 0;
+        for span in &mut self.spans {
+            let of_span = before..before + span.lines;
+            before = of_span.end;
+            let first = of_span.start.max(events.start);
+            for bytes in (first..of_span.end.min(events.end)).zip(&mut sizes) {
+                span.refused_lines += 1;
+                span.refused_bytes = (span.refused_bytes + bytes.1).min(span.message_bytes);
+            }
+        }
     }
 
     /// Lets the first event of an empty batch be larger than the limit, up to `most`: whether the
@@ -340,6 +434,13 @@ struct Names {
     ts: &'static [u8],
     si: &'static [u8],
     sn: &'static [u8],
+}
+
+fn names(form: Form) -> &'static Names {
+    match form {
+        Form::Scalyr => &SCALYR,
+        Form::Json => &JSON,
+    }
 }
 
 const SCALYR: Names = Names {

@@ -324,3 +324,140 @@ fn whatever_bytes_a_line_has_the_server_reads_them_back() {
         }
     }
 }
+
+/// Events of every shape: two logs, two sequences, own attributes, sampled ones, messages that look
+/// like the grammar around them.
+fn many_shapes(form: Form, without_logs: bool) -> Batch {
+    let envelope = Envelope::new(EnvelopeSpec {
+        form,
+        token: "key",
+        session: "s",
+        session_info: Some(&web01()),
+        repeat_log_attributes: false,
+        without_logs,
+    });
+    let mut labels = [1, 2].map(|n| {
+        let attributes = [text("logfile", &format!("/x/\"{n}\"`s}}].log"))];
+        Label::new(&envelope, format!("log_{n}"), b"/x", &attributes)
+    });
+    let mut batch = Batch::new();
+    batch.start(&envelope, 5_900_000);
+    let mut stamp = Stamp::new(1_700_000_001_000_000_001);
+    let messages: [&[u8]; 7] = [
+        b"plain\n",
+        b"",
+        b"\"},ts:\"1\",si:\"x\",sn:5}\n",
+        b"`s\0\0\0\xFF{[\\\n",
+        b"\\\"\\\\\"\n",
+        b"{\"message\":\"inner\",\"sd\":7}\n",
+        b"\x01\xC3\xA9\x7F\n",
+    ];
+    for n in 0..60_u64 {
+        let source = n / 7 % 2 + 1;
+        let event = Event {
+            message: messages[n as usize % 7],
+            attrs: (n % 3 == 0).then_some(b"\"stream\":\"std,out}\",\"n\":{\"a\":[1,2]}"),
+            sample_rate: (n % 5 == 0).then_some(0.25),
+            source,
+            sequence_id: ["aaaa", "bbbb"][source as usize - 1],
+            sequence_number: 1_000 * source + n,
+        };
+        let label = &mut labels[n as usize % 2];
+        assert_eq!(batch.push(&envelope, label, &stamp, event), Push::Done);
+        stamp.next();
+    }
+    batch
+}
+
+/// Sequence id, number and message length of each event.
+fn told(body: &[u8], head_len: usize, form: Form) -> Vec<(Vec<u8>, u64, u64)> {
+    let (mut id, mut number) = (Vec::new(), 0);
+    let mut all = Vec::new();
+    for found in split::events(body, head_len, body.len(), form) {
+        if let Some(at) = found.sequence {
+            id = body[at].to_vec();
+        }
+        number = match found.number {
+            Number::Is(n) => n,
+            Number::Adds(n) => number + n,
+        };
+        all.push((id.clone(), number, found.message_bytes));
+    }
+    all
+}
+
+#[test]
+fn parts_of_a_request_have_all_its_events_with_their_numbers() {
+    for (form, without_logs) in [
+        (Form::Scalyr, false),
+        (Form::Json, false),
+        (Form::Scalyr, true),
+        (Form::Json, true),
+    ] {
+        let mut batch = many_shapes(form, without_logs);
+        let whole = batch.complete(7).to_vec();
+        let head = batch.head_len;
+        let expected = told(&whole, head, form);
+        assert_eq!(expected.len(), 60);
+        assert!(expected.iter().enumerate().all(|(n, (id, number, _))| {
+            let source = n as u64 / 7 % 2 + 1;
+            *number == 1_000 * source + n as u64 && id == [b"aaaa", b"bbbb"][source as usize - 1]
+        }));
+        let mut part = Vec::new();
+        assert!(batch.part(0..60, 7, &mut part).is_some());
+        assert_eq!(part, whole);
+        for size in [1, 2, 7, 13, 59] {
+            let mut got = Vec::new();
+            for begin in (0..60).step_by(size) {
+                let events = begin..(begin + size as u64).min(60);
+                let bytes = batch.part(events.clone(), 7, &mut part).unwrap();
+                let of_part = told(&part, head, form);
+                assert_eq!(of_part.len() as u64, events.end - events.start);
+                assert_eq!(bytes, of_part.iter().map(|(.., bytes)| bytes).sum::<u64>());
+                got.extend(of_part);
+                if form == Form::Json {
+                    serde_json::from_slice::<serde_json::Value>(&part).unwrap();
+                }
+            }
+            assert_eq!(got, expected, "{form:?}, {size} a part");
+        }
+        assert_eq!(batch.part(30..61, 7, &mut part), None);
+    }
+}
+
+#[test]
+fn refused_events_are_counted_in_the_spans_that_they_are_of() {
+    let mut batch = many_shapes(Form::Scalyr, false);
+    let span = |source, lines, message_bytes| Span {
+        source,
+        from: 0,
+        to: 0,
+        lines,
+        message_bytes,
+        refused_lines: 0,
+        refused_bytes: 0,
+        mark: None,
+        counts: Default::default(),
+    };
+    let body = batch.complete(7).to_vec();
+    let sizes: Vec<u64> = told(&body, batch.head_len, Form::Scalyr)
+        .iter()
+        .map(|(.., bytes)| *bytes)
+        .collect();
+    let sum = |range: std::ops::Range<usize>| sizes[range].iter().sum::<u64>();
+    batch.spans = vec![
+        span(1, 20, sum(0..20)),
+        span(2, 0, 0),
+        span(3, 40, sum(20..60)),
+    ];
+    batch.refuse(10..30);
+    let refused: Vec<_> = batch
+        .spans
+        .iter()
+        .map(|s| (s.refused_lines, s.refused_bytes))
+        .collect();
+    assert_eq!(refused, [(10, sum(10..20)), (0, 0), (10, sum(20..30))]);
+    batch.refuse(30..60);
+    assert_eq!(batch.spans[2].refused_lines, 40);
+    assert_eq!(batch.spans[2].refused_bytes, sum(20..60));
+}

@@ -6,6 +6,7 @@
 
 mod batch;
 mod label;
+mod split;
 mod stamp;
 
 pub use batch::{Batch, Event, Push, Span};

@@ -99,7 +99,7 @@ fn a_copy_that_is_found_before_the_truncation_is_not_sent_again() {
 }
 
 #[test]
-fn copytruncated_with_lines_in_flight_that_are_rolled_back() {
+fn copytruncated_with_lines_in_flight_that_are_sent_again_after_a_kill() {
     let mut desk = Desk::copied("1\n");
     desk.append("a.log", "2\n3\n");
     desk.now += Duration::from_secs(5);
@@ -112,7 +112,9 @@ fn copytruncated_with_lines_in_flight_that_are_rolled_back() {
         desk.now += Duration::from_secs(1);
         tailer.poll(desk.now);
     }
-    tailer.rewind();
+    tailer.before_send();
+    desk.kill();
+    desk.start();
     desk.run(10);
     assert_eq!(desk.all("a.log"), "1\n2\n3\n4\n");
     assert_eq!(desk.lost(), 0);

@@ -119,7 +119,7 @@ fn lines_that_wait_when_a_monitor_drops_its_log_keep_their_attributes() {
         batch.start(&desk.envelope, desk.limit);
         tailer.fill(&mut batch, now);
         let text = String::from_utf8_lossy(batch.complete(0)).into_owned();
-        tailer.commit(&batch, false, now);
+        tailer.commit(&batch, now);
         text
     };
     desk.name(&["new.log"]);
@@ -157,7 +157,7 @@ fn lines_that_wait_at_a_restart_keep_the_attributes_that_the_monitor_gave_them()
             batch.start(&desk.envelope, desk.limit);
             tailer.fill(&mut batch, now);
             let text = String::from_utf8_lossy(batch.complete(0)).into_owned();
-            tailer.commit(&batch, false, now);
+            tailer.commit(&batch, now);
             text
         };
         let of_monitor = "\"parser\":\"new.log\"";
@@ -194,24 +194,6 @@ fn lines_in_memory_are_sent_once_and_then_given_up() {
         text.contains("a.log") && !text.contains("metrics.log"),
         "{text}"
     );
-}
-
-#[test]
-fn lines_in_memory_survive_a_request_that_comes_back() {
-    let mut desk = Desk::new(&["a.log"]);
-    desk.start();
-    desk.hand_in("metrics.log", "one\ntwo\n");
-    let mut batch = Batch::new();
-    batch.start(&desk.envelope, desk.limit);
-    let now = desk.now;
-    let tailer = desk.tailer.as_mut().unwrap();
-    tailer.fill(&mut batch, now);
-    assert!(!batch.is_empty());
-    assert_eq!(tailer.bytes_in_memory(), 8);
-    tailer.rewind();
-    desk.hand_in("metrics.log", "three\n");
-    desk.run(2);
-    assert_eq!(desk.all("metrics.log"), "one\ntwo\nthree\n");
 }
 
 #[test]

@@ -222,7 +222,7 @@ impl Desk {
                 }
                 tailer.before_send();
                 self.arrived.take(&mut self.batch);
-                tailer.commit(&self.batch, false, self.now);
+                tailer.commit(&self.batch, self.now);
                 tailer.checkpoint(self.now);
                 if !full {
                     break;

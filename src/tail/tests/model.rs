@@ -486,33 +486,28 @@ impl Model {
         let what = self.dice.roll(20);
         match what {
             0..=2 => {
-                // Built anew; the server may have taken it all the same
+                // An answer that says nothing; the server may have it all the same
                 let taken = self.dice.one_in(2);
-                self.say(format!("rolled back, taken: {taken}"));
+                self.say(format!("sent once more, taken: {taken}"));
                 if taken {
                     self.desk.arrived.take(&mut batch);
                 }
-                self.away.clear();
-                self.filling = None;
-                self.full = false;
-                if let Some(tailer) = &mut self.desk.tailer {
-                    tailer.rewind();
-                }
+                self.away.push_front(batch);
             }
             _ => {
-                let discarded = what == 3;
-                if discarded {
+                if what == 3 {
                     let mut bin = Arrived::default();
                     bin.take(&mut batch);
                     let found = lines_of(&bin);
                     self.excused.extend(found.keys());
+                    batch.refuse(0..batch.events());
                     self.say("discarded");
                 } else {
                     self.say("delivered");
                     self.desk.arrived.take(&mut batch);
                 }
                 if let Some(tailer) = &mut self.desk.tailer {
-                    tailer.commit(&batch, discarded, now);
+                    tailer.commit(&batch, now);
                     tailer.checkpoint(now);
                 }
             }
@@ -558,7 +553,7 @@ impl Model {
             self.desk.arrived.take(batch);
             if self.dice.one_in(2) {
                 if let Some(tailer) = &mut self.desk.tailer {
-                    tailer.commit(batch, false, now);
+                    tailer.commit(batch, now);
                     tailer.checkpoint(now);
                 }
             }

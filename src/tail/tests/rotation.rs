@@ -241,7 +241,7 @@ fn a_glob_that_matches_rotated_names_does_not_repeat_them_with_several_sessions(
                 tailer.poll(now);
                 batch.start(&desk.envelope, desk.limit);
                 tailer.fill(&mut batch, now);
-                tailer.commit(&batch, false, now);
+                tailer.commit(&batch, now);
                 events += batch.events();
             }
         }
@@ -264,7 +264,7 @@ fn a_rotated_file_that_is_truncated_is_let_go_of() {
     desk.now += Duration::from_secs(1);
     desk.fill();
     let tailer = desk.tailer.as_mut().unwrap();
-    tailer.commit(&desk.batch, false, desk.now);
+    tailer.commit(&desk.batch, desk.now);
     desk.append("a.log", "3\n");
     desk.rename("a.log", "a.log.1");
     desk.append("a.log", "4\n");
