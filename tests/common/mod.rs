@@ -9,6 +9,7 @@
 pub mod numbers;
 pub mod outside;
 pub mod process;
+pub mod told;
 
 use nix::sys::signal::Signal;
 use process::Process;
@@ -26,7 +27,9 @@ use std::time::{Duration, Instant};
 #[allow(unused_imports)]
 pub use numbers::{Load, Numbers};
 #[allow(unused_imports)]
-pub use outside::{all_at_once, append_some, gzip, Agent, ANY};
+pub use outside::{all_at_once, append_some, give_to_nobody, gzip, Agent, ANY};
+#[allow(unused_imports)]
+pub use told::{lines, Told};
 
 /// How long anything may take that must happen. Machines that build elsewhere at the same time are
 /// slow; a test that succeeds does not wait for it.
@@ -35,6 +38,14 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// How long a stop may take. The agent gives itself 4.5 s; the rest is for a machine that
 /// does much else. One that waits for a server that hangs takes a minute.
 pub const STOP: Duration = Duration::from_secs(20);
+
+/// The command that starts an agent that stays a child of its caller.
+pub const START: &[&str] = &[
+    "start",
+    "--no-fork",
+    "--no-change-user",
+    "--no-check-remote-server",
+];
 
 /// A folder for one agent, with all that belongs to it.
 pub struct Site {
@@ -47,6 +58,8 @@ pub struct Site {
     daemon: Option<i32>,
     /// Words that the agent's command line begins with.
     wrapper: Vec<OsString>,
+    /// The agent's executable.
+    program: OsString,
     starts: u32,
 }
 
@@ -98,6 +111,7 @@ impl Site {
             agent: None,
             daemon: None,
             wrapper: Vec::new(),
+            program: program(),
             starts: 0,
         }
     }
@@ -185,19 +199,13 @@ impl Site {
         self.start_with(&[])
     }
 
-    /// The same, with further options of `start`.
-    pub fn start_with(&mut self, options: &[&str]) -> &mut Site {
+    /// The same with more words on the command line.
+    pub fn start_with(&mut self, more: &[&str]) -> &mut Site {
         assert!(self.agent.is_none(), "the agent runs already");
         self.starts += 1;
-        let start = [
-            "start",
-            "--no-fork",
-            "--no-change-user",
-            "--no-check-remote-server",
-        ];
         let agent = self.process(
             &self.config_path(),
-            &[&start[..], options].concat(),
+            &[START, more].concat(),
             &format!("agent-{}", self.starts),
         );
         self.agent = Some(agent);
@@ -206,7 +214,7 @@ impl Site {
 
     fn process(&self, config: &Path, args: &[&str], name: &str) -> Process {
         let mut words = self.wrapper.clone();
-        words.push(program());
+        words.push(self.program.clone());
         words.extend(args.iter().map(OsString::from));
         words.push("-c".into());
         words.push(config.into());

@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{lchown, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,20 @@ impl Site {
         unsent: u64,
         change: impl FnOnce(&mut Numbers),
     ) {
+        self.leave(agent);
+        if unsent > 0 {
+            let faulted = self.receiver.counts().faulted;
+            numbers.write(unsent);
+            if agent == Agent::ServerAway {
+                self.until("it was read", |state| state.counts().faulted > faulted);
+            }
+        }
+        change(numbers);
+        self.come_back(agent);
+    }
+
+    /// Puts the agent into a state in which it delivers nothing.
+    pub fn leave(&mut self, agent: Agent) {
         match agent {
             Agent::Blind => self.freeze(),
             Agent::ServerAway => {
@@ -53,14 +67,10 @@ impl Site {
             Agent::Stopped => self.term(),
             Agent::Killed => self.kill9(),
         }
-        if unsent > 0 {
-            let faulted = self.receiver.counts().faulted;
-            numbers.write(unsent);
-            if agent == Agent::ServerAway {
-                self.until("it was read", |state| state.counts().faulted > faulted);
-            }
-        }
-        change(numbers);
+    }
+
+    /// Ends that state.
+    pub fn come_back(&mut self, agent: Agent) {
         match agent {
             Agent::Blind => self.thaw(),
             Agent::ServerAway => self.receiver.clear_faults(),
@@ -265,9 +275,44 @@ impl Site {
         works
     }
 
+    /// Has the agent run as `nobody` from now on, with a configuration and folders of its own. The
+    /// folder of the logs stays as it is. Only root can do this.
+    pub fn run_as_nobody(&mut self) {
+        let root = self.path("");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        // The program's folder may be closed to other users
+        let copy = self.path("program");
+        fs::copy(&self.program, &copy).unwrap();
+        self.program = copy.into();
+        for folder in ["conf", "data", "log"] {
+            give_to_nobody(&self.path(folder));
+        }
+        let words = ["setpriv", "--reuid=nobody", "--clear-groups"];
+        self.wrapper = words.iter().map(OsString::from).collect();
+    }
+
+    /// Has the agent and its commands run with this umask from now on.
+    pub fn set_umask(&mut self, umask: &str) {
+        let script = format!("umask {umask}; exec \"$@\"");
+        let words = ["sh", "-c", &script, "sh"];
+        self.wrapper.extend(words.iter().map(OsString::from));
+    }
+
     /// Whether the agent has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.agent.as_mut().is_none_or(Process::has_ended)
+    }
+}
+
+/// Makes `nobody` the owner of a file, of a link itself, or of a folder and all in it.
+pub fn give_to_nobody(path: &Path) {
+    let nobody = nix::unistd::User::from_name("nobody").unwrap();
+    let uid = nobody.expect("a user nobody").uid.as_raw();
+    lchown(path, Some(uid), None).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    if fs::symlink_metadata(path).unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give_to_nobody(&entry.unwrap().path());
+        }
     }
 }
 
@@ -284,18 +329,13 @@ pub fn append_some(path: &Path, text: &[u8]) {
 /// failed.
 pub fn all_at_once<T: Copy + std::fmt::Debug + Send + Sync>(cases: &[T], run: impl Fn(T) + Sync) {
     let failed: Vec<T> = std::thread::scope(|scope| {
-        let threads: Vec<_> = cases
-            .iter()
-            .map(|&case| {
-                (
-                    case,
-                    scope.spawn({
-                        let run = &run;
-                        move || run(case)
-                    }),
-                )
-            })
-            .collect();
+        let run = &run;
+        let start = |&case| {
+            // A panic's message names its thread
+            let name = std::thread::Builder::new().name(format!("{case:?}"));
+            (case, name.spawn_scoped(scope, move || run(case)).unwrap())
+        };
+        let threads: Vec<_> = cases.iter().map(start).collect();
         let ended = threads
             .into_iter()
             .map(|(case, thread)| (case, thread.join()));
