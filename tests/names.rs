@@ -395,8 +395,3 @@ fn is_not_sent_again(copies: &[&str]) {
 fn the_copy_of_a_truncated_log_is_not_sent_again() {
     is_not_sent_again(&["app.log.1", "app.log-20261130", "app-20261130.log"]);
 }
-
-#[test]
-fn the_copy_of_a_truncated_log_is_not_sent_again_under_a_name_of_its_own() {
-    is_not_sent_again(&["app-copy.log.1"]);
-}

@@ -286,8 +286,9 @@ impl Tailer {
                 }
             }
         }
-        let all = siblings::siblings(log).into_iter();
-        let mut all = all.filter(|s| self.may_hold_copy(follows, s));
+        let mut all = siblings::siblings(log);
+        all.extend(siblings::siblings_below(log));
+        let mut all = all.into_iter().filter(|s| self.may_hold_copy(follows, s));
         let copy = if old.signature.len > 0 {
             all.find(|s| siblings::holds(s, old.signature, old.committed, old.mark))?
         } else {

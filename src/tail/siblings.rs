@@ -7,7 +7,7 @@ use super::names::{self, Scheme};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
@@ -130,8 +130,23 @@ fn listing(dir: &Path) -> Option<Rc<Listing>> {
     Some(listing)
 }
 
-/// The rotated siblings of the log at `path`, in no order. An unreadable directory has none.
+/// How many folders below a log's are looked through, at most.
+const MOST_FOLDERS: usize = 32;
+
+/// The files beside the log at `path` whose names are those of its rotated files, in no order. An
+/// unreadable directory has none.
 pub fn siblings(path: &Path) -> Vec<Sibling> {
+    let mut found = Vec::new();
+    for real in places(path) {
+        if let (Some(dir), Some(log)) = (real.parent(), real.file_name()) {
+            rotated_in(dir, log, &mut found);
+        }
+    }
+    found
+}
+
+/// The same in the folders right below (logrotate's `olddir`).
+pub fn siblings_below(path: &Path) -> Vec<Sibling> {
     let mut found = Vec::new();
     for real in places(path) {
         let (Some(dir), Some(log)) = (real.parent(), real.file_name()) else {
@@ -140,31 +155,39 @@ pub fn siblings(path: &Path) -> Vec<Sibling> {
         let Some(listing) = listing(dir) else {
             continue;
         };
-        let relatives = listing.by_log.get(log);
-        for name in relatives.into_iter().flatten() {
-            let Some(rotated) = names::rotated(log.as_bytes(), name.as_bytes()) else {
-                continue;
-            };
-            let path = dir.join(name);
-            let Ok(meta) = fs::symlink_metadata(&path) else {
-                continue;
-            };
-            if !meta.is_file() {
-                continue;
-            }
-            found.push(Sibling {
-                id: FileId::of(&meta),
-                size: meta.len(),
-                mtime: mtime(&meta),
-                birth: crate::util::sys::birth_time(&path),
-                gz: rotated.gz,
-                scheme: rotated.scheme,
-                mark: rotated.mark.to_vec(),
-                path,
-            });
+        for folder in listing.folders.iter().take(MOST_FOLDERS) {
+            rotated_in(&dir.join(folder), log, &mut found);
         }
     }
     found
+}
+
+fn rotated_in(dir: &Path, log: &OsStr, found: &mut Vec<Sibling>) {
+    let Some(listing) = listing(dir) else {
+        return;
+    };
+    for name in listing.by_log.get(log).into_iter().flatten() {
+        let Some(rotated) = names::rotated(log.as_bytes(), name.as_bytes()) else {
+            continue;
+        };
+        let path = dir.join(name);
+        let Ok(meta) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if !meta.is_file() {
+            continue;
+        }
+        found.push(Sibling {
+            id: FileId::of(&meta),
+            size: meta.len(),
+            mtime: mtime(&meta),
+            birth: crate::util::sys::birth_time(&path),
+            gz: rotated.gz,
+            scheme: rotated.scheme,
+            mark: rotated.mark.to_vec(),
+            path,
+        });
+    }
 }
 
 /// Seconds since the epoch of the last change of content.
@@ -186,7 +209,6 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 /// Where the file with this identity is now, if it still is in the log's directory or in a folder
 /// right below it (logrotate's `olddir`).
 pub fn find_id(path: &Path, id: FileId, ignore_dev: bool) -> Option<PathBuf> {
-    const MOST_FOLDERS: usize = 32;
     let is_it = |found: &PathBuf| {
         fs::symlink_metadata(found).is_ok_and(|meta| {
             meta.is_file() && meta.ino() == id.ino && (ignore_dev || meta.dev() == id.dev)

@@ -98,12 +98,13 @@ impl Tailer {
     pub(super) fn find_copy(&self, number: u64, key: u64) -> Option<Sibling> {
         let log = self.logs.get(&number)?;
         let g = log.generations.iter().find(|g| g.key == key)?;
-        let mut all = siblings::siblings(&log.path).into_iter();
-        all.find(|s| {
+        let holds = |s: &Sibling| {
             s.id != g.id
                 && self.may_hold_copy(log, s)
                 && siblings::holds(s, g.signature, g.read, g.mark)
-        })
+        };
+        let beside = siblings::siblings(&log.path).into_iter().find(holds);
+        beside.or_else(|| siblings::siblings_below(&log.path).into_iter().find(holds))
     }
 
     /// Continues in a copy of a content, if there is one; where that is.
@@ -137,7 +138,11 @@ impl Tailer {
         }
         let path = log.path.clone();
         let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
-        let all = siblings::siblings(&path);
+        let mut all = siblings::siblings(&path);
+        let stands_below = |g: &Generation| g.path.parent() != path.parent();
+        if log.generations.iter().any(stands_below) {
+            all.extend(siblings::siblings_below(&path));
+        }
         let before: Option<Sibling> =
             old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
         let since = since - self.settings.clock_slack;

@@ -215,3 +215,25 @@ fn a_copy_under_a_name_that_is_followed_itself_is_not_sent_twice() {
     assert_eq!(desk.all("a.log"), "1\n2\n");
     assert_eq!(desk.names(), ["a.log"]);
 }
+
+#[test]
+fn copytruncate_into_a_folder_below_loses_nothing() {
+    for stopped in [false, true] {
+        let mut desk = Desk::copied("one\ntwo\n");
+        for n in 1..4 {
+            if stopped {
+                desk.stop();
+            }
+            desk.append("a.log", format!("three {n}\n"));
+            desk.copytruncate("a.log", &format!("old/a.log-2026112{n}"));
+            desk.append("a.log", format!("four {n}\n"));
+            if stopped {
+                desk.start();
+            }
+            desk.run(8);
+        }
+        let rounds: String = (1..4).map(|n| format!("three {n}\nfour {n}\n")).collect();
+        assert_eq!(desk.all("a.log"), format!("one\ntwo\n{rounds}"));
+        assert_eq!((desk.arrived.resent, desk.lost()), (0, 0));
+    }
+}
