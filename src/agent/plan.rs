@@ -90,12 +90,14 @@ pub fn sessions(
 ) -> Vec<Plan> {
     let mut plans = Vec::new();
     for worker in &config.workers {
+        let held = tail::Held::default();
         for index in 0..worker.sessions {
             let upload = UploadSettings::new(config, worker);
             let envelope = Arc::new(envelope(config, worker, &upload));
             let fixed = &monitor_logs.fixed;
             let entries = entries(config, shapes, worker, fixed, agent_log_start);
-            let settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
+            let mut settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
+            settings.held = held.clone();
             plans.push(Plan {
                 id: settings.session.clone(),
                 worker: worker.id.clone(),
@@ -143,6 +145,7 @@ pub fn tail_settings(
         session: format!("{}-{index}", worker.id),
         worker: worker.id.clone(),
         share: (u64::from(index), u64::from(worker.sessions)),
+        held: tail::Held::default(),
         elsewhere: config
             .logs
             .iter()

@@ -61,6 +61,9 @@ pub struct Saved {
     pub logs: BTreeMap<(String, PathBuf), SavedLog>,
     /// The patterns that were followed; `None` in the Python agent's files.
     pub watched: Option<Vec<PathBuf>>,
+    /// Of a full checkpoint, how many sessions share the worker's files: what this one does not have
+    /// may be another's.
+    pub sessions: Option<u64>,
 }
 
 impl SavedLog {
@@ -117,6 +120,7 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
         watched: raw
             .watched
             .map(|list| list.into_iter().map(|p| p.0).collect()),
+        sessions: raw.sessions,
     })
 }
 
@@ -130,6 +134,8 @@ struct RawFile {
     more: Vec<RawMore>,
     #[serde(default)]
     watched: Option<Vec<RawPath>>,
+    #[serde(default)]
+    sessions: Option<u64>,
 }
 
 /// A further worker's entry for a path that has one already.
@@ -297,6 +303,7 @@ pub struct Writer {
     serial: u64,
     /// Entries of further workers for paths that are in `text` already.
     more: Vec<u8>,
+    sessions: Option<u64>,
 }
 
 impl Writer {
@@ -321,7 +328,13 @@ impl Writer {
             now,
             serial,
             more: Vec::new(),
+            sessions: None,
         }
+    }
+
+    /// Says that so many sessions share the worker's files.
+    pub fn sessions(&mut self, sessions: u64) {
+        self.sessions = Some(sessions);
     }
 
     /// Adds a followed log.
@@ -371,6 +384,9 @@ impl Writer {
             self.text.extend_from_slice(b",\"more\":[");
             self.text.extend_from_slice(&self.more);
             self.text.push(b']');
+        }
+        if let Some(sessions) = self.sessions {
+            let _ = write!(self.text, ",\"sessions\":{sessions}");
         }
         self.text.push(b'}');
         self.text

@@ -11,6 +11,7 @@ use super::siblings;
 use super::tailer::Tailer;
 use super::zeros;
 use crate::util::time::now_secs;
+use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,6 +86,7 @@ impl Tailer {
                 .max(Duration::from_millis(100));
         self.retire_logs();
         if first {
+            self.remembered = HashMap::new();
             let patterns: Vec<PathBuf> = self.entries.iter().map(|e| e.pattern.clone()).collect();
             self.watched_before = patterns;
         }
@@ -137,6 +139,9 @@ impl Tailer {
             self.seen_as(owner, id, Some(path));
             return;
         }
+        if self.is_elsewhere(id, birth(&path, &meta), first, now) {
+            return;
+        }
         // At the first scan only what checkpoints remember has a content to be the copy of
         let copy = self.copy_in_the_making(&path, entry, first, now);
         let repeated = match copy {
@@ -159,6 +164,25 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&number) {
             log.counters.repeated += repeated;
         }
+    }
+
+    /// Whether another session has a file, or will have: at the first scan the others may not have
+    /// taken up yet what checkpoints remember of them.
+    pub(super) fn is_elsewhere(
+        &self,
+        id: FileId,
+        birth: Option<f64>,
+        first: bool,
+        now: Instant,
+    ) -> bool {
+        let remembered = || {
+            let mut all = self.remembered.get(&id.ino).into_iter().flatten();
+            all.any(|(path, then)| {
+                let same = then.zip(birth).is_some_and(|(a, b)| (a - b).abs() < 0.001);
+                same && !self.is_mine(path)
+            })
+        };
+        self.is_held_elsewhere(id, birth, now) || first && remembered()
     }
 
     /// Some pattern still leads to this content of that log.
@@ -198,6 +222,7 @@ impl Tailer {
             }
             self.hold(number);
         }
+        self.remember_beside(number);
         self.plan(number, now, None);
         number
     }

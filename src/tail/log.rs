@@ -67,6 +67,10 @@ pub struct Log {
     pub foreign: Option<Foreign>,
     /// Schemes under which contents stood that are forgotten by now.
     pub schemes: Vec<Scheme>,
+    /// The files with names of its rotated files that lay beside it when these were last looked
+    /// through, 8 bytes each; `None`: they were not. One that is among them has not come since, whatever
+    /// a clock says that jumps.
+    pub beside: Option<Vec<u64>>,
     /// It is in no file.
     pub in_memory: bool,
     /// No entry names it any more: it is finished and then forgotten.
@@ -99,6 +103,7 @@ impl Log {
             last_success: now,
             foreign: None,
             schemes: Vec::new(),
+            beside: None,
             in_memory: false,
             left: false,
             seen_in_scan: 0,

@@ -22,6 +22,7 @@ pub mod expand;
 mod generation;
 pub mod glob;
 mod gz;
+mod held;
 mod identity;
 pub mod insight;
 mod log;
@@ -50,6 +51,7 @@ mod zeros;
 
 pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};
+pub use held::Held;
 pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};
 pub use store::{consolidate, denied, ignore, Unread};

@@ -20,6 +20,9 @@ impl Tailer {
             // That file is gone, and this one has got its inode
             g.id = FileId { dev: 0, ino: 0 };
         }
+        if let Some(log) = self.logs.get(&log) {
+            self.hold_file(generation.id, generation.birth, &log.path);
+        }
         self.by_key.insert(generation.key, log);
         self.undurable = true;
         self.moved = true;
@@ -27,6 +30,17 @@ impl Tailer {
             log.dirty = true;
             let at = at.unwrap_or(log.generations.len());
             log.generations.insert(at, generation);
+        }
+    }
+
+    /// Makes a content of this log, which has got another file, known under that one.
+    pub(super) fn own(&mut self, id: FileId, log: u64) {
+        self.owned.insert(id, log);
+        let log = self.logs.get(&log);
+        if let Some((log, g)) =
+            log.and_then(|l| Some((l, l.generations.iter().find(|g| g.id == id)?)))
+        {
+            self.hold_file(id, g.birth, &log.path);
         }
     }
 
@@ -74,10 +88,11 @@ impl Tailer {
             return;
         }
         self.owned.remove(&id);
+        self.release_file(id);
         while let Some(other) = self.aliases.get_mut(&id).and_then(Vec::pop) {
             let has_it = |l: &Log| l.generations.iter().any(|g| g.id == id);
             if self.logs.get(&other).is_some_and(has_it) {
-                self.owned.insert(id, other);
+                self.own(id, other);
                 break;
             }
         }

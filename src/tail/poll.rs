@@ -2,7 +2,7 @@
 
 use super::copies::Copy;
 use super::counters::Skip;
-use super::discover::{born_then, first_seen, Known, CLOCK_TICK};
+use super::discover::{birth, born_then, first_seen, Known, CLOCK_TICK};
 use super::generation::{is_gone, Generation, Lost, Source, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Foreign;
@@ -292,6 +292,9 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&number) {
             log.foreign = None;
         }
+        if self.is_elsewhere(id, birth(&path, meta), false, now) {
+            return was_left;
+        }
         let repeated = match copy {
             Copy::No => 0,
             Copy::Own(bytes) => bytes,
@@ -369,6 +372,17 @@ impl Tailer {
         let slack = self.settings.clock_slack;
         let scan = self.scans;
         let scanned_at = self.scanned_at;
+        let elsewhere = self.logs.get(&number).map(|log| {
+            let seen = |g: &&Generation| match g.state {
+                State::Rotated(since) | State::Gone(since) => {
+                    self.is_seen_elsewhere(g.id, since, now)
+                }
+                State::Current => false,
+            };
+            let all = log.generations.iter().filter(seen);
+            all.map(|g| g.key).collect::<Vec<u64>>()
+        });
+        let elsewhere = elsewhere.unwrap_or_default();
         let Some(log) = self.logs.get_mut(&number) else {
             return false;
         };
@@ -453,7 +467,7 @@ impl Tailer {
             if now.duration_since(since.max(g.growth)) > limit {
                 // What some pattern still matches must stay known, or it would be copied again;
                 // only a scan after the rotation can tell
-                if g.seen_in_scan == scan || keep == Some(g.key) {
+                if g.seen_in_scan == scan || keep == Some(g.key) || elsewhere.contains(&g.key) {
                     idle.push(g.key);
                 } else if since < scanned_at {
                     done.push(g.key);

@@ -120,7 +120,7 @@ impl Tailer {
         self.moved = true;
         self.disown(old_id, number);
         if let Some(id) = new_id {
-            self.owned.insert(id, number);
+            self.own(id, number);
         }
         // Truncated more than once: what was in between is in later copies
         let slack = copy

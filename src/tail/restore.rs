@@ -13,7 +13,6 @@ use super::siblings;
 use super::tailer::Tailer;
 use super::unseen::Unseen;
 use crate::util::time::now_secs;
-use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -99,9 +98,10 @@ impl Tailer {
         }
         // What is left is new; only now is known what belongs to another log
         for log in found {
+            let number = log.number;
             self.restore_rest(log, now);
+            self.remember_beside(number);
         }
-        self.remembered = HashMap::new();
     }
 
     pub(super) fn restore_log<'a>(

@@ -46,6 +46,7 @@ impl Tailer {
     fn full_text(&mut self) -> Vec<u8> {
         let watched = Some(&self.watched_before[..]);
         let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), watched);
+        writer.sessions(self.settings.share.1);
         for log in self.logs.values().filter(|log| !log.in_memory) {
             writer.log(log);
         }

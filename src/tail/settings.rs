@@ -1,6 +1,7 @@
 //! What tailing takes from the configuration.
 
 use super::glob;
+use super::held::Held;
 use crate::config::AttrValue;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -112,6 +113,8 @@ pub struct Settings {
     pub worker: String,
     /// Which part of the worker's files: index and number of its sessions.
     pub share: (u64, u64),
+    /// Which files the sessions of the worker have; the same for all of them.
+    pub held: Held,
     /// The entries of other workers: files that they match are not this worker's.
     pub elsewhere: Vec<Entry>,
     /// `max_allowed_request_size`
@@ -173,6 +176,7 @@ impl Settings {
             session: "default-0".into(),
             worker: "default".into(),
             share: (0, 1),
+            held: Held::default(),
             elsewhere: Vec::new(),
             max_request: 5_900_000,
             data_dir,

@@ -198,10 +198,9 @@ pub fn mtime(meta: &fs::Metadata) -> f64 {
 /// The log's path, and where it leads if it is a symbolic link.
 pub fn places(path: &Path) -> Vec<PathBuf> {
     let mut places = vec![path.to_path_buf()];
-    if let Ok(real) = fs::canonicalize(path) {
-        if real != path {
-            places.push(real);
-        }
+    // A link among its folders leads both names into the same listing
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+        places.extend(fs::canonicalize(path).ok());
     }
     places
 }

@@ -3,7 +3,7 @@
 
 use super::checkpoint::{self, Saved, Writer};
 use crate::util::time;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -166,10 +166,19 @@ fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
         }
         .to_owned()
     };
+    // A worker has written what it follows when each of its sessions has: a kill may come in between
+    let newer =
+        |f: &&SessionFile| f.is_full && f.saved.watched.is_some() && f.saved.serial > old.serial;
+    let mut wrote: HashMap<String, u64> = HashMap::new();
+    for file in sessions.iter().filter(newer) {
+        *wrote.entry(known(&file.worker)).or_default() += 1;
+    }
     let writers: HashSet<String> = sessions
         .iter()
-        .filter(|f| f.is_full && f.saved.watched.is_some() && f.saved.serial > old.serial)
-        .map(|f| known(&f.worker))
+        .filter(newer)
+        .map(|f| (known(&f.worker), f.saved.sessions.unwrap_or(u64::MAX)))
+        .filter(|(worker, all)| wrote.get(worker).is_some_and(|have| have >= all))
+        .map(|(worker, _)| worker)
         .collect();
     let followed: HashSet<(String, &PathBuf)> = sessions
         .iter()

@@ -149,6 +149,7 @@ impl Tailer {
                 let new = generation.id;
                 self.disown(id, log.number);
                 self.owned.insert(new, log.number);
+                self.hold_file(new, generation.birth, &log.path);
             }
             if generation.read > before {
                 generation.growth = now;

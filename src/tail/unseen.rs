@@ -39,6 +39,9 @@ pub(super) struct Unseen<'a> {
     pub beside: Option<&'a File>,
 }
 
+/// So many files beside a log are remembered, at most, in 160 kB; beyond, their dates alone count.
+const MOST_BESIDE: usize = 20_000;
+
 /// What the configuration says of a path.
 enum Claim {
     /// No entry matches it.
@@ -116,13 +119,27 @@ impl Tailer {
         g.take_copy(&copy);
         let after = g.id;
         self.disown(before, number);
-        self.owned.insert(after, number);
+        self.own(after, number);
         Some(copy.path)
     }
 
     /// Adds contents that came and went between two looks at a log: rotated files that were created
     /// since then and that nobody has read.
     pub(super) fn adopt_unseen(&mut self, number: u64, unseen: Unseen, now: Instant) {
+        self.adopt_those_unseen(number, unseen, now);
+        self.remember_beside(number);
+    }
+
+    /// Remembers which files with names of rotated ones lie beside a log: they are not unseen.
+    pub(super) fn remember_beside(&mut self, number: u64) {
+        if let Some(log) = self.logs.get_mut(&number) {
+            let all = lying_beside(log);
+            let all = all.iter().take(MOST_BESIDE).map(fingerprint);
+            log.beside = Some(all.collect());
+        }
+    }
+
+    fn adopt_those_unseen(&mut self, number: u64, unseen: Unseen, now: Instant) {
         let Unseen {
             since,
             old,
@@ -138,11 +155,7 @@ impl Tailer {
         }
         let path = log.path.clone();
         let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
-        let mut all = siblings::siblings(&path);
-        let stands_below = |g: &Generation| g.path.parent() != path.parent();
-        if log.generations.iter().any(stands_below) {
-            all.extend(siblings::siblings_below(&path));
-        }
+        let all = lying_beside(log);
         let before: Option<Sibling> =
             old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
         let since = since - self.settings.clock_slack;
@@ -150,6 +163,10 @@ impl Tailer {
             .into_iter()
             .filter(|s| !self.is_taken(log, s) && Some(s.id) != shown)
             .filter(|s| old_at != Some(s.path.as_path()))
+            .filter(|s| {
+                let lay_there = log.beside.as_ref();
+                !lay_there.is_some_and(|all| all.contains(&fingerprint(s)))
+            })
             .filter(|s| match self.claim(&s.path, log) {
                 Claim::Nobody => true,
                 // Compressed text is no log of its own, so it is the one that its name tells of
@@ -239,6 +256,26 @@ impl Tailer {
             self.adopt(number, generation, at);
         }
     }
+}
+
+/// The files with names of rotated ones beside a log, and in the folders below if a content of it
+/// stands there.
+fn lying_beside(log: &Log) -> Vec<Sibling> {
+    let mut all = siblings::siblings(&log.path);
+    let stands_below = |g: &Generation| g.id.ino != 0 && g.path.parent() != log.path.parent();
+    if log.generations.iter().any(stands_below) {
+        all.extend(siblings::siblings_below(&log.path));
+    }
+    all
+}
+
+/// What tells a file from others for as long as it is not deleted, also under another name.
+fn fingerprint(file: &Sibling) -> u64 {
+    let born = file.birth.map_or(0, f64::to_bits);
+    let bytes = [file.id.dev, file.id.ino, born]
+        .map(u64::to_be_bytes)
+        .concat();
+    identity::hash(&bytes)
 }
 
 /// The schemes under which contents of a log stand, or stood before they were forgotten.

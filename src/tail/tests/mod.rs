@@ -12,6 +12,7 @@ mod line;
 mod model;
 mod names;
 mod rotation;
+mod sessions;
 mod shape;
 mod start;
 mod stopped;

@@ -102,3 +102,25 @@ fn fifos_devices_and_folders_are_never_opened() {
     assert_eq!(desk.names(), ["a"]);
     assert_eq!(desk.tailer.as_ref().unwrap().unreadable.len(), 2);
 }
+
+#[test]
+fn archives_of_long_ago_are_not_sent_when_the_clock_leaps_after_a_rotation() {
+    let mut desk = Desk::new(&["a.log"]);
+    for day in 1..6 {
+        desk.append(&format!("a.log-2026110{day}"), "of last week\n");
+    }
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    // As if the agent had looked last in 1970
+    desk.log("a.log").last_check = Some(10.0);
+    for g in &mut desk.log("a.log").generations {
+        g.verified = 10.0;
+    }
+    // The device's own date at that time
+    desk.rename("a.log", "a.log-19700101");
+    desk.append("a.log", "2\n");
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "1\n2\n");
+    assert_eq!(desk.names(), ["a.log"]);
+}
