@@ -120,7 +120,7 @@ struct Agent {
     data_dir: PathBuf,
     /// That of `data_dir`.
     data_lock: DataLock,
-    /// What is wrong with checkpoints, for the status report.
+    /// The faults of checkpoints, for the status report.
     checkpoint_notes: Vec<String>,
     restarts: u32,
     throttle: Throttle,

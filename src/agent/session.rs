@@ -449,7 +449,7 @@ impl Desk {
         self.away = self.away.saturating_sub(1);
         self.limit = limit;
         self.next_at = next_at;
-        // What a stop left unsent is read again from its committed position at the next start
+        // A batch that a stop left unsent is read again from its committed position at the next start
         if fate == Fate::Decided {
             self.tailer.commit(&batch, now);
             self.tailer.checkpoint(now);

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const DECIDE_AFTER: Duration = Duration::from_secs(2);
 /// The pause between looks at one that waits.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// At most so many files that wait are kept open, so that what is deleted meanwhile can be read.
+/// The most files that wait and are kept open, so that what is deleted meanwhile can be read.
 const MOST_OPEN: usize = 64;
 /// How many bytes at the end of a file are compared with the log's at the same place.
 const END: u64 = 1024;
@@ -156,7 +156,7 @@ impl Tailer {
         self.waiting.values().map(|w| w.due).min()
     }
 
-    /// What a file looked like when it was found, if it waited until now; it does no longer.
+    /// Ends the waiting of a file, and tells how it looked when it was found.
     pub(super) fn as_first_seen(&mut self, path: &Path) -> Option<Metadata> {
         self.waiting.remove(path).map(|waiting| waiting.meta)
     }

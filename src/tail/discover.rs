@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// our last look may count, in seconds: a local file system's clock has a tick of some milliseconds.
 pub(super) const CLOCK_TICK: f64 = 0.02;
 
-/// What is known of a content: its signature, and up to where it was read with the mark there.
+/// A known content: its signature, and up to where it was read with the mark there.
 pub(super) type Known = (Signature, u64, Option<u64>);
 
 impl Tailer {
@@ -330,8 +330,8 @@ pub(super) fn birth(path: &Path, meta: &Metadata) -> Option<f64> {
     }
 }
 
-/// A literal entry for a path that an earlier entry already follows adds what that one lacks
-/// (copying.md §2.2).
+/// A literal entry for a path that an earlier entry already follows adds what that one lacks, as in
+/// the Python agent.
 pub(super) fn add_attributes(log: &mut Log, entry: &Entry) {
     let missing: Vec<_> = entry
         .attributes

@@ -29,7 +29,7 @@ impl Source {
     /// Reads content at `offset`; short only at the end.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's.
     pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Source::Plain(file) => identity::read_full_at(file, buf, offset),
@@ -46,7 +46,7 @@ pub struct Sequence {
     pub serial: u64,
     /// The UUID that the server sees.
     pub id: Arc<str>,
-    /// What is added to a file offset.
+    /// The number that is added to a file offset.
     pub base: u64,
 }
 
@@ -148,7 +148,7 @@ pub struct Generation {
     /// An unterminated last line: its length, and since when it has that length. Of a shaped log:
     /// where the incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
-    /// What the log's pipeline remembers between units.
+    /// The memory of the log's pipeline between units.
     pub shape: crate::shape::State,
     /// Events of the next unit that went into an earlier batch.
     pub pieces: usize,
@@ -156,7 +156,7 @@ pub struct Generation {
     pub hold: Option<u64>,
     /// Its first bytes were looked at, and are not those of a compressed file.
     pub is_text: bool,
-    /// What it is compressed by, if so.
+    /// The program that compressed it, if it is compressed.
     pub compressed: Option<&'static str>,
     /// The scan that last saw it under some path that the configuration covers.
     pub seen_in_scan: u64,
@@ -329,7 +329,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// What an error of [`Generation::open`] says.
+    /// Tells whether an error of [`Generation::open`] is one of these.
     pub fn of(e: &io::Error) -> Option<Lost> {
         e.get_ref()?.downcast_ref().copied()
     }

@@ -1,4 +1,4 @@
-//! What makes a file's content the same content: device, inode, and what it says.
+//! The evidence that a file's content is the same content: device, inode, and its text.
 //!
 //! An inode is reused at once after a delete, and a copytruncate keeps it while the content goes.
 //! So besides (device, inode) a generation has a [`Signature`] of its first bytes, and a *mark*, a
@@ -98,7 +98,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// then, without blocking.
 ///
 /// # Errors
-/// What `open` and `fstat` say; `InvalidInput` for anything but a regular file.
+/// Those of `open` and `fstat`; `InvalidInput` for anything but a regular file.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let place = place(path)?;
     let meta = regular(&place)?;
@@ -113,10 +113,10 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// What a path shows, past links, held but not opened: not even a device notices.
+/// Holds the file that a path leads to, past links, without opening it: not even a device notices.
 ///
 /// # Errors
-/// What `open` says.
+/// Those of `open`.
 pub fn place(path: &Path) -> io::Result<File> {
     reading()
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
@@ -145,7 +145,7 @@ fn regular(file: &File) -> io::Result<Metadata> {
 /// Reads at `offset` until `buf` is full or the file ends; how much.
 ///
 /// # Errors
-/// What `pread` says, interruptions apart.
+/// Those of `pread`, interruptions apart.
 pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {

@@ -117,7 +117,7 @@ impl Log {
         self.max_line = None;
     }
 
-    /// What the path shows, if we know it.
+    /// The content that the path shows, if it is known.
     pub fn current(&mut self) -> Option<&mut Generation> {
         self.generations
             .last_mut()
@@ -145,7 +145,7 @@ impl Log {
             .unwrap_or_else(|| path.into_owned())
     }
 
-    /// All attributes of the log (copying.md §2.4).
+    /// All attributes of the log, with the names that the Python agent gives them.
     pub fn attributes(&self) -> Vec<(String, AttrValue)> {
         let mut attributes = self.entry.attributes.clone();
         let has = |list: &[(String, AttrValue)], key: &str| list.iter().any(|(k, _)| k == key);

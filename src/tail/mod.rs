@@ -9,7 +9,7 @@
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
 //!
-//! Follows copying.md; the C numbers in comments are its list of defects not to copy.
+//! `docs/differences.md` lists where this deliberately departs from the Python agent.
 
 mod checkpoint;
 mod compressed;

@@ -22,7 +22,7 @@ pub struct Scheme {
 pub struct Rotated<'a> {
     /// How the rotation names files; compression does not change that.
     pub scheme: Scheme,
-    /// What was added to the log's name, without `.gz`.
+    /// The part that was added to the log's name, without `.gz`.
     pub mark: &'a [u8],
     /// Whether the name ends with `.gz`.
     pub gz: bool,
@@ -33,7 +33,7 @@ const COUNTER: usize = 5;
 /// The fewest digits of a date: `202611`.
 const DATE: usize = 6;
 
-/// What `name` says of a rotation of `log`, if it is a name that a rotation gives: a counter after a
+/// Reads `name` as one that a rotation of `log` gives: a counter after a
 /// dot or a date after any separator, at the end of the name (`app.log.1`, `app.log-20261123`) or
 /// before its extension (`app.1.log`, `app-20261123.log`), each also with `.gz`, or the log's name
 /// with `.gz` alone.

@@ -1,4 +1,4 @@
-//! Looking at a followed path: growth, rotation, truncation, disappearance (copying.md §9).
+//! Looking at a followed path: growth, rotation, truncation, disappearance.
 
 use super::copies::Copy;
 use super::counters::Skip;
@@ -38,7 +38,7 @@ impl Tailer {
             Ok(_) => self.path_gone(number, last, now),
             Err(e) if is_gone(&e) => self.path_gone(number, last, now),
             Err(e) if trust::refusal(&e).is_some() => {
-                // What it showed before is finished
+                // The content that it showed before is finished
                 self.failed(number, &e, now);
                 self.path_gone(number, last, now)
             }
@@ -273,7 +273,7 @@ impl Tailer {
             }
             return true;
         }
-        // What is the copy of another log's content is that log's
+        // A copy of another log's content is that log's
         let copy = self.copy_in_the_making(&path, &entry, false, now);
         // The content of another log that was renamed to this path; that log finishes it, unless
         // both names show it
@@ -465,7 +465,7 @@ impl Tailer {
                 State::Current => continue,
             };
             if now.duration_since(since.max(g.growth)) > limit {
-                // What some pattern still matches must stay known, or it would be copied again;
+                // A file that some pattern still matches must stay known, or it would be copied again;
                 // only a scan after the rotation can tell
                 if g.seen_in_scan == scan || keep == Some(g.key) || elsewhere.contains(&g.key) {
                     idle.push(g.key);
@@ -573,7 +573,7 @@ struct LeftBehind {
     at: Option<PathBuf>,
 }
 
-/// What came and went since the last look, at the time `since`, or since the content that was left
+/// Describes contents that came and went since the last look, at the time `since`, or since the content that was left
 /// behind was last known to be what it was.
 fn unseen_since(since: f64, old: Option<&LeftBehind>) -> Unseen<'_> {
     match old {
@@ -603,7 +603,7 @@ fn something_came(log: &Path, since: f64, slack: f64) -> bool {
         .any(|p| changed(p) == Some(true))
 }
 
-/// What a content's length is at the moment it is left behind. True if its file has other content.
+/// Takes a content's length at the moment it is left behind. True if its file has other content.
 fn last_look(g: &mut Generation, log: &Path) -> bool {
     let was_open = g.source.is_some();
     let nameless = g.signature.len == 0;

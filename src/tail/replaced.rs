@@ -1,4 +1,4 @@
-//! Files that hold other content than they did: truncated, or overwritten in place (copying.md §9.4).
+//! Files that hold other content than they did: truncated, or overwritten in place.
 
 use super::counters::Skip;
 use super::discover::{birth, born_then, first_seen, CLOCK_TICK};
@@ -30,7 +30,7 @@ impl Tailer {
         let path = log.path.clone();
         let since = log.checked_before.unwrap_or_else(now_secs);
         let Some(g) = log.generation(key) else { return };
-        // What it has now may have been rotated away as well
+        // The content that it has now may have been rotated away as well
         let shown = fs::metadata(&path).ok().map(|meta| FileId::of(&meta));
         let was_current = g.state == State::Current && shown == Some(g.id);
         let since = since.min(g.verified);

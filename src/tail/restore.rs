@@ -56,7 +56,7 @@ impl Tailer {
             }
         }
         for ((worker, path), log) in &saved.logs {
-            // What says no worker is for all that have nothing of their own
+            // An entry that names no worker is for all that have nothing of their own
             let own = (mine.clone(), path.clone());
             if *worker != mine && (!worker.is_empty() || saved.logs.contains_key(&own)) {
                 continue;
@@ -96,7 +96,7 @@ impl Tailer {
                 None => {}
             }
         }
-        // What is left is new; only now is known what belongs to another log
+        // The rest is new; only now is known what belongs to another log
         for log in found {
             let number = log.number;
             self.restore_rest(log, now);
@@ -158,7 +158,7 @@ impl Tailer {
                         g.committed_sequence = g.sequence.clone();
                     }
                     if siblings::find_id(&path, old.id, true).is_some() {
-                        // What has its inode now is something else
+                        // The file that has its inode now is something else
                         g.id = FileId { dev: 0, ino: 0 };
                     }
                     // Its inode may be another file's by now, which is found under another log
@@ -202,7 +202,7 @@ impl Tailer {
             (Some(then), Some(now)) => (then - now).abs() < 0.001,
             // Of a file system that does not know when files were created
             (None, None) => siblings::siblings(path).iter().any(|s| s.path == there),
-            // What is remembered was compressed, and its inode may be any file's by now
+            // The remembered content was compressed, and its inode may be any file's by now
             _ => false,
         };
         let is_new = same_file && !self.is_owned(FileId::of(&meta), birth(&there, &meta));
@@ -212,7 +212,7 @@ impl Tailer {
         Some(fresh)
     }
 
-    /// What came to a remembered log since its checkpoint.
+    /// Adds the contents that came to a remembered log since its checkpoint.
     pub(super) fn restore_rest(&mut self, restored: Restored, now: Instant) {
         let Restored {
             number,
@@ -229,7 +229,7 @@ impl Tailer {
         if current {
             let empty = |old: &SavedGeneration| old.size == 0 && old.signature.len == 0;
             if saved.generations.last().is_some_and(empty) {
-                // What it got since may have been copied and truncated. What was copied before is
+                // Its text since then may have been copied and truncated. A copy made before is
                 // older than the checkpoint, and was read
                 let shown = identity::open(&path).ok().map(|(file, _)| file);
                 let unseen = Unseen {
@@ -253,7 +253,7 @@ impl Tailer {
             beside: None,
         };
         self.adopt_unseen(number, unseen, now);
-        // Whatever the path shows now was not there before: all of it is new (C6), unless it is
+        // Whatever the path shows now was not there before: all of it is new, unless it is
         // what another log had
         let shown = self.shown_now(number, |_| false);
         if let Some(meta) = shown.ok().filter(Metadata::is_file) {

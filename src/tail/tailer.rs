@@ -57,7 +57,7 @@ pub struct Tailer {
     pub(super) retired: Counters,
     /// Remembered logs that the configuration does not name at the moment.
     pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
-    /// So many of them are looked through for files that are gone.
+    /// With more orphans than this, those whose files are gone are dropped.
     pub(super) many_orphans: usize,
     /// How many of `entries`, from the front, came while we run.
     pub(super) dynamic: usize,

@@ -35,14 +35,14 @@ pub(super) struct Unseen<'a> {
     pub old_was_empty: bool,
     /// Where that content is now.
     pub old_at: Option<&'a Path>,
-    /// What the path shows, which has not been read: its copy is none of them.
+    /// The file that the path shows, which has not been read: its copy is none of them.
     pub beside: Option<&'a File>,
 }
 
-/// So many files beside a log are remembered, at most, in 160 kB; beyond, their dates alone count.
+/// The most files beside a log that are remembered, in 160 kB; beyond, their dates alone count.
 const MOST_BESIDE: usize = 20_000;
 
-/// What the configuration says of a path.
+/// The configuration's word on a path.
 enum Claim {
     /// No entry matches it.
     Nobody,
@@ -269,7 +269,7 @@ fn lying_beside(log: &Log) -> Vec<Sibling> {
     all
 }
 
-/// What tells a file from others for as long as it is not deleted, also under another name.
+/// Tells a file from others for as long as it is not deleted, also under another name.
 fn fingerprint(file: &Sibling) -> u64 {
     let born = file.birth.map_or(0, f64::to_bits);
     let bytes = [file.id.dev, file.id.ino, born]
