@@ -37,23 +37,18 @@ impl Tailer {
             return None;
         }
         let log = self.logs.get(&owner)?;
-        let same = log
-            .generations
-            .iter()
-            .find(|g| g.id == id)
-            .is_some_and(|g| {
-                identity::open(path).is_ok_and(|(file, meta)| {
-                    FileId::of(&meta) == id
-                        && (g.source.is_some() || born_then(g.birth, path, &meta))
-                        && (g.gz
-                            || meta.len() >= g.read
-                                && identity::head(&file)
-                                    .is_ok_and(|head| g.signature.agrees(&head))
-                                && g.mark.is_none_or(|m| {
-                                    identity::mark_at(&file, g.read).is_ok_and(|at| at == Some(m))
-                                }))
-                })
-            });
+        let shown = identity::open(path).ok();
+        let is_it = |g: &Generation| {
+            let shown = shown.as_ref().filter(|(_, meta)| FileId::of(meta) == id);
+            shown.is_some_and(|(file, meta)| {
+                (g.source.is_some() || born_then(g.birth, path, meta))
+                    && (g.gz
+                        || g.signature.len == 0
+                        || siblings::file_holds(file, meta, g.signature, g.read, g.mark))
+            })
+        };
+        let mut all = log.generations.iter();
+        let same = all.any(|g| g.id == id && is_it(g));
         let elsewhere = fs::metadata(&log.path).is_ok_and(|m| FileId::of(&m) == id);
         if !same {
             if !elsewhere {

@@ -9,39 +9,41 @@ use super::unseen::scheme_of;
 impl Tailer {
     /// Adds a generation to a log.
     pub(super) fn adopt(&mut self, log: u64, generation: Generation, at: Option<usize>) {
-        if generation.id.ino != 0 {
-            if let Some(other) = self.owned.insert(generation.id, log).filter(|o| *o != log) {
-                self.aliases.entry(generation.id).or_default().push(other);
-            }
-        }
-        let stale = |g: &&mut Generation| g.id == generation.id && g.source.is_none();
-        let all = self.logs.get_mut(&log).map(|log| &mut log.generations);
-        for g in all.into_iter().flatten().filter(stale) {
-            // That file is gone, and this one has got its inode
-            g.id = FileId { dev: 0, ino: 0 };
-        }
-        if let Some(log) = self.logs.get(&log) {
-            self.hold_file(generation.id, generation.birth, &log.path);
-        }
-        self.by_key.insert(generation.key, log);
+        let number = log;
+        let key = generation.key;
+        self.by_key.insert(key, number);
         self.undurable = true;
         self.moved = true;
-        if let Some(log) = self.logs.get_mut(&log) {
+        if let Some(log) = self.logs.get_mut(&number) {
             log.dirty = true;
             let at = at.unwrap_or(log.generations.len());
             log.generations.insert(at, generation);
         }
+        self.own(number, key);
     }
 
-    /// Makes a content of this log, which has got another file, known under that one.
-    pub(super) fn own(&mut self, id: FileId, log: u64) {
-        self.owned.insert(id, log);
-        let log = self.logs.get(&log);
-        if let Some((log, g)) =
-            log.and_then(|l| Some((l, l.generations.iter().find(|g| g.id == id)?)))
-        {
-            self.hold_file(id, g.birth, &log.path);
+    /// Makes the file of this generation known as its log's. One file holds one content: another
+    /// generation of the log that had it, and has it open no more, is about a file that is gone and
+    /// whose inode was used again.
+    pub(super) fn own(&mut self, number: u64, key: u64) {
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
+        let Some((id, birth)) = log.generation(key).map(|g| (g.id, g.birth)) else {
+            return;
+        };
+        if id.ino == 0 {
+            return;
         }
+        let stale = |g: &&mut Generation| g.key != key && g.id == id && g.source.is_none();
+        for g in log.generations.iter_mut().filter(stale) {
+            g.id = FileId { dev: 0, ino: 0 };
+        }
+        let path = log.path.clone();
+        if let Some(other) = self.owned.insert(id, number).filter(|o| *o != number) {
+            self.aliases.entry(id).or_default().push(other);
+        }
+        self.hold_file(id, birth, &path);
     }
 
     /// Whether the file with this identity and creation is one that some log has: its inode may be
@@ -92,7 +94,7 @@ impl Tailer {
         while let Some(other) = self.aliases.get_mut(&id).and_then(Vec::pop) {
             let has_it = |l: &Log| l.generations.iter().any(|g| g.id == id);
             if self.logs.get(&other).is_some_and(has_it) {
-                self.own(id, other);
+                self.owned.insert(id, other);
                 break;
             }
         }

@@ -80,11 +80,9 @@ impl Tailer {
         let Some(g) = log.generation(key) else { return };
         g.state = State::Rotated(now);
         g.partial = None;
-        let mut new_id = None;
         match &copy {
             Some(copy) => {
                 g.take_copy(copy);
-                new_id = Some(g.id);
                 log::info!(
                     "{} was truncated; its former content is finished from {}",
                     path.display(),
@@ -119,9 +117,7 @@ impl Tailer {
         log.dirty = true;
         self.moved = true;
         self.disown(old_id, number);
-        if let Some(id) = new_id {
-            self.own(id, number);
-        }
+        self.own(number, key);
         // Truncated more than once: what was in between is in later copies
         let slack = copy
             .as_ref()

@@ -109,7 +109,6 @@ impl Tailer {
             let generation = &mut log.generations[at];
             let before = generation.read;
             let nameless = generation.signature.len == 0;
-            let id = generation.id;
             let shape = log.entry.pipeline.as_deref().map(|pipeline| Shape {
                 pipeline,
                 unit: &mut self.unit,
@@ -144,12 +143,6 @@ impl Tailer {
             if generation.source.is_some() && !was_open {
                 self.open += 1;
                 self.in_turn(log.number);
-            }
-            if generation.id != id {
-                let new = generation.id;
-                self.disown(id, log.number);
-                self.owned.insert(new, log.number);
-                self.hold_file(new, generation.birth, &log.path);
             }
             if generation.read > before {
                 generation.growth = now;

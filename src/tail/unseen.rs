@@ -117,9 +117,8 @@ impl Tailer {
         let g = self.logs.get_mut(&number)?.generation(key)?;
         let before = g.id;
         g.take_copy(&copy);
-        let after = g.id;
         self.disown(before, number);
-        self.own(after, number);
+        self.own(number, key);
         Some(copy.path)
     }
 
