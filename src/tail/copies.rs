@@ -42,12 +42,12 @@ pub(super) struct Waiting {
 }
 
 /// Whether a new file is a copy of something that is followed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Copy {
     /// It is not, as far as can be told.
     No,
-    /// It was not, in the time that it had; if it was one after all, so many bytes are sent twice.
-    Own(u64),
+    /// It was not, in the time that it had. As it was found: where it begins depends on that.
+    Own(Box<Metadata>),
     /// It may be; it is looked at again soon.
     Waits,
     /// Its content is some log's already.
@@ -99,9 +99,10 @@ impl Tailer {
                 waiting.due = now + LOOK_EVERY;
                 return Copy::Waits;
             }
-            let bytes = waiting.size;
+            let found = Box::new(waiting.meta.clone());
+            self.waiting.remove(path);
             self.say_own(path, number);
-            return Copy::Own(bytes);
+            return Copy::Own(found);
         }
         let holds = self.waiting.len() < MOST_OPEN && self.open < self.settings.max_open_files;
         let waiting = Waiting {
@@ -154,11 +155,6 @@ impl Tailer {
     /// When a file that waits has to be looked at.
     pub(super) fn next_decision(&self) -> Option<Instant> {
         self.waiting.values().map(|w| w.due).min()
-    }
-
-    /// Ends the waiting of a file, and tells how it looked when it was found.
-    pub(super) fn as_first_seen(&mut self, path: &Path) -> Option<Metadata> {
-        self.waiting.remove(path).map(|waiting| waiting.meta)
     }
 
     /// A file that waited is at its path no more. If the original was truncated meanwhile it was the

@@ -138,10 +138,10 @@ impl Tailer {
             return;
         }
         // At the first scan only what checkpoints remember has a content to be the copy of
-        let copy = self.copy_in_the_making(&path, entry, first, now);
-        let repeated = match copy {
-            Copy::No => 0,
-            Copy::Own(bytes) => bytes,
+        let (meta, repeated) = match self.copy_in_the_making(&path, entry, first, now) {
+            Copy::No => (meta, 0),
+            // If it was one after all, what it held until now is sent twice
+            Copy::Own(found) => (*found, meta.len()),
             Copy::Waits | Copy::Known => return,
         };
         match compressed::of(&path) {
@@ -154,7 +154,6 @@ impl Tailer {
         if self.unreadable.remove(&path).is_some() {
             log::info!("{} can be read now", path.display());
         }
-        let meta = self.as_first_seen(&path).unwrap_or(meta);
         let number = self.follow(path, entry, Some((meta, first)), now);
         if let Some(log) = self.logs.get_mut(&number) {
             log.counters.repeated += repeated;

@@ -257,7 +257,7 @@ impl Generation {
         if self.source.is_none() {
             let opened = match self.open_at(&self.path.clone()) {
                 Err(e) if is_gone(&e) && Lost::of(&e).is_none() => {
-                    match siblings::find_id(log, self.id, false) {
+                    match siblings::find_content(log, self.id, self.signature.len == 0) {
                         Some(path) => match self.open_at(&path) {
                             // The inode is another file's by now
                             Err(e) if is_gone(&e) => Err(Lost::Replaced.into()),

@@ -3,8 +3,8 @@
 use super::generation::Generation;
 use super::identity::FileId;
 use super::log::Log;
+use super::siblings::scheme_of;
 use super::tailer::Tailer;
-use super::unseen::scheme_of;
 
 impl Tailer {
     /// Adds a generation to a log.
@@ -65,7 +65,7 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&log) {
             if let Some(at) = log.generations.iter().position(|g| g.key == key) {
                 let gone = log.generations.remove(at);
-                let scheme = scheme_of(log, &gone.path).filter(|s| !log.schemes.contains(s));
+                let scheme = scheme_of(&log.path, &gone.path).filter(|s| !log.schemes.contains(s));
                 // One log rotates by one scheme, or a few if its rotation was configured anew
                 log.schemes.extend(scheme.filter(|_| log.schemes.len() < 8));
                 if gone.source.is_some() {

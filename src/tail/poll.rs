@@ -297,7 +297,7 @@ impl Tailer {
         }
         let repeated = match copy {
             Copy::No => 0,
-            Copy::Own(bytes) => bytes,
+            Copy::Own(_) => meta.len(),
             Copy::Waits | Copy::Known => return was_left,
         };
         if let Some(log) = self.logs.get_mut(&number) {
@@ -322,7 +322,7 @@ impl Tailer {
         let verified = g.verified;
         g.state = state;
         let replaced = last_look(g, &path);
-        let at = siblings::find_id(&path, g.id, false);
+        let at = siblings::find_content(&path, g.id, g.signature.len == 0);
         if let Some(at) = &at {
             g.path = at.clone();
         }
@@ -425,7 +425,7 @@ impl Tailer {
                         {
                             return None;
                         }
-                        g.path = siblings::find_id(&path, id, false)?;
+                        g.path = siblings::find_content(&path, id, g.signature.len == 0)?;
                         there(&g.path)
                     })
                 }

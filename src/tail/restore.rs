@@ -279,7 +279,13 @@ impl Tailer {
         let follows = self.logs.get(&number)?;
         let log = follows.path.as_path();
         let rotated = State::Rotated(now);
-        if let Some(path) = siblings::find_id(log, old.id, true).filter(|p| p != log) {
+        // An inode alone may be any file's by now. The Python agent writes down no more, but its
+        // position says that the file has text
+        let is_told = |at: &PathBuf| {
+            let has_text = old.signature.len > 0 || old.committed > 0;
+            at != log && (has_text || siblings::scheme_of(log, at).is_some())
+        };
+        if let Some(path) = siblings::find_id(log, old.id, true).filter(is_told) {
             if let Ok((file, meta)) = identity::open(&path) {
                 if is_same(old, time, &path, &file, &meta) {
                     return Some((path, meta, rotated, false));

@@ -236,6 +236,24 @@ pub fn find_id(path: &Path, id: FileId, ignore_dev: bool) -> Option<PathBuf> {
     None
 }
 
+/// As [`find_id`], for a content of the log at `path`. An empty content is told by its inode alone,
+/// which may be any file's by now, created in the same tick of the clock: it is found only under a
+/// name that a rotation of the log gives.
+pub fn find_content(path: &Path, id: FileId, is_empty: bool) -> Option<PathBuf> {
+    let found = find_id(path, id, false);
+    found.filter(|at| !is_empty || at == path || scheme_of(path, at).is_some())
+}
+
+/// The scheme by which the rotation of the log at `log` names files, if it gave this path.
+pub fn scheme_of(log: &Path, path: &Path) -> Option<Scheme> {
+    let name = path.file_name()?.as_bytes();
+    // A link's target is rotated under the target's name
+    places(log).iter().find_map(|place| {
+        let original = place.file_name()?.as_bytes();
+        names::rotated(original, name).map(|rotated| rotated.scheme)
+    })
+}
+
 /// Whether a sibling holds the content with this signature, at least `size` bytes of it, and with
 /// this mark there.
 pub fn holds(sibling: &Sibling, signature: Signature, size: u64, mark: Option<u64>) -> bool {

@@ -10,13 +10,12 @@ use super::discover::Known;
 use super::generation::{Generation, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
-use super::names::{self, Scheme};
+use super::names::Scheme;
 use super::replaced::holds_still;
-use super::siblings::{self, Sibling};
+use super::siblings::{self, scheme_of, Sibling};
 use super::tailer::Tailer;
 use crate::util::sort;
 use std::fs::{self, File};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -94,7 +93,7 @@ impl Tailer {
     /// Whether a file that once was at the log's path may have been filled anew at `path`: under a
     /// name that a rotation of the log gives and that no entry speaks of.
     pub(super) fn may_be_rotated(&self, log: &Log, path: &Path) -> bool {
-        matches!(self.claim(path, log), Claim::Nobody) && scheme_of(log, path).is_some()
+        matches!(self.claim(path, log), Claim::Nobody) && scheme_of(&log.path, path).is_some()
     }
 
     /// The sibling that holds a copy of this content: made before a truncation, or by compressing.
@@ -280,19 +279,11 @@ fn fingerprint(file: &Sibling) -> u64 {
 /// The schemes under which contents of a log stand, or stood before they were forgotten.
 fn known_schemes(log: &Log) -> Vec<Scheme> {
     let standing = log.generations.iter().filter(|g| g.id.ino != 0);
-    let mut schemes: Vec<Scheme> = standing.filter_map(|g| scheme_of(log, &g.path)).collect();
+    let mut schemes: Vec<Scheme> = standing
+        .filter_map(|g| scheme_of(&log.path, &g.path))
+        .collect();
     schemes.extend(log.schemes.iter().cloned());
     schemes
-}
-
-/// The scheme by which the log's rotation names files, if it gave this path.
-pub(super) fn scheme_of(log: &Log, path: &Path) -> Option<Scheme> {
-    let name = path.file_name()?.as_bytes();
-    // A link's target is rotated under the target's name
-    siblings::places(&log.path).iter().find_map(|place| {
-        let original = place.file_name()?.as_bytes();
-        names::rotated(original, name).map(|rotated| rotated.scheme)
-    })
 }
 
 fn gz_signature(path: &Path) -> Signature {

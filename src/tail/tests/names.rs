@@ -215,3 +215,21 @@ fn a_kind_of_rotated_name_that_was_not_seen_before_is_left_alone() {
     desk.run(6);
     assert_eq!(desk.all("a.log"), "1\n");
 }
+
+#[test]
+fn a_file_that_waited_keeps_no_idle_agent_busy() {
+    // Once found by a scan, once shown by a path that is followed
+    let mut desk = Desk::new(&["*.log*"]);
+    desk.append("a.log", "started\nmore\n");
+    desk.append("a.log.1", "older\n");
+    desk.start();
+    desk.run(2);
+    fs::remove_file(desk.path("a.log.1")).unwrap();
+    desk.append("a.log.1", "started\n");
+    desk.append("a.log.2", b"\x1F\x8B\x08 no text");
+    desk.append("a.log.3", "started\nmore\n");
+    desk.run(70);
+    assert_eq!(desk.all("a.log.1"), "older\nstarted\n");
+    assert_eq!(desk.all("a.log.3"), "started\nmore\n");
+    assert!(desk.tailer.as_ref().unwrap().next_decision().is_none());
+}
