@@ -293,7 +293,8 @@ fn a_pattern_that_leads_to_too_much_is_named() {
     assert!(status.contains(why), "{status}");
 }
 
-/// What commands and agent.log say of a path that is refused.
+/// Asserts that `check`, `explain`, `status -v` and agent.log say why a path is refused, and that it
+/// is read once an entry names it.
 #[track_caller]
 fn refusal_is_told(site: &mut Site, name: &str, why: &str) {
     let path = site.log_path(name);

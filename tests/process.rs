@@ -280,7 +280,7 @@ fn what_monitors_take_in_is_not_for_every_user_to_read() {
             {"module": "scalyr_agent.builtin_monitors.shell_monitor", "id": "x", "command": "echo 1"},
         ]),
     );
-    // What is there already keeps its mode
+    // A file that exists keeps its mode
     let old = site.path("log/agent.log");
     fs::write(&old, "").unwrap();
     fs::set_permissions(&old, fs::Permissions::from_mode(0o644)).unwrap();

@@ -209,7 +209,7 @@ fn the_agents_own_log_is_copied_from_the_lines_of_this_start() {
     assert_eq!(event.attrs["parser"], "scalyrAgentLog");
 }
 
-/// What a command says of a checkpoint that may not be read, and that the file is as it was.
+/// Asserts that a command named a checkpoint that may not be read, and left the file as it was.
 fn refused(said: &common::Said, file: &std::path::Path) {
     let name = file.display().to_string();
     assert_eq!(said.code, 1, "{said:?}");

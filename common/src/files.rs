@@ -20,7 +20,7 @@ pub fn append() -> OpenOptions {
 /// As `File::create`, with [`MODE`].
 ///
 /// # Errors
-/// What the system says.
+/// The error of `open`.
 pub fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)

@@ -1,5 +1,5 @@
-//! A log file that the agent itself rotates (monitors-core.md §1.6, cli.md §15.2): metric logs,
-//! agent.log and agent_debug.log.
+//! A log file that the agent itself rotates, as the Python agent does: metric logs, agent.log and
+//! agent_debug.log.
 //!
 //! `X` is appended to. Before a line would bring it to `max_bytes`, `X.1` becomes `X.2` and so on,
 //! `X` becomes `X.1`, and a fresh `X` is opened. A full disk, a vanished directory or a file that
@@ -101,7 +101,7 @@ impl RotatingFile {
     /// line. Not needed otherwise: writing opens as well. Returns the file's size.
     ///
     /// # Errors
-    /// What the system says. The next write tries again.
+    /// The error of `open` or `fstat`. The next write tries again.
     pub fn open(&mut self) -> io::Result<u64> {
         if let Some(open) = &self.open {
             return Ok(open.size);
@@ -142,8 +142,8 @@ impl RotatingFile {
     /// call if nothing has to be rotated, and a `stat` once a second.
     ///
     /// # Errors
-    /// What could not be written is dropped and counted in [`RotatingFile::lost_lines`]; the file
-    /// stays usable and later calls try again.
+    /// The file can't be opened or written. Lines that could not be written are dropped and counted
+    /// in [`RotatingFile::lost_lines`]; the file stays usable and later calls try again.
     pub fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         let mut rest = lines;
         while !rest.is_empty() {

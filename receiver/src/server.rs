@@ -60,7 +60,7 @@ pub struct Receiver {
     shared: Arc<Shared>,
 }
 
-/// What the threads share.
+/// The part of a receiver that its threads share.
 pub(crate) struct Shared {
     addr: SocketAddr,
     pub strict_json: bool,
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Who may come in, and who is in.
+/// The connections that are open, by number, and whether new ones are accepted.
 #[derive(Default)]
 struct Door {
     open: bool,

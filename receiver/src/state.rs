@@ -1,4 +1,4 @@
-//! What a receiver knows: counts, requests, events, sequences.
+//! The state of a receiver: counts, requests, events, sequences.
 
 use crate::body::{merge_attrs, Body, NameIndex, RawEvent, NONE};
 use crate::event::{path_of_thread, Event, Found, Observer, Query};
@@ -125,7 +125,7 @@ impl Request {
     }
 }
 
-/// What a receiver knows. [`crate::Receiver::wait_until`] shows it to its condition.
+/// The state of a receiver. [`crate::Receiver::wait_until`] shows it to its condition.
 #[derive(Default)]
 pub struct State {
     counts: Counts,
@@ -144,7 +144,7 @@ pub struct State {
     pub(crate) stopping: bool,
 }
 
-/// What is kept, see [`crate::Options`].
+/// The options about kept requests and events; see [`crate::Options`].
 #[derive(Default)]
 pub(crate) struct Keep {
     pub requests: usize,
@@ -212,7 +212,7 @@ impl State {
             .unwrap_or_else(|| NOTHING.get_or_init(Ledger::default))
     }
 
-    /// What was well-formed in bodies and yet cannot be meant so, the last few.
+    /// The last few oddities of bodies that were well-formed and yet cannot be meant so.
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         self.problems.iter().map(String::as_str)
     }
@@ -361,7 +361,7 @@ impl State {
     }
 }
 
-/// What the events of one request share.
+/// Names, paths and attributes that the events of one request share.
 struct Shared {
     names: Vec<Option<Arc<str>>>,
     paths: HashMap<NameIndex, Arc<str>>,

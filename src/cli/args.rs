@@ -224,7 +224,8 @@ impl Parser {
     fn known(&self) -> (Vec<&'static Opt>, Vec<&'static Opt>) {
         match self.command {
             Some(command) if command.classic => {
-                // What is new there is not one more meaning of an old abbreviation
+                // Options that the Python agent lacks must be written out: otherwise one of them
+                // could make an abbreviation ambiguous that works there
                 let mut all = CLASSIC.to_vec();
                 all.extend(command.options);
                 (all, CLASSIC.to_vec())

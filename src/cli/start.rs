@@ -1,4 +1,5 @@
-//! `start` (cli.md §6, §7).
+//! `start`: checks key, directories, positions and server, then runs the agent, as a daemon unless
+//! `--no-fork` is given.
 
 use super::setup::{Place, Setup};
 use super::{err, exit, out};
@@ -18,7 +19,7 @@ use std::path::Path;
 /// The key in the configuration file that comes with the package.
 const PLACEHOLDER_KEY: &str = "REPLACE_THIS";
 
-/// What is said below the reason of a start that fails.
+/// The line below the reason of a start that fails.
 const NOT_STARTED: &str = "The agent was not started. Fix the error and try again.";
 
 /// Runs the command.
@@ -112,7 +113,7 @@ fn already_running(place: &Place, pid: i32) -> i32 {
     exit::RUNNING_OR_NOT
 }
 
-/// What the parent says of the daemon's report.
+/// Prints the daemon's report in the process that was called; its exit code.
 fn tell(place: &Place, report: Option<Report>) -> i32 {
     match report {
         Some(Report::Running) => exit::OK,
@@ -154,7 +155,7 @@ pub(super) fn could_start(config: &Config, ignore_positions: bool) -> Result<(),
     }
 }
 
-/// Key and directories (cli.md §6 no. 3).
+/// Checks the API key, the log and data directories and the certificates; the error is for stderr.
 fn check_requirements(config: &Config) -> Result<(), String> {
     let key = config.api_key.expose();
     if key.is_empty() || key == PLACEHOLDER_KEY {
@@ -169,7 +170,7 @@ fn check_requirements(config: &Config) -> Result<(), String> {
     check_certificates(config)
 }
 
-/// What is remembered of the files; not where it is given up.
+/// Checks that the checkpoints can be read, unless `--ignore-positions` gives them up.
 fn check_positions(config: &Config, ignore: bool) -> Result<(), String> {
     match ignore {
         true => Ok(()),
@@ -214,7 +215,8 @@ fn check_directory(which: &str, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Tries the server, if that is wanted (cli.md §6 no. 4). Whether it answered well.
+/// Tries the server if stdout is a terminal or `check_remote_if_no_tty` is set, and
+/// `--no-check-remote-server` is not. Whether it answered well.
 fn check_connection(setup: &Setup, config: &Config) -> Result<bool, i32> {
     let wanted = std::io::stdout().is_terminal() || config.options.check_remote_if_no_tty;
     if setup.options.no_check_remote_server || !wanted {

@@ -1,4 +1,4 @@
-//! `status`, `status -v` and `status -H` (cli.md §3, §10, §13).
+//! `status`, `status -v` and `status -H`.
 
 use super::setup::{Place, Setup};
 use super::status_debug::Watch;
@@ -35,7 +35,7 @@ pub(super) fn status(setup: &Setup) -> i32 {
         return exit::FAILED;
     };
     let place = setup.place(true);
-    // Who may not change the user may still be allowed to ask.
+    // A caller who may not change the user may still be allowed to ask.
     let _ = setup.change_user("get the status of the agent");
     let Some(pid) = place.running() else {
         out("The agent does not appear to be running.");

@@ -1,4 +1,4 @@
-//! `status --debug` (cli.md §10.5): what machine and agent did while no answer came.
+//! `status --debug`: shows what machine and agent did while no answer came.
 
 use serde_json::{json, Value};
 use std::fs::{self, OpenOptions};

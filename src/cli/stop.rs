@@ -1,4 +1,4 @@
-//! `stop` (cli.md §9).
+//! `stop`: ends the running agent, by KILL if TERM does not within its time.
 
 use super::setup::{Place, Setup};
 use super::{err, exit, out};

@@ -1,4 +1,4 @@
-//! A record as text (cli.md §15):
+//! A record as text, in the Python agent's layout:
 //!
 //! ```text
 //! 2026-11-22 22:21:24.317Z INFO [core] [scalyr_agent.tail.reader:120] [error="code"] message

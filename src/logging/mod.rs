@@ -1,4 +1,4 @@
-//! agent.log: what the agent says about itself (cli.md §15, §16; copying.md §20).
+//! agent.log: what the agent says about itself.
 //!
 //! Records come through the macros of the `log` crate. env_logger filters and formats them;
 //! `outputs` takes the finished text to agent.log (rotated and rate limited), to agent_debug.log
@@ -55,7 +55,7 @@ impl AgentLog {
     }
 
     fn outputs(&self) -> MutexGuard<'_, Outputs> {
-        // Whoever panicked with the lock held has left nothing half done that matters.
+        // A thread that panicked with the lock held has left nothing half done that matters.
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +118,7 @@ pub fn init_stderr() {
 }
 
 /// Opens agent.log and writes there from now on. Returns the size that the file had before the
-/// first record of this process: from there on it is copied (copying.md §20).
+/// first record of this process: the agent copies its own log from there on, as the Python agent does.
 ///
 /// # Errors
 /// agent.log cannot be opened. Records go on to stderr.
@@ -147,7 +147,7 @@ pub fn set_debug_level(level: u8) {
     log::set_max_level(outputs.finest());
 }
 
-/// What was not written so far.
+/// The counts of records that were not written so far.
 pub fn stats() -> LogStats {
     global().outputs().stats()
 }

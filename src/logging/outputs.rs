@@ -12,7 +12,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// The rate limit of agent.log and its copies (cli.md §15.1): bytes per second, and at once.
+/// The rate limit of agent.log and its copies, as the Python agent's: bytes per second, and bytes at
+/// once.
 const RATE: (i64, i64) = (2000, 100_000);
 
 /// Where agent.log is and how it is kept.

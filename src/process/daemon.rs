@@ -1,5 +1,5 @@
-//! Becoming a daemon (cli.md §7), with a hand-shake that tells the caller of `start` whether the
-//! agent really runs.
+//! Becoming a daemon, with a hand-shake that tells the caller of `start` whether the agent really
+//! runs.
 
 use crate::util::sys::{fork, Forked};
 use nix::sys::stat::{umask, Mode};
@@ -21,7 +21,7 @@ const UMASK: Mode = Mode::from_bits_truncate(0o022);
 /// More than this of a report is not read.
 const MOST_BYTES: usize = 64 * 1024;
 
-/// What the daemon says of its start.
+/// The daemon's report of its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// Its workers run.

@@ -1,5 +1,5 @@
-//! What makes the program a well-behaved Unix process: the pid file, the lock of the data directory, daemonising, the switch to
-//! the configuration's owner, and signals. Knows nothing of the agent's work.
+//! The agent as a Unix process: the pid file, the lock of the data directory, daemonising, the switch
+//! to the configuration's owner, and signals. Knows nothing of the agent's work.
 
 pub mod daemon;
 pub mod datalock;

@@ -1,4 +1,4 @@
-//! The pid file (cli.md §4).
+//! The pid file.
 //!
 //! The proof of life is not the number in the file but the exclusive `flock` that the running
 //! agent holds on it: the kernel drops it with the process, so neither a crash nor a reused pid
@@ -196,7 +196,7 @@ fn open(path: &Path) -> io::Result<File> {
         .create(true)
         .truncate(false)
         .mode(0o644)
-        // What a link leads to would be emptied
+        // Otherwise the target of a link would be emptied
         .custom_flags(TRAPS)
         .open(path)
 }
@@ -283,7 +283,8 @@ mod tests {
     fn every_content_that_an_old_agent_may_have_left() {
         let me = std::process::id();
         let dead = dead_pid();
-        // (content, lock held, running): cli.md §4, plus what only a damaged disk writes
+        // (content, lock held, running), of contents that agents write or wrote, and some that only a
+        // damaged disk does
         let table: Vec<(String, bool, bool)> = vec![
             (format!("{me}\n"), true, true),
             (format!("{me}\n"), false, false),
@@ -372,7 +373,7 @@ mod tests {
         let why = prove(&path, other_pid).unwrap_err();
         assert!(why.contains("does not hold the file's lock"), "{why}");
         drop(held);
-        // What agents of long ago wrote, without a lock
+        // Python agents of long ago wrote this, and took no lock
         fs::write(&path, format!("{other_pid} some words\n")).unwrap();
         assert_eq!(running(&path), Some(other_pid));
         assert!(prove(&path, other_pid).is_err());

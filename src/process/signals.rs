@@ -1,4 +1,4 @@
-//! Signals as values that the main thread waits for (cli.md §8).
+//! Signals as values that the main thread waits for.
 //!
 //! The handlers set a flag and write one byte into a socket; the main thread sleeps reading it.
 //! No thread of its own, and no handler does anything but these two async-signal-safe things.
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the outside asks of the agent.
+/// The requests that come to the agent as signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// TERM or INT: end cleanly.

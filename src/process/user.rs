@@ -1,4 +1,4 @@
-//! Running as the owner of the configuration file (cli.md §5).
+//! Running as the owner of the configuration file.
 
 use nix::errno::Errno;
 use nix::unistd::{initgroups, setgid, setgroups, setuid, Gid, Uid, User};

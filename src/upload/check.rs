@@ -1,4 +1,5 @@
-//! The start-up check (protocol.md §18): one empty request, to tell a wrong key at once.
+//! The start-up check: one empty request, to tell a wrong key at once. The Python agent does the
+//! same.
 
 use super::compress::Packer;
 use super::http::{Http, Reply};
@@ -7,7 +8,7 @@ use super::settings::UploadSettings;
 use crate::util::time;
 use crate::wire::{Batch, Envelope};
 
-/// What the server said to an empty request.
+/// The server's answer to an empty request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
     /// It takes requests with this key.
@@ -20,7 +21,7 @@ pub enum Check {
     Trouble(String),
 }
 
-/// What an empty request brought to light.
+/// The results of an empty request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// The server's word.

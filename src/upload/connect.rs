@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::Error;
 
-/// What the connector tells its owner.
+/// Counters by which the connector tells its owner about connections.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Connections asked for.

@@ -1,4 +1,4 @@
-//! One POST after the other over one kept connection (protocol.md §2, §3, §14, §20).
+//! One POST after the other over one kept connection.
 
 use super::connect::{Gate, Later, Ledger};
 use super::settings::UploadSettings;
@@ -40,7 +40,7 @@ pub enum Reply {
         /// Whether that is all of the body.
         whole: bool,
     },
-    /// Without a connection (protocol.md §11.1).
+    /// No connection could be made.
     NotConnected {
         /// The error code.
         code: &'static str,
@@ -52,7 +52,7 @@ pub enum Reply {
         /// In words.
         text: String,
         /// A kept connection turned out to be closed by the peer: that says nothing about the
-        /// server, another connection may do at once (P14).
+        /// server, and another connection may do at once.
         stale: bool,
     },
 }
@@ -239,7 +239,8 @@ fn build(settings: &UploadSettings, ledger: &Arc<Ledger>) -> Result<Agent, (&'st
     ))
 }
 
-/// By kind, not by number: "refused" has different numbers on different systems (P10).
+/// The error code for a failed connection. It is found by kind, not by number, as "refused" has
+/// different numbers on different systems; the Python agent knows only macOS's.
 fn connect_code(error: &Error) -> &'static str {
     let by_text = |text: String| {
         if text.contains("not valid for name") {
@@ -252,7 +253,7 @@ fn connect_code(error: &Error) -> &'static str {
         Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             "client/connectionFailedConnRefused"
         }
-        // What went wrong in a handshake comes wrapped like this
+        // Errors of a TLS handshake come wrapped like this
         Error::Io(e) if e.kind() == io::ErrorKind::InvalidData && e.get_ref().is_some() => {
             by_text(e.to_string())
         }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A token bucket that holds four seconds of traffic (protocol.md §17). It is charged after a
-/// request with the bytes of log text in it, and says from when on the next request may go.
+/// A token bucket that holds four seconds of traffic. It is charged after a request with the bytes of
+/// log text in it, and says from when on the next request may go.
 #[derive(Debug)]
 pub struct Limiter {
     /// Bytes a second; none for no limit.

@@ -3,7 +3,8 @@
 //! One thread per session ([`spawn`]) takes each [`Batch`](crate::wire::Batch), completes,
 //! compresses and posts it, reads the answer, and gives the batch back with its [`Fate`]. A batch
 //! that the server did not take stays here and is sent again, as often as it needs, so the tail
-//! room hears of a batch once. Follows protocol.md §2 to §5, §10 to §21 and §26.
+//! room hears of a batch once. The protocol is the Python agent's addEvents; docs/differences.md has
+//! the exceptions.
 //!
 //! | file | subject |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! When the next request may go, and how large it may be (protocol.md §13 with its fixes).
+//! When the next request may go, and how large it may be: the Python agent's rules, with the
+//! exceptions of docs/differences.md.
 //!
 //! Sizes are uncompressed. A full request means that more is waiting, so nothing but the minimum
 //! spacing delays the next one; others are spaced by an interval that follows their size. After a
@@ -60,7 +61,8 @@ impl Default for Rules {
 const FIRST: Duration = Duration::from_secs(1);
 
 /// The shortest interval between requests that are not full. Without it a busy hour would drive
-/// the interval to nothing and the quiet one after it would begin with thousands of requests (P13).
+/// the interval to nothing and the quiet one after it would begin with thousands of requests, as it
+/// does with the Python agent.
 const FLOOR: Duration = Duration::from_millis(50);
 /// No size limit is below this.
 const SMALLEST: usize = 512;

@@ -1,11 +1,12 @@
-//! What a server's answer means (protocol.md §11, §12, §26, with the fixes P8 and P9).
+//! The meaning of a server's answer. Success needs both the word and HTTP 2xx; the Python agent looks
+//! at the word alone. After an answer that is not the API's JSON the batch is kept and sent again.
 
 use super::pacing::LONGEST_RETRY_AFTER;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 use std::time::Duration;
 
-/// What becomes of the batch that was answered.
+/// The consequence for the batch that was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The server has it.
@@ -23,9 +24,9 @@ pub enum Action {
 pub struct Judgement {
     /// `success`, the server's error status, or ours; one line, cut to 200 bytes.
     pub status: String,
-    /// What follows.
+    /// The consequence for the batch.
     pub action: Action,
-    /// What to say about it, for a failure.
+    /// The line for agent.log, for a failure.
     pub complaint: Option<Complaint>,
 }
 
@@ -186,7 +187,7 @@ pub fn one_line(text: &[u8], most: usize) -> String {
     line
 }
 
-/// What a `Retry-After` header asks for: seconds, or a moment as an HTTP date, seen from `now` in
+/// The wait that a `Retry-After` header asks for, in seconds or as an HTTP date, seen from `now` in
 /// seconds since the epoch. At most ten minutes.
 pub fn retry_after(value: &str, now: u64) -> Option<Duration> {
     let value = value.trim();
@@ -280,7 +281,8 @@ mod tests {
 
     #[test]
     fn every_answer_of_the_spec_has_its_required_action() {
-        // protocol.md §26, the rows with an HTTP answer; (row, HTTP status, body, status, action)
+        // (kind of answer, HTTP status, body, status, action); the number of the kind is only for the
+        // message of a failure
         let table: &[(u32, u16, &str, &str, Action)] = &[
             (
                 1,
@@ -416,7 +418,7 @@ mod tests {
                 "parseResponseFailed",
                 Action::Retry,
             ),
-            // The reference tells [1] from ["status"]; to us both are not an object (P9)
+            // The Python agent tells [1] from ["status"]; to us neither is an object
             (13, 200, "[1]", "parseResponseFailed", Action::Retry),
             (
                 14,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What became of a batch.
+/// The fate of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The server has each event of it or refuses it for good: its spans are committed, and tell
@@ -33,7 +33,7 @@ pub enum Fate {
 pub struct Verdict {
     /// The batch, as it came.
     pub batch: Batch,
-    /// What became of it.
+    /// Whether all of it was decided.
     pub fate: Fate,
     /// Size limit in bytes for batches started from now on. A single event larger than this is
     /// still worth a try in a batch of its own, up to `max_allowed_request_size`.
@@ -140,7 +140,7 @@ impl Session {
     fn deliver(&mut self, mut batch: Batch) -> Verdict {
         let mut fate = Fate::Decided;
         let all = batch.events();
-        // So many events are decided, and at most so many go at once
+        // The number of events from the start that are decided, and the most that go in one request
         let mut decided = 0;
         let mut most = all;
         loop {
@@ -241,7 +241,8 @@ impl Session {
         stopped
     }
 
-    /// Posts the batch, a second time at once if the kept connection proved to be closed (P14).
+    /// Posts the batch, a second time at once if the kept connection proved to be closed: the server
+    /// may end an idle one at any time, and a backoff for that would delay lines.
     fn attempt(&mut self, batch: &mut Batch, events: &Range<u64>) -> Attempt {
         let mut second = false;
         loop {

@@ -1,4 +1,4 @@
-//! What an upload session needs of the configuration.
+//! The part of the configuration that an upload session needs.
 
 use super::pacing::Rules;
 use crate::config::{Compression, Config, ServerUrl, Worker};
@@ -115,8 +115,8 @@ fn bytes(value: i64) -> usize {
     usize::try_from(value.max(0)).unwrap_or(usize::MAX)
 }
 
-/// The `User-Agent` (protocol.md §4) of an agent with so many upload sessions and different API
-/// keys in total.
+/// The `User-Agent` of an agent with these numbers of upload sessions and of different API keys. Its
+/// parts and their order are the Python agent's.
 pub fn user_agent(sessions: u32, keys: usize) -> String {
     let release = nix::sys::utsname::uname()
         .ok()

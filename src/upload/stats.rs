@@ -1,4 +1,4 @@
-//! What a session knows of itself: the counters of protocol.md §23 and copying.md §19.2.
+//! A session's counters and last request, for the status report and the statistics in agent.log.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub last_attempt_size: Option<u64>,
     /// The body of the last response on one line, cut to 1000 bytes.
     pub last_response: Option<String>,
-    /// What it meant, `success` or an error code.
+    /// Its meaning, `success` or an error code.
     pub last_response_status: Option<String>,
     /// The last failure in words, kept after a success.
     pub last_error: Option<String>,

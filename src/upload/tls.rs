@@ -1,4 +1,4 @@
-//! Whom to trust (protocol.md §19).
+//! The TLS settings of a session: which root certificates it trusts.
 
 use super::settings::UploadSettings;
 use crate::util::throttle::Throttle;

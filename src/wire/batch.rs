@@ -19,7 +19,7 @@ pub struct Span {
     pub lines: u64,
     /// Bytes of those events' messages.
     pub message_bytes: u64,
-    /// Of those events, the ones that the server refused for good; see [`Batch::refuse`].
+    /// The number of those events that the server refused for good; see [`Batch::refuse`].
     pub refused_lines: u64,
     /// Bytes of the messages of refused events.
     pub refused_bytes: u64,

@@ -1,4 +1,4 @@
-//! The body's bytes on the wire: compressed in one of the ways of protocol.md §5, or plain.
+//! The body's bytes on the wire: plain, or compressed as `compression_type` says.
 
 #[cfg(feature = "bz2")]
 mod bz2;
@@ -27,7 +27,7 @@ pub struct Packer {
     out: Vec<u8>,
 }
 
-/// What a type keeps between requests.
+/// The state that a compression type keeps between requests.
 enum Codec {
     Deflate(deflate::Deflate),
     #[cfg(feature = "bz2")]

@@ -47,7 +47,7 @@ fn kinds() -> impl Iterator<Item = Compression> {
     all.filter(|kind| *kind != Compression::None)
 }
 
-/// What the receiver says of a body, and the lines that it read.
+/// Posts a body: the receiver's record of the request, and the lines that it read.
 fn post(receiver: &Receiver, body: &[u8], encoding: Option<&str>) -> (Request, Vec<String>) {
     let before = receiver.events().len();
     let mut stream = TcpStream::connect(("127.0.0.1", receiver.port())).unwrap();

@@ -23,8 +23,8 @@ impl Zstd {
         let Some(state) = &mut self.0 else {
             return false;
         };
-        // What is not written to is never real memory. An end that is out of reach ends the
-        // compression early
+        // Reserved pages cost memory only once they are written to. A body that would not become
+        // shorter does not fit, which ends the compression early
         out.reserve_exact(body.len().saturating_sub(1));
         state.compress(out, body, i32::from(level)).is_ok() && out.len() < body.len()
     }
