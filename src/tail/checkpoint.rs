@@ -1,5 +1,5 @@
-//! The text of checkpoint files: the Python agent's layout (copying.md §15.2), which it reads and
-//! which we read of it, with more facts about each file in members that it does not look at.
+//! The text of checkpoint files: the Python agent's layout, which both agents read, with more facts
+//! about each file in members that the Python agent does not look at.
 
 use super::generation::{Generation, State};
 use super::identity::{FileId, Signature};
@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// What is remembered of a content.
+/// Position and evidence of one content.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SavedGeneration {
     /// Inode, and device if it was written down (0 if not).
@@ -36,7 +36,7 @@ pub struct SavedGeneration {
     pub sequence: Option<(String, u64)>,
 }
 
-/// What is remembered of a log, oldest content first.
+/// The contents of a log that are remembered, the oldest first.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SavedLog {
     /// When, seconds since the epoch.
@@ -67,7 +67,7 @@ pub struct Saved {
 }
 
 impl SavedLog {
-    /// What is to be remembered of a log at a moment, in seconds since the epoch.
+    /// The record of a log at a moment, in seconds since the epoch.
     pub fn of(log: &Log, time: f64) -> SavedLog {
         SavedLog {
             time,
@@ -89,7 +89,7 @@ impl SavedLog {
 /// Reads a checkpoint file's text. Entries that do not name their worker belong to `worker`.
 ///
 /// # Errors
-/// What is wrong with it, for people.
+/// A phrase for people that says what is wrong with the text.
 pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
     let raw: RawFile = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     // In a file of ours that names no worker, no name means the default one
@@ -395,7 +395,7 @@ impl Writer {
 
 fn put_log(out: &mut Vec<u8>, worker: Option<&str>, log: &SavedLog) {
     out.extend_from_slice(b"{\"position\":0,\"pending_files\":[");
-    // What the Python agent would read again is not shown to it.
+    // The Python agent would read finished contents again, so they are not in the list that it knows.
     let (finished, pending): (Vec<_>, Vec<_>) = log
         .generations
         .iter()
@@ -442,7 +442,7 @@ fn put_log(out: &mut Vec<u8>, worker: Option<&str>, log: &SavedLog) {
     let _ = write!(out, ",\"time\":{:.6}}}", log.time);
 }
 
-/// What a checkpoint says of a generation.
+/// The record of a generation in a checkpoint.
 fn save(g: &Generation) -> SavedGeneration {
     SavedGeneration {
         id: g.id,
@@ -494,7 +494,7 @@ fn put_generation(out: &mut Vec<u8>, g: &SavedGeneration, start: i64, end: i64) 
 mod tests {
     use super::*;
 
-    /// Written by the Python agent (copying.md §15.2).
+    /// Written by the Python agent.
     const PYTHONS: &str = r#"{"time":1795386406.0750365,"checkpoints":{"/srv/app/access.log":{"position":0,"pending_files":[{"position_start":-6464,"position_end":0,"last_known_size":6464,"is_log_file":true,"inode":10331409}],"sequence_id":"b00d64aa-464c-4c37-81b8-36ce979a9e33","sequence_number":6464,"time":1795386404.7664752}}}"#;
 
     #[test]
@@ -603,7 +603,7 @@ mod tests {
         assert!(parse(b"\xff\xfe", "").is_err());
         let odd = br#"{"checkpoints":{"/a":{"pending_files":[{"position_start":9223372036854775807,"position_end":-9223372036854775808,"inode":1}]},
             "/b":{"pending_files":null},"/c":5,"/d":{"position":0,"pending_files":[]}}}"#;
-        // What can be read is
+        // Entries that make sense are read, the others are left out
         assert_eq!(parse(odd, "").unwrap().logs.len(), 2);
     }
 }

@@ -1,4 +1,4 @@
-//! What became of a log's bytes, by name.
+//! Counters of the bytes and lines of a log: sent, discarded, and skipped by reason.
 
 /// Why bytes were not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Counters {
     pub failed: u64,
     /// Events that the server said to discard.
     pub failed_lines: u64,
-    /// What shaping made of what was delivered or discarded.
+    /// The counts of shaping, for the bytes that were delivered or discarded.
     pub shape: crate::shape::Counts,
     /// Bytes of a content that began as another log's did: should it have been that one's copy, they
     /// were sent twice.

@@ -1,5 +1,5 @@
 //! Entries that come and go while the agent runs: the files of `syslog_monitor` and
-//! `journald_monitor` (monitors-core.md §1.12).
+//! `journald_monitor`.
 
 use super::checkpoint::SavedLog;
 use super::settings::Entry;
@@ -39,13 +39,13 @@ impl Tailer {
         self.dynamic = count;
         for path in before.iter().filter(|path| !paths.contains(*path)) {
             if let Some(number) = self.by_path.get(path).copied() {
-                // What was written until now is still copied
+                // Lines that were written until now are still copied
                 self.look(number, now);
                 let covered = self.entry_for(path);
                 if let Some(log) = self.logs.get_mut(&number) {
                     match covered {
                         Some(entry) if log.pending() == 0 => log.relabel(entry),
-                        // What waits to be sent keeps its attributes
+                        // Lines that wait to be sent keep their attributes
                         _ => {
                             log.left = true;
                             self.leaving = true;

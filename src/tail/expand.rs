@@ -25,7 +25,7 @@ const LISTING: usize = 3;
 /// Steps that it costs to examine a link.
 const LINK: usize = 6;
 
-/// What a pattern leads to.
+/// The paths that a pattern leads to.
 #[derive(Debug, Default)]
 pub struct Expansion {
     /// The existing paths that match, sorted.
@@ -36,7 +36,7 @@ pub struct Expansion {
     pub is_cut: bool,
 }
 
-/// What is said of a pattern whose expansion was cut.
+/// The refusal of a pattern whose expansion was cut.
 pub fn cut() -> Refusal {
     Refusal {
         why: format!(
@@ -348,7 +348,7 @@ mod tests {
         // 34 folders, 65 names
         let (all, is_cut) = tree.within("**/*.log", 34 * LISTING + 65);
         assert_eq!((all.len(), is_cut), (32, false));
-        // What is near is found first
+        // Files in folders near the top are found first
         let (some, is_cut) = tree.within("**/*.log", 20);
         assert!(is_cut);
         assert_eq!(some, ["a.log", "near/a.log"]);

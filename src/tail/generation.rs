@@ -29,7 +29,7 @@ impl Source {
     /// Reads content at `offset`; short only at the end.
     ///
     /// # Errors
-    /// The file system's.
+    /// The error of reading the file or the archive.
     pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Source::Plain(file) => identity::read_full_at(file, buf, offset),
@@ -148,7 +148,7 @@ pub struct Generation {
     /// An unterminated last line: its length, and since when it has that length. Of a shaped log:
     /// where the incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
-    /// The memory of the log's pipeline between units.
+    /// The state of the log's pipeline between units.
     pub shape: crate::shape::State,
     /// Events of the next unit that went into an earlier batch.
     pub pieces: usize,
@@ -156,7 +156,7 @@ pub struct Generation {
     pub hold: Option<u64>,
     /// Its first bytes were looked at, and are not those of a compressed file.
     pub is_text: bool,
-    /// The program that compressed it, if it is compressed.
+    /// The format that it is compressed in, if it is.
     pub compressed: Option<&'static str>,
     /// The scan that last saw it under some path that the configuration covers.
     pub seen_in_scan: u64,
@@ -329,7 +329,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// Tells whether an error of [`Generation::open`] is one of these.
+    /// The reason in an error of [`Generation::open`], if it has one.
     pub fn of(e: &io::Error) -> Option<Lost> {
         e.get_ref()?.downcast_ref().copied()
     }

@@ -1,4 +1,4 @@
-//! Path patterns as operators know them from the Python agent (copying.md §2.2, config.md §5.2).
+//! Path patterns as operators know them from the Python agent.
 //!
 //! In `path` patterns `*`, `?` and `[...]` stay within one path component and do not match a
 //! leading dot; `**` as a whole component spans any number of directories. In `exclude` patterns

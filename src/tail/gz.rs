@@ -165,7 +165,7 @@ impl GzFile {
     /// As `read_full_at` of a plain file.
     ///
     /// # Errors
-    /// What reading says; a damaged archive ends early instead.
+    /// The file can't be read. A damaged archive ends early instead.
     pub fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
         if offset < self.position {

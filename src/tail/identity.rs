@@ -1,4 +1,4 @@
-//! The evidence that a file's content is the same content: device, inode, and its text.
+//! Evidence that a file's content is the same content: device, inode, and bytes of it.
 //!
 //! An inode is reused at once after a delete, and a copytruncate keeps it while the content goes.
 //! So besides (device, inode) a generation has a [`Signature`] of its first bytes, and a *mark*, a
@@ -98,7 +98,7 @@ pub fn hash(bytes: &[u8]) -> u64 {
 /// then, without blocking.
 ///
 /// # Errors
-/// Those of `open` and `fstat`; `InvalidInput` for anything but a regular file.
+/// The error of `open` or `fstat`; `InvalidInput` for anything but a regular file.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let place = place(path)?;
     let meta = regular(&place)?;
@@ -113,10 +113,10 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     }
 }
 
-/// Holds the file that a path leads to, past links, without opening it: not even a device notices.
+/// The thing at a path, past links, held but not opened: not even a device notices.
 ///
 /// # Errors
-/// Those of `open`.
+/// The error of `open`.
 pub fn place(path: &Path) -> io::Result<File> {
     reading()
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
@@ -145,7 +145,7 @@ fn regular(file: &File) -> io::Result<Metadata> {
 /// Reads at `offset` until `buf` is full or the file ends; how much.
 ///
 /// # Errors
-/// Those of `pread`, interruptions apart.
+/// The error of `pread`; interrupted calls are repeated.
 pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {

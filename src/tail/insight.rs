@@ -23,7 +23,7 @@ use std::time::Instant;
 
 pub use super::store::look as checkpoints;
 
-/// What an entry says of a path, seen alone.
+/// Whether an entry is about a path, without regard to other entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
     /// It is about the path.
@@ -34,7 +34,7 @@ pub enum Fit {
     Other(String),
 }
 
-/// What `entry` says of `path`, which need not exist.
+/// Whether `entry` is about `path`, which need not exist.
 pub fn fit(entry: &Entry, path: &Path) -> Fit {
     if !entry.is_glob {
         if entry.pattern != path {
@@ -106,7 +106,7 @@ pub(super) fn bare_log(entries: &[Entry], path: &Path) -> Option<(Log, usize)> {
     Some((log, first))
 }
 
-/// What a log is sent as.
+/// The name and the attributes that a log is sent with.
 #[derive(Debug, Clone)]
 pub struct Label {
     /// The name that is reported.
@@ -115,7 +115,7 @@ pub struct Label {
     pub attributes: Vec<(String, AttrValue)>,
 }
 
-/// What the first of `entries` that covers `path` sends it as.
+/// The name and the attributes that the first of `entries` that covers `path` gives it.
 pub fn label(entries: &[Entry], path: &Path) -> Option<Label> {
     let (log, _) = bare_log(entries, path)?;
     Some(Label {
@@ -124,7 +124,7 @@ pub fn label(entries: &[Entry], path: &Path) -> Option<Label> {
     })
 }
 
-/// What makes a content the one that it is taken for.
+/// The reason why a content is taken for the one of a checkpoint, or for a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
     /// The checkpoint's inode, and its first bytes and those before the settled position.
@@ -158,7 +158,7 @@ pub struct Part {
     pub evidence: Evidence,
 }
 
-/// What became of the content that a checkpoint knows, judged by what the path shows.
+/// The content at a path, compared with the one that a checkpoint knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// It, as long as it was.
@@ -179,7 +179,7 @@ pub enum Identity {
     Unreadable(String),
 }
 
-/// What a checkpoint says of a path.
+/// The record of a path in a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Remembered {
     /// When it was written, seconds since the epoch.
@@ -192,16 +192,16 @@ pub struct Remembered {
     pub size: u64,
     /// Older contents that were not settled or not yet given up.
     pub older: usize,
-    /// What the path shows now, compared to it.
+    /// The content at the path now, compared with the last one.
     pub identity: Identity,
 }
 
-/// What a path is to a session.
+/// The role of a path for a session.
 #[derive(Debug, Clone)]
 pub enum Sight {
     /// It is a log of its own, read in this order. Bytes that would be left out, by reason.
     Log(Vec<Part>, Vec<(&'static str, u64)>),
-    /// What it shows belongs to the log at this path, which finishes it.
+    /// Its content belongs to the log at this path, which finishes it.
     PartOf(PathBuf),
     /// It can't be followed; why.
     Unreadable(String),
@@ -252,7 +252,7 @@ impl Outlook {
         of(true).or_else(|| of(false)).map(|(_, log)| log)
     }
 
-    /// What checkpoints say of the path.
+    /// The record of the path in the checkpoints.
     pub fn remembered(&self, path: &Path) -> Option<Remembered> {
         let saved = self.saved(path)?;
         let last = saved.generations.last()?;
@@ -266,7 +266,7 @@ impl Outlook {
         })
     }
 
-    /// What is remembered of the path's log; of none that no checkpoint knows.
+    /// The record of the path's log; an empty one if no checkpoint knows it.
     pub(super) fn saved_log(&self, path: &Path) -> SavedLog {
         self.saved(path).cloned().unwrap_or_default()
     }
@@ -288,7 +288,7 @@ impl Outlook {
         self.tailer.by_path.get(path).copied()
     }
 
-    /// What the path is to the session.
+    /// The role of the path for the session.
     pub fn at(&mut self, path: &Path) -> Sight {
         if let Some(number) = self.find(path) {
             let saved = self.saved_log(path);
@@ -301,7 +301,7 @@ impl Outlook {
                 return Sight::Unreadable(why);
             }
             let mut parts: Vec<Part> = log.generations.iter().map(|g| part(g, &saved)).collect();
-            // What comes after a rotated content follows it; what is done says nothing
+            // Contents that have nothing left to read are not shown, except the one at the path
             parts.retain(|p| p.is_shown || p.size.is_none_or(|size| size > p.from));
             let mut skipped: Vec<(&'static str, u64)> = Skip::ALL
                 .iter()
@@ -368,7 +368,7 @@ fn part(g: &Generation, saved: &SavedLog) -> Part {
     }
 }
 
-/// What a path shows, compared to what a checkpoint knows of it.
+/// The content at a path, compared with the one that a checkpoint knows.
 fn compare(old: &SavedGeneration, path: &Path) -> Identity {
     let (file, meta) = match identity::open(path) {
         Ok(opened) => opened,
@@ -413,7 +413,7 @@ pub fn compressed(path: &Path) -> Option<String> {
     }
 }
 
-/// What can be seen of a file.
+/// The facts about a file that the file system and its first bytes tell.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// Bytes.
@@ -428,7 +428,7 @@ pub struct Facts {
     pub signature: Result<(u32, u64), String>,
 }
 
-/// What can be seen of the file at a path.
+/// The facts about the file at a path, past links.
 ///
 /// # Errors
 /// A phrase: there is none, it is no regular file.
@@ -463,7 +463,7 @@ pub fn originals(path: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|n| path.with_file_name(n)).collect()
 }
 
-/// What rotation may do to a log.
+/// The names that rotation may give to a log, and the files with such names.
 #[derive(Debug, Clone, Default)]
 pub struct Rotation {
     /// Names as rotation gives them that would be recognised.

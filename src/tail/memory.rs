@@ -40,7 +40,7 @@ impl MemoryLog {
         }
     }
 
-    /// What is held from `offset` on.
+    /// The bytes that are held from `offset` on.
     fn since(&self, offset: u64) -> Vec<u8> {
         let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let from = from.min(self.bytes.len());

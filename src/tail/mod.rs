@@ -9,7 +9,7 @@
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
 //!
-//! `docs/differences.md` lists where this deliberately departs from the Python agent.
+//! Follows the Python agent; docs/differences.md has the exceptions.
 
 mod checkpoint;
 mod compressed;

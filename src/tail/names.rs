@@ -22,7 +22,7 @@ pub struct Scheme {
 pub struct Rotated<'a> {
     /// How the rotation names files; compression does not change that.
     pub scheme: Scheme,
-    /// The part that was added to the log's name, without `.gz`.
+    /// The counter or date that was added to the log's name, without `.gz`.
     pub mark: &'a [u8],
     /// Whether the name ends with `.gz`.
     pub gz: bool,
@@ -33,10 +33,10 @@ const COUNTER: usize = 5;
 /// The fewest digits of a date: `202611`.
 const DATE: usize = 6;
 
-/// Reads `name` as one that a rotation of `log` gives: a counter after a
-/// dot or a date after any separator, at the end of the name (`app.log.1`, `app.log-20261123`) or
-/// before its extension (`app.1.log`, `app-20261123.log`), each also with `.gz`, or the log's name
-/// with `.gz` alone.
+/// The parts of `name`, if it is a name that a rotation gives to `log`: a counter after a dot or a
+/// date after any separator, at the end of the name (`app.log.1`, `app.log-20261123`) or before its
+/// extension (`app.1.log`, `app-20261123.log`), each also with `.gz`, or the log's name with `.gz`
+/// alone.
 pub fn rotated<'a>(log: &[u8], name: &'a [u8]) -> Option<Rotated<'a>> {
     let (plain, gz) = match name.strip_suffix(b".gz") {
         Some(plain) => (plain, true),

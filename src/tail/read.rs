@@ -14,7 +14,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What a turn of reading ended with.
+/// The end of a turn of reading.
 #[derive(Debug)]
 pub enum Turn {
     /// Nothing more to read now; an unterminated rest may wait until the given moment.
@@ -60,7 +60,7 @@ struct Progress {
     waits_until: Option<Instant>,
 }
 
-/// What reading needs of its surroundings.
+/// The surroundings of reading: where lines go, and by which rules.
 pub struct Reader<'a> {
     /// How this log's lines are shaped, if they are.
     pub shape: Option<Shape<'a>>,
@@ -671,7 +671,7 @@ pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64, counts: Cou
     cover(batch, span);
 }
 
-/// What reading a page came to.
+/// The end of reading a page.
 enum End {
     OfPage,
     OfContent {

@@ -35,7 +35,7 @@ pub struct Event<'a> {
     pub number: u64,
 }
 
-/// What events of a file have in common.
+/// The name and the attributes that the events of a file have in common.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// The name that is reported.
@@ -47,7 +47,7 @@ pub struct Head {
 /// Takes the events, in order. An error ends the reading.
 pub type Sink<'a> = dyn FnMut(&Head, &Event) -> io::Result<()> + 'a;
 
-/// What was made of a file.
+/// The result for a file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
     /// By name.
@@ -180,7 +180,7 @@ impl Rehearsal {
             reported: log.reported_name(),
             attributes: log.attributes(),
         };
-        // What is written from now on is another day's
+        // Reading ends at the present length: a busy file would never end otherwise
         let end = (!generation.gz).then_some(generation.size);
         let mut at = generation.read;
         let mut cutting = false;

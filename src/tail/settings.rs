@@ -1,4 +1,4 @@
-//! What tailing takes from the configuration.
+//! The part of the configuration that tailing needs.
 
 use super::glob;
 use super::held::Held;
@@ -32,7 +32,7 @@ pub struct Entry {
     /// Least time between looks.
     pub minimum_scan_interval: Duration,
     /// Where the first start begins for a file that the agent itself writes: the size that it had
-    /// before the agent's first line (copying.md §20).
+    /// before the agent's first line.
     pub start_offset: Option<u64>,
     /// `follow_foreign_links`
     pub follow_foreign_links: bool,
@@ -65,7 +65,7 @@ impl Entry {
         }
     }
 
-    /// What a checkpoint has to remember of the attributes.
+    /// The attributes that a checkpoint has to keep, as the configuration does not have them.
     pub fn named_attributes(&self) -> &[(String, AttrValue)] {
         match self.named {
             true => &self.attributes,
@@ -170,7 +170,7 @@ impl Settings {
     /// The usual [`Settings::clock_slack`].
     pub const CLOCK_SLACK: f64 = 2.0;
 
-    /// The defaults of config.md §4.1, for a data directory.
+    /// The defaults of docs/configuration.md, for a data directory.
     pub fn new(data_dir: PathBuf) -> Self {
         Settings {
             session: "default-0".into(),

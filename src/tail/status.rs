@@ -1,4 +1,4 @@
-//! What tailing tells of itself.
+//! The report of a session's files, for `status` and the statistics in agent.log.
 
 use super::counters::Counters;
 use super::generation::State;

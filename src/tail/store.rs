@@ -1,5 +1,5 @@
-//! Checkpoint files on disk (copying.md §15): atomic, synced, and readable after power was lost in
-//! the middle of writing one.
+//! Checkpoint files on disk, with the Python agent's names: atomic, synced, and readable after power
+//! was lost in the middle of writing one.
 
 use super::checkpoint::{self, Saved, Writer};
 use crate::util::time;
@@ -137,7 +137,8 @@ struct SessionFile {
     saved: Saved,
 }
 
-/// The worker whose session wrote a file of this name (copying.md §15.1).
+/// The worker whose session wrote a file of this name: `checkpoints-worker-WORKER-SESSION.json`, with
+/// `active-` before it, or `.previous` after it.
 fn session_worker(name: &str) -> Option<&str> {
     let name = name.strip_prefix("active-").unwrap_or(name);
     let name = name.strip_prefix("checkpoints-worker-")?;
@@ -190,8 +191,8 @@ fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
     });
 }
 
-/// What the checkpoint files among `paths` remember, of each path what was written last; and which
-/// of them are sessions' files. `load` has none where a file says nothing.
+/// Reads the checkpoint files among `paths`: the latest record of each log, and which of `paths` are
+/// sessions' files. `load` returns none for a file that can't be used.
 fn gather(
     paths: Vec<PathBuf>,
     mut load: impl FnMut(&Path, &str) -> Option<Saved>,
@@ -255,7 +256,7 @@ fn gather(
 pub struct Unread {
     /// Which one.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The fault, a phrase.
     pub why: String,
     /// It makes no sense, or the disk does not give it back: an agent goes on without it. Otherwise
     /// it may not be read at the moment, and an agent does not start.
@@ -332,7 +333,7 @@ pub struct Store {
     dir: PathBuf,
     full: PathBuf,
     active: PathBuf,
-    /// What went wrong last, until a write works again.
+    /// The last error of writing, until a write works again.
     pub error: Option<String>,
     /// Files written.
     pub written: u64,

@@ -34,9 +34,9 @@ const MOST_LINKS: u32 = 40;
 /// Why a file that a wildcard found is not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What is wrong with it, a phrase.
+    /// The fault, a phrase.
     pub why: String,
-    /// What the operator can do, a phrase.
+    /// A phrase that tells the operator what to do.
     pub todo: String,
 }
 
@@ -59,7 +59,7 @@ pub fn refusal(e: &io::Error) -> Option<&Refusal> {
     e.get_ref()?.downcast_ref()
 }
 
-/// What a path shows.
+/// The thing at a path.
 #[derive(Debug)]
 pub struct Seen {
     /// Of the file itself, past all links.
@@ -68,8 +68,8 @@ pub struct Seen {
     pub shared: Option<Refusal>,
 }
 
-/// What `path` shows, which `pattern` has led to: links are examined from the pattern's first
-/// wildcard on, and on the whole path if it does not begin as the pattern does. Both are absolute.
+/// Looks at `path`, which `pattern` has led to: links are examined from the pattern's first wildcard
+/// on, and on the whole path if it does not begin as the pattern does. Both are absolute.
 ///
 /// # Errors
 /// A [`Refusal`] for a link that must not be followed; else as `stat`.
@@ -127,7 +127,7 @@ fn others_may_write(folder: u32, mode: u32, file: u32, agent: u32) -> bool {
     !may_lead(folder, file, agent) || mode & 0o022 != 0
 }
 
-/// What is still to be done on the way along a path.
+/// A step that is still to be taken on the way along a path.
 enum Next {
     /// Take the thing with this name in the folder that was reached.
     Name(Vec<u8>),
@@ -135,8 +135,8 @@ enum Next {
     Led(PathBuf, u32),
 }
 
-/// What `path` shows from the folder `at` on, past all links, and the folder that it is in if it is
-/// a file with several hard links. At most three files are open at a time.
+/// Follows `path` from the folder `at` on, past all links: the thing there, and the folder that it is
+/// in if it is a file with several hard links. At most three files are open at a time.
 fn walk(mut at: File, path: &Path, agent: u32) -> io::Result<(Metadata, Option<Metadata>)> {
     let mut todo = VecDeque::new();
     let ahead = |todo: &mut VecDeque<Next>, path: &Path| {
@@ -173,7 +173,7 @@ fn walk(mut at: File, path: &Path, agent: u32) -> io::Result<(Metadata, Option<M
         let link = path_of(&file).unwrap_or_else(|| glob::path(&name));
         todo.push_front(Next::Led(link, its.uid()));
         if fstatfs(&file)?.filesystem_type() == PROC_SUPER_MAGIC {
-            // What such a link leads to need not have a name (`/proc/1/root`)
+            // The target of such a link need not have a name (`/proc/1/root`)
             at = open(flags)?;
         } else {
             let leads_to = PathBuf::from(readlinkat(&file, "")?);
@@ -207,10 +207,10 @@ fn path_of(file: &File) -> Option<PathBuf> {
 }
 
 impl Tailer {
-    /// What a path shows that an entry matches and that is not followed yet.
+    /// The thing at a path that an entry matches and that is not followed yet.
     ///
     /// # Errors
-    /// As [`look`]. What a log has already is not refused for its hard links.
+    /// As [`look`]. A content that a log has already is not refused for its hard links.
     pub(super) fn permitted(&self, path: &Path, entry: &Entry) -> io::Result<Metadata> {
         let by = |entry: &Entry| {
             if !entry.examines_links() {
@@ -235,8 +235,8 @@ impl Tailer {
             .map_or(permitted, Ok)
     }
 
-    /// What a log's path shows. A content that the log has already, or that `is_known` knows, is not
-    /// examined: what is followed is not dropped.
+    /// The thing at a log's path. A content that the log has already, or that `is_known` knows, is not
+    /// examined: a content that is followed is not dropped.
     ///
     /// # Errors
     /// As [`look`].
@@ -266,7 +266,7 @@ impl Tailer {
         self.shown(log, is_known)
     }
 
-    /// What a log's path shows, open.
+    /// The file at a log's path, open; none if it must not be read, or was replaced meanwhile.
     pub(super) fn open_shown(
         &self,
         number: u64,
@@ -385,7 +385,7 @@ mod tests {
             lchown(self.at(name), Some(owner), None).unwrap();
         }
 
-        /// What `pattern` would make of `name`: its content or why it is refused.
+        /// Reads `name` as `pattern` would: its content, or why it is refused.
         fn read(&self, pattern: &str, name: &str) -> Result<String, String> {
             match permit(&self.at(name), &self.at(pattern)) {
                 Ok(meta) => {

@@ -1,4 +1,4 @@
-//! Whose turn it is: files with something to read fill the batch one after the other.
+//! Turns of reading: files with something to read fill the batch one after the other.
 
 use super::compressed;
 use super::counters::{Counters, Skip};
@@ -69,7 +69,7 @@ impl Tailer {
     fn plan_after_read(&mut self, number: u64, now: Instant, waits_until: Option<Instant>) {
         let min = self.settings.min_poll;
         if let Some(log) = self.logs.get_mut(&number) {
-            // What only waits for zeros to become text is as idle as it was
+            // A log that only waits for zeros to become text is as idle as it was
             if !log
                 .generations
                 .iter()

@@ -1,5 +1,5 @@
-//! What the configuration matches and is not copied: each path is told once in agent.log and shown
-//! by `status -v` as long as that holds.
+//! Paths that the configuration matches and that are not copied: each is told once in agent.log and
+//! shown by `status -v` as long as that holds.
 
 use super::expand::{self, expand};
 use super::settings::Entry;

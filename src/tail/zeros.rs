@@ -48,7 +48,7 @@ pub fn end(data: &[u8], eof: bool, max_line: usize) -> End {
 pub enum Start {
     /// NULs that are part of the line.
     Text,
-    /// So many bytes that are left out.
+    /// This number of NULs is left out.
     Out(usize),
     /// NULs up to the end of the page: the next page, if it begins here, tells more.
     Beyond,

@@ -1,4 +1,4 @@
-//! What a kill, a clock, another worker or the Python agent do to what is remembered.
+//! Checkpoints after a kill, with a clock that was set, with other workers, and of the Python agent.
 
 use super::*;
 
@@ -106,7 +106,7 @@ fn a_clock_that_was_set_back_does_not_bring_old_positions_back() {
 
 #[test]
 fn two_workers_that_copy_the_same_file_each_keep_their_position() {
-    // C17
+    // The Python agent's checkpoints have a position for each path, not for each worker
     let mut desk = Desk::new(&["a.log"]);
     desk.append("a.log", "1\n");
     desk.start();

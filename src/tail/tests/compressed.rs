@@ -23,7 +23,7 @@ fn archives() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// What the status report says of a path.
+/// The error that the status report shows for a path.
 fn said(desk: &Desk, name: &str) -> Option<String> {
     let status = desk.tailer.as_ref().unwrap().status();
     let path = desk.path(name);

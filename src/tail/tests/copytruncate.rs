@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn copytruncate_loses_nothing_even_when_outgrown() {
-    // C9
+    // The Python agent notices a truncation only by its length, so the longer of these escapes it
     for new in ["n\n", "the new content is longer than the old one was\n"] {
         let mut desk = Desk::copied("one\ntwo\n");
         desk.append("a.log", "three\n");

@@ -365,7 +365,7 @@ fn named_dropped_and_named_again_at_once_is_as_if_it_had_stayed() {
     desk.run(12);
     assert_eq!(desk.all("new.log"), "one\ntwo\n");
     assert_eq!(desk.arrived.resent, 0);
-    // Of one that never had a file nothing is left
+    // Nothing is kept for a log that never had a file
     let tailer = desk.tailer.as_ref().unwrap();
     assert_eq!(tailer.orphans.len(), 1);
     assert_eq!(tailer.status().logs.len(), 1);

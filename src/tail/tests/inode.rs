@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_reused_inode_is_not_taken_for_the_old_file() {
-    // C28: same inode, larger, other content; while stopped and while running
+    // The new file is larger, so inode and length alone do not tell it from the old one
     for running in [false, true] {
         let mut desk = Desk::with(&["a.log"], true, |s| s.max_open_files = 0);
         desk.append("a.log", "1\n");

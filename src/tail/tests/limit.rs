@@ -39,7 +39,7 @@ fn a_busy_file_does_not_keep_others_from_their_turn() {
 
 #[test]
 fn a_limit_that_the_operator_set_skips_to_a_line_start_and_counts() {
-    // C33
+    // The Python agent skips to the end of the file, and may stop in the middle of a line
     let mut desk = Desk::with(&["a.log"], true, |s| s.max_new_offset = Some(20));
     desk.append("a.log", "0123456789\n".repeat(10));
     desk.start();
@@ -222,7 +222,7 @@ fn an_outage_of_hours_with_many_rotations_keeps_order_with_few_open_files() {
             desk.tailer.as_mut().unwrap().poll(now);
         }
         if round == 6 {
-            // What came until now is read, and waits for the server
+            // The lines that came until now are read, and wait for the server
             desk.batch.start(&desk.envelope, desk.limit);
             let tailer = desk.tailer.as_mut().unwrap();
             tailer.fill(&mut desk.batch, desk.now);

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_unterminated_line_waits_for_its_end_and_then_goes_as_it_is() {
-    // C24
+    // The wait begins anew when the line grows; the Python agent goes on counting
     let mut desk = Desk::new(&["a.log"]);
     desk.append("a.log", "whole\nhal");
     desk.start();
@@ -26,7 +26,7 @@ fn an_unterminated_line_waits_for_its_end_and_then_goes_as_it_is() {
 
 #[test]
 fn the_unterminated_end_of_a_rotated_file_is_not_glued_to_the_next() {
-    // C22
+    // The server gets two events, although no newline is between them
     let mut desk = Desk::new(&["a.log"]);
     desk.append("a.log", "abc");
     desk.start();
@@ -40,7 +40,7 @@ fn the_unterminated_end_of_a_rotated_file_is_not_glued_to_the_next() {
 
 #[test]
 fn a_carriage_return_at_the_end_of_what_was_read_does_not_end_a_line() {
-    // C23
+    // The newline that belongs to the carriage return may be in the next page
     let mut desk = Desk::new(&["a.log"]);
     desk.append("a.log", "abc\r");
     desk.start();

@@ -1,5 +1,5 @@
-//! Every way in which files change under the agent (copying.md §5 and §9.4), without threads:
-//! [`Desk`] plays the uploader. Many of these tests are a defect that there once was.
+//! Every way in which files change under the agent, without threads: [`Desk`] plays the uploader.
+//! Many of these tests show a defect that this agent or the Python agent had.
 
 mod checkpoint;
 mod compressed;
@@ -50,7 +50,7 @@ struct Desk {
     arrived: Arrived,
 }
 
-/// What a server has got.
+/// The lines that a server has got.
 #[derive(Default)]
 struct Arrived {
     /// By log file, resends dropped.

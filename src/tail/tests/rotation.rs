@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn rotated_by_rename_keeps_order_and_late_writes() {
-    // C10
+    // A writer may keep the old file open for a while; the Python agent stops to follow it
     let mut desk = Desk::copied("1\n");
     desk.append("a.log", "2\n");
     desk.rename("a.log", "a.log.1");
@@ -50,7 +50,7 @@ fn overwritten_in_place_is_new_content() {
 
 #[test]
 fn a_path_that_vanishes_and_comes_back_is_not_repeated() {
-    // C11
+    // The Python agent takes the file that comes back for a new one
     let mut desk = Desk::copied("1\n");
     desk.rename("a.log", "elsewhere");
     desk.run(3);
@@ -90,7 +90,7 @@ fn a_switched_link_finishes_the_old_target_first() {
 
 #[test]
 fn a_glob_that_matches_rotated_names_does_not_repeat_them() {
-    // C5
+    // The Python agent takes each renamed file for a new one
     let mut desk = Desk::with(&["a.log*"], true, |s| {
         s.rotated_grace = Duration::from_secs(30)
     });

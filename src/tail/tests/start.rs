@@ -16,7 +16,8 @@ fn grows_and_is_copied_once() {
 
 #[test]
 fn first_start_begins_at_the_end_and_no_line_after_that_is_missed() {
-    // C1, C2: the position is known and durable from the start
+    // The end is taken and written down at the start. The Python agent takes it five seconds later,
+    // and does not write it down
     let mut desk = Desk::with(&["a.log"], false, |_| {});
     desk.append("a.log", "old\n");
     desk.start();
@@ -30,7 +31,7 @@ fn first_start_begins_at_the_end_and_no_line_after_that_is_missed() {
 
 #[test]
 fn created_while_stopped_is_copied_from_its_start() {
-    // C3
+    // The Python agent begins at the end of each file that it finds at its start without a checkpoint
     let mut desk = Desk::with(&["*.log"], false, |_| {});
     desk.append("a.log", "old\n");
     desk.start();
@@ -92,7 +93,7 @@ fn the_patterns_of_all_sessions_are_remembered() {
 
 #[test]
 fn fifos_devices_and_folders_are_never_opened() {
-    // C21
+    // Opening a FIFO for reading waits for a writer, which need not come
     let mut desk = Desk::new(&["*"]);
     nix::unistd::mkfifo(&desk.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(desk.path("socket")).unwrap();

@@ -1,4 +1,4 @@
-//! What happens to files while the agent does not run.
+//! Files that change while the agent does not run.
 
 use super::*;
 
@@ -79,7 +79,7 @@ fn moved_to_another_folder_while_stopped_is_finished() {
 
 #[test]
 fn deleted_while_stopped_says_how_much_is_lost_and_copies_the_new_file_whole() {
-    // C6
+    // The Python agent begins at the end of the new file
     let mut desk = Desk::with(&["a.log"], false, |_| {});
     desk.append("a.log", "1\n");
     desk.start();
@@ -219,7 +219,7 @@ fn a_log_that_comes_and_is_rotated_while_stopped_loses_nothing() {
     assert_eq!(desk.all("a.log"), "0\n1\n2\n");
 }
 
-/// What the checkpoint is later than: the agent had not looked for a while.
+/// The file changes after the agent's last look at it, and before the checkpoint is written.
 #[test]
 fn truncated_twice_since_the_last_look_before_a_stop_loses_nothing() {
     let mut desk = Desk::with(&["a.log"], true, |s| s.clock_slack = 0.02);

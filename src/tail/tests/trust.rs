@@ -1,4 +1,4 @@
-//! What those may do who may write in a log folder: not have other files of the machine sent.
+//! Users who may write in a log folder must not have other files of the machine sent.
 
 use super::*;
 use std::os::unix::fs::{lchown, symlink, PermissionsExt};
