@@ -72,11 +72,15 @@ remember() {
         note takeover
     fi
     if noted first && noted takeover && stopped_for_us; then note running; fi
-    # rpm gives a configuration file that nobody changed to root again
+    # rpm gives a configuration file that nobody changed to root again, and sets owner and mode of
+    # directories that exist. The running agent could not write its last checkpoint then.
+    mkdir -p "$notes"
     if [ -e "$etc/agent.json" ]; then
-        mkdir -p "$notes"
         stat -L -c %u:%g "$etc/agent.json" >"$notes/owner" || rm -f "$notes/owner"
     fi
+    for dir in "$logs" "$data"; do
+        if [ -d "$dir" ]; then stat -L -c "%u:%g %a $dir" "$dir" || true; fi
+    done >"$notes/directories"
 }
 
 # mode FILE NEW: sets the mode and says so, if it is another one
@@ -114,6 +118,12 @@ configure_files() {
     find "$etc/agent.d" -name '*.json' -type f 2>/dev/null | while IFS= read -r file; do
         private "$file"
     done
+    if [ -s "$notes/directories" ]; then
+        while read -r owner old dir; do
+            chown "$owner" "$dir" || say "$dir: the owner is lost"
+            chmod "$old" "$dir" || say "$dir: the mode is lost"
+        done <"$notes/directories"
+    fi
     # The owner of the configuration runs the agent (`scalyr-agent-2-config --set-user`) and must be
     # able to write. Under systemd the unit sees to this too.
     owner=$(stat -L -c %u "$etc/agent.json" 2>/dev/null) || owner=0
