@@ -90,7 +90,7 @@ fn patient(settings: &mut Settings, most_open: usize) {
     }
 }
 
-/// What a look at a.log has seen of a content.
+/// The sight that a look at a.log had of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// Its inode, when it was empty.
@@ -108,7 +108,7 @@ struct Model {
     desk: Desk,
     /// Which lines each file holds; those still to be completed have no end yet.
     files: BTreeMap<String, Vec<u64>>,
-    /// What the agent has seen of each file while it was a.log, and whether that is on disk; not in
+    /// The agent's sight of each file while it was a.log, and whether that is on disk; not in
     /// here: nothing.
     seen: BTreeMap<String, (Seen, bool)>,
     /// The agent has seen a content of a.log under a rotated name: it knows the kind of these names.
@@ -199,7 +199,7 @@ impl Model {
         }
     }
 
-    // What the writer and the rotation do
+    // The writer and the rotation
 
     fn line(&mut self) -> u64 {
         self.next += 1;
@@ -415,7 +415,7 @@ impl Model {
         self.excused.append(&mut self.fragile);
     }
 
-    // What the agent does
+    // The agent
 
     fn start(&mut self) {
         if !self.running() {
