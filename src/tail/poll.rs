@@ -334,6 +334,8 @@ impl Tailer {
         let at = match at {
             // Compressed, or copied and deleted
             None if nowhere && !replaced => self.continue_in_copy(number, key),
+            // Read to its end from the descriptor, but its copy tells how rotation names files
+            None if same => self.find_copy(number, key).map(|copy| copy.path),
             at => at,
         };
         if !same {

@@ -205,7 +205,8 @@ impl Tailer {
         if unseen.is_empty() {
             return;
         }
-        let schemes = known_schemes(log);
+        let mut schemes = known_schemes(log);
+        schemes.extend(old_at.and_then(|at| scheme_of(&path, at)));
         unseen.retain(|s| {
             let follows = schemes.contains(&s.scheme);
             let name = s.path.display();
