@@ -447,7 +447,8 @@ fn save(g: &Generation) -> SavedGeneration {
     SavedGeneration {
         id: g.id,
         signature: g.signature,
-        birth: g.birth,
+        // Of an archive it would be no evidence of the text's age
+        birth: g.birth.filter(|_| !g.gz),
         verified: Some(g.verified),
         committed: g.committed,
         mark: g.committed_mark,

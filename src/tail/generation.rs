@@ -109,7 +109,7 @@ pub struct Generation {
     pub id: FileId,
     /// Its first bytes.
     pub signature: Signature,
-    /// When the file was created, where the file system knows.
+    /// When the file was created, where the file system knows: of an archive, the archive.
     pub birth: Option<f64>,
     /// Where it was last seen.
     pub path: PathBuf,
@@ -308,7 +308,7 @@ impl Generation {
         self.id = copy.id;
         self.path = copy.path.clone();
         self.gz = copy.gz;
-        self.birth = copy.birth.filter(|_| !copy.gz);
+        self.birth = copy.birth;
         self.source = None;
         if copy.gz {
             // How long it is shows when it is read; until then there is something to read

@@ -384,7 +384,7 @@ fn revive(
             g.signature = identity::head(&file).map_or(g.signature, |head| Signature::of(&head));
         }
     }
-    g.birth = if gz { None } else { birth(&g.path, meta) };
+    g.birth = birth(&g.path, meta);
     g.mtime = siblings::mtime(meta);
     g.gz = gz;
     g.mark = old.mark;
