@@ -172,7 +172,9 @@ impl Tailer {
         let remembered = || {
             let mut all = self.remembered.get(&id.ino).into_iter().flatten();
             all.any(|(path, then)| {
-                let same = then.zip(birth).is_some_and(|(a, b)| (a - b).abs() < 0.001);
+                let same = then
+                    .zip(birth)
+                    .is_some_and(|(a, b)| identity::same_birth(a, b));
                 same && !self.is_mine(path)
             })
         };
@@ -306,7 +308,7 @@ pub(super) fn share_of(path: &Path, count: u64) -> u64 {
 /// again by another file.
 pub(super) fn born_then(then: Option<f64>, path: &Path, meta: &Metadata) -> bool {
     let then = then.and_then(|then| Some((then, birth(path, meta)?)));
-    then.is_none_or(|(then, now)| (then - now).abs() < 0.001)
+    then.is_none_or(|(then, now)| identity::same_birth(then, now))
 }
 
 /// When a file was created, seconds since the epoch, where that is known.

@@ -3,7 +3,7 @@
 //! The sessions of a worker share its files by the names of paths, and a rotation may give a file a
 //! name that falls to another session. Without asking, that one would send the file a second time.
 
-use super::identity::FileId;
+use super::identity::{self, FileId};
 use super::tailer::Tailer;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl Tailer {
         let path = self.settings.held.with(|all| {
             let holder = all.get_mut(&id).filter(|holder| holder.session != mine)?;
             let same = match (holder.birth, birth) {
-                (Some(then), Some(now)) => (then - now).abs() < 0.001,
+                (Some(then), Some(now)) => identity::same_birth(then, now),
                 _ => true,
             };
             same.then(|| {

@@ -30,6 +30,13 @@ impl FileId {
     }
 }
 
+/// Whether two times of a file's creation, in seconds since the epoch, are the same, but for what a
+/// checkpoint rounds and a float can't hold. Within a millisecond a file can be deleted and its inode
+/// given to the next one.
+pub fn same_birth(a: f64, b: f64) -> bool {
+    (a - b).abs() < 2e-6
+}
+
 /// Length and hash of a file's first bytes; length 0 says nothing and agrees with any content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Signature {

@@ -381,7 +381,7 @@ fn compare(old: &SavedGeneration, path: &Path) -> Identity {
         return Identity::Replaced;
     }
     let born = (old.birth, birth(path, &meta));
-    if matches!(born, (Some(then), Some(now)) if (then - now).abs() > 0.001) {
+    if matches!(born, (Some(then), Some(now)) if !identity::same_birth(then, now)) {
         return Identity::Overwritten("the inode was given to a file created at another time");
     }
     if meta.len() < old.committed {

@@ -1,7 +1,7 @@
 //! Which log has which content: an identity belongs to one log, also where links show it twice.
 
 use super::generation::Generation;
-use super::identity::FileId;
+use super::identity::{self, FileId};
 use super::log::Log;
 use super::siblings::scheme_of;
 use super::tailer::Tailer;
@@ -52,7 +52,7 @@ impl Tailer {
         let owner = self.owned.get(&id).and_then(|n| self.logs.get(n));
         let mut all = owner.into_iter().flat_map(|log| &log.generations);
         let is_it = |g: &Generation| match (g.source.is_some(), g.birth, birth) {
-            (false, Some(then), Some(now)) => (then - now).abs() < 0.001,
+            (false, Some(then), Some(now)) => identity::same_birth(then, now),
             _ => true,
         };
         all.any(|g| g.id == id && is_it(g))

@@ -199,7 +199,7 @@ impl Tailer {
             .filter(|at| at != path && self.may_be_rotated(log, at))?;
         let (file, meta) = identity::open(&there).ok()?;
         let same_file = match (old.birth, birth(&there, &meta)) {
-            (Some(then), Some(now)) => (then - now).abs() < 0.001,
+            (Some(then), Some(now)) => identity::same_birth(then, now),
             // Of a file system that does not know when files were created
             (None, None) => siblings::siblings(path).iter().any(|s| s.path == there),
             // The remembered content was compressed, and its inode may be any file's by now
@@ -350,7 +350,7 @@ fn is_same(old: &SavedGeneration, time: f64, path: &Path, file: &File, meta: &Me
         return false;
     }
     if let (Some(then), Some(now)) = (old.birth, birth(path, meta)) {
-        if (then - now).abs() > 0.001 {
+        if !identity::same_birth(then, now) {
             return false; // the inode was reused
         }
     }

@@ -82,7 +82,7 @@ impl Tailer {
     /// which has not been taken up yet.
     fn is_taken(&self, log: &Log, file: &Sibling) -> bool {
         let same_age = |then: Option<f64>| match (then, file.birth) {
-            (Some(then), Some(now)) => (then - now).abs() < 0.001,
+            (Some(then), Some(now)) => identity::same_birth(then, now),
             _ => true,
         };
         let mut remembered = self.remembered.get(&file.id.ino).into_iter().flatten();
@@ -91,9 +91,13 @@ impl Tailer {
     }
 
     /// Whether a file that once was at the log's path may have been filled anew at `path`: under a
-    /// name that a rotation of the log gives and that no entry speaks of.
+    /// name that a rotation of the log gives and that no entry speaks of. An archive is a file of its
+    /// own, whatever inode it got.
     pub(super) fn may_be_rotated(&self, log: &Log, path: &Path) -> bool {
-        matches!(self.claim(path, log), Claim::Nobody) && scheme_of(&log.path, path).is_some()
+        let is_archive = path.extension().is_some_and(|end| end == "gz");
+        matches!(self.claim(path, log), Claim::Nobody)
+            && scheme_of(&log.path, path).is_some()
+            && !is_archive
     }
 
     /// The sibling that holds a copy of this content: made before a truncation, or by compressing.
