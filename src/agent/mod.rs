@@ -6,6 +6,7 @@
 mod crew;
 mod flash;
 pub mod insight;
+mod left;
 mod plan;
 pub mod positions;
 mod pulse;
@@ -22,10 +23,12 @@ use crate::status::protocol::Responder;
 use crate::util::throttle::Throttle;
 use crate::util::time::now_secs;
 use crew::Crew;
+use left::AllLeftBehind;
 use plan::MonitorLogs;
 use session::Session;
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Everything that [`run`] starts an agent with.
@@ -56,7 +59,7 @@ const SUPERVISE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the agent until it is told to stop; its exit code.
-pub fn run(start: Start) -> i32 {
+pub fn run(mut start: Start) -> i32 {
     raise_descriptor_limit();
     leave_no_core();
     logging::log_panics();
@@ -85,6 +88,7 @@ pub fn run(start: Start) -> i32 {
         start.foreground,
         start.ignore_positions,
         agent_log_start,
+        &mut start.signals,
     ) {
         Ok(agent) => agent,
         Err(why) => {
@@ -100,9 +104,18 @@ pub fn run(start: Start) -> i32 {
     code
 }
 
-/// A session that is busy with one round of its files for so long is named.
+/// A session that is busy with one round of its files for this long is named.
 const BUSY: Duration = Duration::from_secs(30);
+/// And one that is at one path for this long.
+const STUCK_NAMED: Duration = Duration::from_secs(15);
 const BUSY_NAMED_EVERY: Duration = Duration::from_secs(300);
+/// A tail thread that is at one path for this long is not waited for.
+const STUCK: Duration = Duration::from_secs(5);
+/// How long the first look at all files is waited for while it gets on: longer, and `start` would take
+/// the agent for one that hangs.
+const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(20);
+/// How often a wait for threads is interrupted to see what else there is.
+const STEP: Duration = Duration::from_millis(50);
 
 struct Agent {
     config: Config,
@@ -111,6 +124,7 @@ struct Agent {
     fingerprint: config::Fingerprint,
     config_state: ConfigState,
     sessions: Vec<Session>,
+    left: AllLeftBehind,
     crew: Crew,
     monitor_logs: MonitorLogs,
     launched: f64,
@@ -124,7 +138,7 @@ struct Agent {
     checkpoint_notes: Vec<String>,
     restarts: u32,
     throttle: Throttle,
-    /// A signal to stop came during a reload.
+    /// A signal to stop came during a start or a reload.
     stop_asked: bool,
     notifier: Notifier,
     pulse: pulse::Pulse,
@@ -146,6 +160,7 @@ impl Agent {
         foreground: bool,
         ignore_positions: bool,
         agent_log_start: u64,
+        signals: &mut Signals,
     ) -> Result<Agent, String> {
         let fingerprint = config::fingerprint(&source);
         let now = now_secs();
@@ -176,6 +191,7 @@ impl Agent {
                 error_logged: None,
             },
             sessions: Vec::new(),
+            left: AllLeftBehind::default(),
             crew: Crew::new(monitor_logs.way.clone()),
             monitor_logs,
             launched: now,
@@ -196,13 +212,17 @@ impl Agent {
         if ignore_positions {
             agent.checkpoint_notes = positions::ignore(&agent.data_dir)?;
         }
-        agent.start_threads(Some(agent_log_start))?;
+        agent.start_threads(Some(agent_log_start), signals)?;
         Ok(agent)
     }
 
     /// Starts sessions, if none run, then monitors, so that what monitors write is followed from the
     /// start.
-    fn start_threads(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+    fn start_threads(
+        &mut self,
+        agent_log_start: Option<u64>,
+        signals: &mut Signals,
+    ) -> Result<(), String> {
         // A rule that can't be compiled is found before anything runs
         plan::shapes(&self.config)?;
         let plans = self.monitor_plans(&self.config)?;
@@ -211,7 +231,7 @@ impl Agent {
         }
         self.monitor_logs.fixed = plans.iter().flat_map(|p| p.logs().cloned()).collect();
         if self.sessions.is_empty() {
-            self.start_sessions(agent_log_start)?;
+            self.start_sessions(agent_log_start, signals)?;
         }
         self.crew.hire(plans, self.config.options.metrics_in_memory);
         for session in &self.sessions {
@@ -225,13 +245,23 @@ impl Agent {
         plan::monitors(config, &self.monitor_logs.followed)
     }
 
-    fn start_sessions(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+    /// Starts all sessions, and waits until each has looked at all its files once, unless one hangs.
+    /// None is started while one that was left behind is writing; [`Agent::supervise`] tries again.
+    fn start_sessions(
+        &mut self,
+        agent_log_start: Option<u64>,
+        signals: &mut Signals,
+    ) -> Result<(), String> {
+        if let Err(why) = self.left.shut_out() {
+            log::error!("[error=\"leftBehind\"] Copying is not started yet: {why}");
+            return Ok(());
+        }
         let (saved, damaged) = positions::take_up(&self.data_dir)?;
         self.checkpoint_notes.extend(damaged);
         let plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
-            saved.as_ref(),
+            saved.map(Arc::new).as_ref(),
             &self.monitor_logs,
             agent_log_start,
         );
@@ -250,7 +280,47 @@ impl Agent {
             self.sessions.len(),
             self.config.server
         );
+        self.await_first_looks(signals);
         Ok(())
+    }
+
+    /// Waits until it is written where each file starts. A session that hangs is not waited for.
+    fn await_first_looks(&mut self, signals: &mut Signals) {
+        let until = Instant::now() + FIRST_LOOK_WITHIN;
+        for at in 0..self.sessions.len() {
+            let now = Instant::now();
+            while !self.sessions[at].has_looked(Instant::now() + STEP) {
+                let session = &self.sessions[at];
+                if session.stuck_for() >= STUCK || Instant::now() >= until {
+                    log::error!(
+                        "[error=\"sessionBusy\"] The session {} has not ended its first look at its files within \
+                         {} s and is at {}: it copies nothing until then. Of a file that no checkpoint knows, \
+                         lines that come meanwhile count as written before the start",
+                        session.id,
+                        now.elapsed().as_secs(),
+                        session.at().display()
+                    );
+                    break;
+                }
+                if self.attend(signals) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// To be called often while something is waited for. True if the agent is to stop.
+    fn attend(&mut self, signals: &mut Signals) -> bool {
+        self.notifier.alive();
+        match signals.urgent() {
+            Some(Signal::Stop) => {
+                log::info!("Received signal to shutdown, attempt to shutdown cleanly.");
+                self.stop_asked = true;
+            }
+            Some(Signal::Status) => self.report_status(),
+            Some(Signal::Reload) | None => {}
+        }
+        self.stop_asked
     }
 
     fn main_loop(&mut self, mut signals: Signals) -> i32 {
@@ -258,7 +328,7 @@ impl Agent {
         let mut next_check = Instant::now() + self.check_interval();
         let (delivered, cpu) = self.totals_now();
         self.pulse.beat(Instant::now(), delivered, cpu);
-        loop {
+        while !self.stop_asked {
             let mut next = next_supervision.min(next_check);
             if let Some(sign) = self.notifier.alive() {
                 next = next.min(sign);
@@ -277,9 +347,6 @@ impl Agent {
                 }
                 None => {}
             }
-            if self.stop_asked {
-                return 0;
-            }
             if now >= next_supervision {
                 next_supervision = now + SUPERVISE;
                 let (delivered, cpu) = self.totals_now();
@@ -288,7 +355,7 @@ impl Agent {
                     let line = self.one_line_status();
                     self.notifier.status(line);
                 }
-                if let Some(why) = self.supervise() {
+                if let Some(why) = self.supervise(&mut signals) {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;
                 }
@@ -299,6 +366,7 @@ impl Agent {
                 self.periodic_lines(now, false);
             }
         }
+        0
     }
 
     /// The line that `systemctl status` shows.
@@ -325,33 +393,34 @@ impl Agent {
     }
 
     /// Starts anew what has died. A reason to end the agent, if there is one.
-    fn supervise(&mut self) -> Option<String> {
-        // A reload could not start them
-        if self.sessions.is_empty() {
-            if let Err(why) = self.start_sessions(None) {
-                return Some(why);
-            }
-        }
-        if self.sessions.iter().any(Session::has_died) {
+    fn supervise(&mut self, signals: &mut Signals) -> Option<String> {
+        let stuck = |s: &&Session| s.stuck_for() >= STUCK;
+        let stuck = self.sessions.iter().filter(stuck).count();
+        let left = self.left.count() + stuck;
+        if self.sessions.iter().any(Session::has_died) && left <= left::MOST {
             self.restarts += 1;
             log::error!(
                 "[error=\"logCopierFailed\"] A thread of an upload session has died; all sessions are started \
                  anew from their checkpoints"
             );
-            self.end_sessions(Duration::from_secs(15), false, None);
-            if let Err(why) = self.start_sessions(None) {
+            self.end_sessions(Duration::from_secs(15), false, Some(signals));
+        }
+        // Also those that a reload could not start
+        if self.sessions.is_empty() && !self.stop_asked {
+            if let Err(why) = self.start_sessions(None, signals) {
                 return Some(why);
             }
         }
         for session in &self.sessions {
-            let busy = session.busy_for();
-            if busy >= BUSY && self.throttle.allow(&session.id, BUSY_NAMED_EVERY) {
+            let is_busy = session.busy_for() >= BUSY || session.stuck_for() >= STUCK_NAMED;
+            if is_busy && self.throttle.allow(&session.id, BUSY_NAMED_EVERY) {
                 log::error!(
-                    "[error=\"sessionBusy\"] The session {} has been busy with one round of its files for {} s: none \
-                     of its logs is copied meanwhile. A mount that does not answer or a folder tree without end \
-                     makes such rounds; the paths are in `logs`",
+                    "[error=\"sessionBusy\"] The session {} has been busy with one round of its files for {} s and is \
+                     at {}: none of its logs is copied meanwhile. A mount that does not answer, a scanner that \
+                     does not let files be opened or a folder tree without end makes such rounds",
                     session.id,
-                    busy.as_secs()
+                    session.busy_for().as_secs(),
+                    session.at().display()
                 );
             }
         }
@@ -377,6 +446,13 @@ impl Agent {
             .and_then(|config| plan::shapes(&config).map(|_| config))
             .and_then(|config| self.monitor_plans(&config).map(|_| config))
             .and_then(|config| self.lock_of(&config).map(|lock| (config, lock)));
+        let loaded = loaded.and_then(|(config, lock)| {
+            self.leaves_few_behind(&config, signals)
+                .map(|()| (config, lock))
+        });
+        if self.stop_asked {
+            return;
+        }
         self.config_state.last_read = now_secs();
         let (config, new_lock) = match loaded {
             Ok(loaded) => loaded,
@@ -421,13 +497,61 @@ impl Agent {
         DataLock::take(dir, |why| log::warn!("{why}")).map(Some)
     }
 
+    /// Makes sure that a reload will not leave too many threads behind.
+    ///
+    /// # Errors
+    /// That it would.
+    fn leaves_few_behind(&mut self, config: &Config, signals: &mut Signals) -> Result<(), String> {
+        if config.same_as(&self.config)
+            || self.copying_goes_on(config, &self.monitor_plans(config)?)
+        {
+            return Ok(());
+        }
+        let mut stuck = Vec::new();
+        for at in 0..self.sessions.len() {
+            let touches = self.sessions[at].touches();
+            let until = Instant::now() + STUCK + STEP;
+            // Until it waits for something to do, or gets on
+            while !self.sessions[at].busy_for().is_zero()
+                && self.sessions[at].touches() == touches
+                && Instant::now() < until
+            {
+                let session = &self.sessions[at];
+                if session.stuck_for() >= STUCK {
+                    stuck.push(session.at().display().to_string());
+                    break;
+                }
+                if self.attend(signals) {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        let left = self.left.count();
+        if stuck.is_empty() || left + stuck.len() <= left::MOST {
+            return Ok(());
+        }
+        stuck.extend(self.left.lines());
+        Err(format!(
+            "it would leave {} threads behind that hang, which is more than {}. It is taken over as soon as \
+             enough of them have ended; they hang at {}",
+            stuck.len(),
+            left::MOST,
+            stuck.join(", ")
+        ))
+    }
+
+    /// Whether a configuration with these monitors changes nothing for the sessions.
+    fn copying_goes_on(&self, config: &Config, plans: &[monitors::Plan]) -> bool {
+        let logs = plans.iter().flat_map(monitors::Plan::logs);
+        config.copies_as(&self.config) && logs.eq(self.monitor_logs.fixed.iter())
+    }
+
     fn reload(&mut self, config: Config, new_lock: Option<DataLock>, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         self.notifier.reloading();
         let plans = self.monitor_plans(&config).unwrap_or_default();
-        let logs = plans.iter().flat_map(monitors::Plan::logs);
-        let copying_goes_on =
-            config.copies_as(&self.config) && logs.eq(self.monitor_logs.fixed.iter());
+        let copying_goes_on = self.copying_goes_on(&config, &plans);
         let threads = match copying_goes_on {
             true => "metrics",
             false => "copying and metrics",
@@ -441,7 +565,7 @@ impl Agent {
             // send its lines twice. The data waits on disk meanwhile.
             let deadline =
                 plan::seconds(self.config.options.request_deadline) + Duration::from_secs(10);
-            self.end_sessions(deadline, false, Some(signals));
+            self.end_sessions(deadline, false, Some(&mut *signals));
             if self.stop_asked {
                 return;
             }
@@ -481,18 +605,18 @@ impl Agent {
             self.data_lock = lock;
         }
         log::info!("Starting new {threads} threads");
-        if let Err(why) = self.start_threads(None) {
+        if let Err(why) = self.start_threads(None, signals) {
             log::error!("[error=\"failedAgentMain\"] {why}");
         }
         self.notifier.ready();
     }
 
     /// Ends all sessions, waiting for requests under way until `within` is over, or, with
-    /// `signals`, until a signal to stop comes.
+    /// `signals`, until a signal to stop comes. Threads that hang are left behind.
     fn end_sessions(&mut self, within: Duration, flush: bool, mut signals: Option<&mut Signals>) {
-        const STEP: Duration = Duration::from_millis(50);
+        let answers = Instant::now() + Duration::from_millis(300);
         for session in &self.sessions {
-            if let Some(tail) = session.status(Instant::now() + Duration::from_millis(300)) {
+            if let Some(tail) = session.status(answers) {
                 self.statistics.retire_files(&tail);
             }
         }
@@ -507,8 +631,9 @@ impl Agent {
                 let patience = until + after;
                 let step = patience.min(Instant::now() + STEP);
                 let session = &mut self.sessions[at];
-                let done = session.join(step) && (flush || session.join_upload(step));
-                if done {
+                // What hangs already will not end now
+                let is_over = session.stuck_for() >= STUCK || session.join(step);
+                if is_over && (flush || session.join_upload(step)) {
                     break;
                 }
                 if Instant::now() >= patience {
@@ -516,10 +641,14 @@ impl Agent {
                     break;
                 }
                 // A request may be under way for longer than systemd waits for a sign
-                self.notifier.alive();
-                let asked = signals.as_mut().and_then(|s| s.pending());
-                if asked == Some(Signal::Stop) {
-                    self.stop_asked = true;
+                let asked = match &mut signals {
+                    Some(signals) => !self.stop_asked && self.attend(signals),
+                    None => {
+                        self.notifier.alive();
+                        false
+                    }
+                };
+                if asked {
                     until = Instant::now() + STEP;
                     for session in &mut self.sessions {
                         session.end(false, until);
@@ -530,7 +659,11 @@ impl Agent {
             self.statistics.retire(&session.stats.snapshot());
             log::info!("Worker session '{}' is finished.", session.id);
         }
-        self.sessions.clear();
+        for session in self.sessions.drain(..) {
+            if let Some(left) = session.leave_behind() {
+                self.left.add(left);
+            }
+        }
     }
 
     /// Metrics in memory that nobody will take any more.
@@ -551,7 +684,8 @@ impl Agent {
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
         self.end_sessions(within, true, None);
         self.give_up_metrics();
-        match positions::take_up(&self.data_dir) {
+        let taken_up = self.left.shut_out();
+        match taken_up.and_then(|()| positions::take_up(&self.data_dir)) {
             Ok(_) => log::info!(
                 "Save consolidated checkpoints into file {}",
                 self.data_dir.join("checkpoints.json").display()

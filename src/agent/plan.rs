@@ -4,7 +4,7 @@ use super::flash::Way;
 use super::session::{Dynamic, EntryOf, Memory, Plan};
 use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
-use crate::tail::{self, Saved, Tailer};
+use crate::tail::{self, Saved};
 use crate::upload::UploadSettings;
 use crate::util::random;
 use crate::wire::{Envelope, EnvelopeSpec};
@@ -79,12 +79,12 @@ pub struct MonitorLogs {
     pub way: Way,
 }
 
-/// The plans of all sessions of all workers. Opens the followed files and writes the first
-/// checkpoints. `agent_log_start` is the size that agent.log had before our first line.
+/// The plans of all sessions of all workers. No path of a log is touched. `agent_log_start` is the
+/// size that agent.log had before our first line.
 pub fn sessions(
     config: &Config,
     shapes: &Shapes,
-    saved: Option<&Saved>,
+    saved: Option<&Arc<Saved>>,
     monitor_logs: &MonitorLogs,
     agent_log_start: Option<u64>,
 ) -> Vec<Plan> {
@@ -101,7 +101,9 @@ pub fn sessions(
             plans.push(Plan {
                 id: settings.session.clone(),
                 worker: worker.id.clone(),
-                tailer: Tailer::new(settings, entries, envelope.clone(), saved),
+                tail: settings,
+                entries,
+                saved: saved.cloned(),
                 upload,
                 envelope,
                 dynamic: Dynamic {
@@ -144,6 +146,7 @@ pub fn tail_settings(
     tail::Settings {
         session: format!("{}-{index}", worker.id),
         worker: worker.id.clone(),
+        fence: Arc::default(),
         share: (u64::from(index), u64::from(worker.sessions)),
         held: tail::Held::default(),
         elsewhere: config

@@ -10,7 +10,10 @@ use crate::status::{environment, health, Report};
 use crate::tail::{Counters, LogStatus, Skip, TailStatus};
 use crate::upload::Snapshot;
 use crate::util::time::now_secs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A session that is at one path for this long is shown.
+const STUCK_SHOWN: Duration = Duration::from_millis(1_500);
 
 impl Agent {
     /// Answers `status -v`.
@@ -26,6 +29,10 @@ impl Agent {
 
     fn report(&mut self) -> Report {
         let now = now_secs();
+        // What does not get on while the sessions are asked is seen after that
+        for session in &self.sessions {
+            session.stuck_for();
+        }
         let states = self.session_states();
         let copying = self.copying(&states, now);
         let overall = self.statistics.overall(self, &states);
@@ -124,8 +131,27 @@ impl Agent {
                     .chain(unwritten)
                     .collect()
             },
+            hanging: self.hanging(),
             account,
         }
+    }
+
+    /// The paths at which tail threads hang.
+    fn hanging(&self) -> Vec<String> {
+        let sessions = self.sessions.iter().filter_map(|session| {
+            let stuck = session.stuck_for();
+            let path = session.at();
+            let line = || {
+                format!(
+                    "{} (session {}, which copies nothing, for {} s)",
+                    path.display(),
+                    session.id,
+                    stuck.as_secs()
+                )
+            };
+            (stuck >= STUCK_SHOWN).then(line)
+        });
+        sessions.chain(self.left.lines()).collect()
     }
 
     fn config_status(&self) -> ConfigStatus {

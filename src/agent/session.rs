@@ -4,13 +4,16 @@
 //! backpressure: with both away nothing is read, and the backlog waits on disk.
 
 use super::flash::{Lines, Way};
-use crate::tail::{self, TailStatus, Tailer};
+use super::left::LeftBehind;
+use crate::tail::{self, Fence, Saved, TailStatus, Tailer};
 use crate::upload::{self, Fate, UploadSettings, UploadStats, Verdict};
 use crate::util::stop::{self, Stopper};
 use crate::wire::{Batch, Envelope};
 use crossbeam_channel::{bounded, never, select, unbounded, Receiver, RecvTimeoutError, Sender};
 use monitors::{FollowedLogs, MonitorLog};
+use std::cell::Cell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +60,12 @@ pub struct Session {
     /// waits for something to do.
     round_at: Arc<AtomicU64>,
     control: Sender<Control>,
+    fence: Arc<Fence>,
+    /// How many paths the tail thread had touched when that was last looked at and was another
+    /// number than before, and when that was.
+    moved: Cell<(u64, Instant)>,
+    /// Disconnected when the first look at all files is over.
+    first_look: Receiver<Infallible>,
     tail: Option<JoinHandle<()>>,
     upload: Option<JoinHandle<()>>,
     /// Dropped to end the upload thread without waiting for its turn.
@@ -69,8 +78,12 @@ pub struct Plan {
     pub id: String,
     /// The worker that it belongs to.
     pub worker: String,
-    /// Knows the files, has made its first scan.
-    pub tailer: Tailer,
+    /// How files are followed.
+    pub tail: tail::Settings,
+    /// Which.
+    pub entries: Vec<tail::Entry>,
+    /// Where they stand.
+    pub saved: Option<Arc<Saved>>,
     /// Where and how to send.
     pub upload: UploadSettings,
     /// The head of every request.
@@ -105,7 +118,8 @@ pub struct Memory {
 }
 
 impl Session {
-    /// Starts both threads.
+    /// Starts both threads. [`Session::has_looked`] tells when it is known, and written, where each
+    /// file starts.
     ///
     /// # Errors
     /// The system's, if it has no threads to give.
@@ -130,31 +144,43 @@ impl Session {
         )?;
         let began = Instant::now();
         let round_at = Arc::new(AtomicU64::new(0));
-        let mut desk = Desk {
-            round_at: round_at.clone(),
-            tailer: plan.tailer,
-            envelope: plan.envelope,
-            batches: Some(batch_tx),
-            verdicts: verdict_rx,
-            control: control_rx,
-            dynamic: plan.dynamic,
-            memory: plan.memory,
-            lines,
-            spare: (0..BATCHES).map(|_| Batch::new()).collect(),
-            filling: None,
-            full: false,
-            away: 0,
-            limit: first_limit,
-            next_at: Instant::now(),
-            last_sent: None,
-            last_full: Instant::now(),
-            handed_over: 0,
-            started: began,
-            stats: stats.clone(),
-        };
+        let fence = plan.tail.fence.clone();
+        let (looking, first_look) = bounded(0);
+        let (thread_round_at, thread_stats) = (round_at.clone(), stats.clone());
         let tail = std::thread::Builder::new()
             .name(format!("tail-{}", plan.id))
-            .spawn(move || desk.run())?;
+            .spawn(move || {
+                let fence = plan.tail.fence.clone();
+                fence.enter();
+                let envelope = plan.envelope;
+                let saved = plan.saved.as_deref();
+                let tailer = Tailer::new(plan.tail, plan.entries, envelope.clone(), saved);
+                drop((plan.saved, looking));
+                let mut desk = Desk {
+                    round_at: thread_round_at,
+                    fence,
+                    tailer,
+                    envelope,
+                    batches: Some(batch_tx),
+                    verdicts: verdict_rx,
+                    control: control_rx,
+                    dynamic: plan.dynamic,
+                    memory: plan.memory,
+                    lines,
+                    spare: (0..BATCHES).map(|_| Batch::new()).collect(),
+                    filling: None,
+                    full: false,
+                    away: 0,
+                    limit: first_limit,
+                    next_at: Instant::now(),
+                    last_sent: None,
+                    last_full: Instant::now(),
+                    handed_over: 0,
+                    started: began,
+                    stats: thread_stats,
+                };
+                desk.run();
+            })?;
         Ok(Session {
             id: plan.id,
             worker: plan.worker,
@@ -162,6 +188,9 @@ impl Session {
             began,
             round_at,
             control: control_tx,
+            fence,
+            moved: Cell::new((0, began)),
+            first_look,
             tail: Some(tail),
             upload: Some(upload),
             upload_stopper: Some(upload_stopper),
@@ -184,6 +213,33 @@ impl Session {
                 .elapsed()
                 .saturating_sub(Duration::from_millis(at)),
         }
+    }
+
+    /// How long the tail thread has been at one path, as far as was noticed by asking this: zero if it
+    /// waits for something to do, or gets on.
+    pub fn stuck_for(&self) -> Duration {
+        let (touches, busy) = (self.fence.touches(), self.busy_for());
+        if busy.is_zero() || touches != self.moved.get().0 {
+            self.moved.set((touches, Instant::now()));
+        }
+        busy.min(self.moved.get().1.elapsed())
+    }
+
+    /// How many paths the tail thread has touched.
+    pub fn touches(&self) -> u64 {
+        self.fence.touches()
+    }
+
+    /// The path that the tail thread touched last.
+    pub fn at(&self) -> PathBuf {
+        self.fence.at()
+    }
+
+    /// Whether the first look at all files is over, and where each starts is written. Waits for it
+    /// until then.
+    pub fn has_looked(&self, until: Instant) -> bool {
+        let ended = self.first_look.recv_deadline(until);
+        ended == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Looks for new files now.
@@ -211,13 +267,21 @@ impl Session {
     /// False if it has not.
     pub fn join(&mut self, until: Instant) -> bool {
         let done = wait(&mut self.tail, until);
-        self.upload_stopper = None;
+        if done {
+            self.upload_stopper = None;
+        }
         done
     }
 
     /// Waits for the upload thread to end, at most until `until`. False if it has not.
     pub fn join_upload(&mut self, until: Instant) -> bool {
         wait(&mut self.upload, until)
+    }
+
+    /// Gives up its tail thread, if that has not ended.
+    pub fn leave_behind(self) -> Option<LeftBehind> {
+        let thread = self.tail?;
+        Some(LeftBehind::new(self.id, self.fence, thread))
     }
 }
 
@@ -242,6 +306,7 @@ fn wait(thread: &mut Option<JoinHandle<()>>, until: Instant) -> bool {
 
 struct Desk {
     round_at: Arc<AtomicU64>,
+    fence: Arc<Fence>,
     tailer: Tailer,
     envelope: Arc<Envelope>,
     batches: Option<Sender<Batch>>,
@@ -267,6 +332,9 @@ struct Desk {
 
 impl Desk {
     fn run(&mut self) {
+        if self.is_given_up() {
+            return;
+        }
         let left = self.memory.as_ref().map(|memory| memory.way.take_left());
         for lines in left.into_iter().flatten() {
             self.take(&lines);
@@ -276,11 +344,13 @@ impl Desk {
                 self.settle(verdict);
             }
             let now = Instant::now();
-            let round = now.duration_since(self.started).as_millis() as u64;
-            self.round_at.store(round, Ordering::Relaxed);
+            self.begin_round(now);
             self.follow(now);
             self.tailer.poll(now);
             self.fill(now);
+            if self.is_given_up() {
+                return;
+            }
             self.hand_over(now, false);
             let pause = self.next_step().saturating_duration_since(Instant::now());
             let lines = match self.has_room() {
@@ -305,13 +375,45 @@ impl Desk {
                         status.batches = self.handed_over;
                         let _ = reply.send(status);
                     }
-                    Ok(Control::Scan) => self.tailer.scan_now(Instant::now()),
+                    Ok(Control::Scan) => {
+                        let now = Instant::now();
+                        self.begin_round(now);
+                        self.tailer.scan_now(now);
+                        if self.is_given_up() {
+                            return;
+                        }
+                    }
                     Ok(Control::End { flush, until }) => return self.end(flush, until),
                     Err(_) => return self.end(false, Instant::now()),
                 },
                 default(pause) => {}
             }
         }
+    }
+
+    fn begin_round(&self, now: Instant) {
+        let round = now.duration_since(self.started).as_millis() as u64;
+        self.round_at.store(round, Ordering::Relaxed);
+    }
+
+    /// Whether another session has taken this one's place while it hung. All that is left to do then is
+    /// to end.
+    fn is_given_up(&mut self) -> bool {
+        let is_given_up = self.fence.is_given_up();
+        if is_given_up && self.memory.is_some() {
+            let left = self.tailer.undelivered_lines();
+            let lines = left
+                .iter()
+                .map(|(_, bytes)| memchr::memchr_iter(b'\n', bytes).count());
+            let lines: usize = lines.sum();
+            if lines > 0 {
+                log::warn!(
+                    "{lines} metric lines that were in the memory of a session that hung are lost, or were sent \
+                     before"
+                );
+            }
+        }
+        is_given_up
     }
 
     /// Takes up logs that monitors have named or dropped since the last look.
@@ -469,10 +571,17 @@ impl Desk {
                 Err(_) => break,
             }
         }
+        self.begin_round(now);
         self.follow(now);
         if flush {
             self.tailer.poll_all(now);
             self.fill(now);
+        }
+        self.round_at.store(IDLE, Ordering::Relaxed);
+        if self.is_given_up() {
+            return;
+        }
+        if flush {
             self.hand_over(now, true);
         }
         let mut flushed = !flush;

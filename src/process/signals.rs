@@ -133,6 +133,14 @@ impl Signals {
         None
     }
 
+    /// As [`Signals::pending`], but one to reload stays: for those that are busy.
+    pub fn urgent(&mut self) -> Option<Signal> {
+        let reload = self.hup.swap(false, Ordering::SeqCst);
+        let signal = self.pending();
+        self.hup.fetch_or(reload, Ordering::SeqCst);
+        signal
+    }
+
     /// A handle with which other threads wake this one.
     ///
     /// # Errors

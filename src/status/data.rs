@@ -72,6 +72,8 @@ pub struct Glance {
     /// The faults of checkpoints: files that were damaged or ignored at the start, and why none
     /// can be written.
     pub checkpoints: Vec<String>,
+    /// The paths at which threads hang, with the session and for how long.
+    pub hanging: Vec<String>,
     /// The fate of all bytes.
     pub account: Account,
 }

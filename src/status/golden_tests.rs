@@ -142,6 +142,7 @@ fn report() -> Report {
             threads: Some(7),
             open_log_files: 12,
             checkpoints: Vec::new(),
+            hanging: Vec::new(),
             account: Account {
                 settled: 1_000,
                 copied: 651,

@@ -196,6 +196,9 @@ fn glance(text: &mut Text, report: &Report) {
     for note in &glance.checkpoints {
         text.pair(WIDTH, "Checkpoints:", note);
     }
+    for path in &glance.hanging {
+        text.pair(WIDTH, "Hangs at:", path);
+    }
 }
 
 /// `0 bytes`, `900 bytes`, `1.5 kB`, `12 MB`.

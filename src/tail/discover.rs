@@ -3,6 +3,7 @@
 use super::compressed::{self, Kind};
 use super::copies::Copy;
 use super::counters::Skip;
+use super::fence::touch;
 use super::generation::{is_gone, Generation, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
@@ -109,6 +110,7 @@ impl Tailer {
             }
             return;
         }
+        touch(&path);
         let meta = match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => return,
             Ok(meta) if !meta.is_file() => {

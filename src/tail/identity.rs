@@ -5,6 +5,7 @@
 //! hash of the last bytes before a position, which every read checks at no extra cost because it
 //! starts that much earlier.
 
+use super::fence::touch;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -125,6 +126,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
 /// # Errors
 /// The error of `open`.
 pub fn place(path: &Path) -> io::Result<File> {
+    touch(path);
     reading()
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
         .open(path)

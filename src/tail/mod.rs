@@ -5,7 +5,7 @@
 //! - `unseen`, `copies`: whose a file is that nobody has read; everything that guesses is there
 //! - `generation`, `log`, `tailer`: the state; `discover`, `poll` and `replaced` change it as the disk changes,
 //!   `turns` and `read` cut lines into batches (`compressed`, `zeros`: what is no line), `settle` takes in what the server said
-//! - `checkpoint`, `store`: what survives the process
+//! - `checkpoint`, `store`: what survives the process; `fence`: how a thread that hangs is kept from writing there
 //! - [`insight`], [`rehearse`]: what would happen, without doing it
 //! - [`session`]: the thread that does it all and talks to the uploader
 //!
@@ -19,6 +19,7 @@ mod descriptors;
 mod discover;
 mod dynamic;
 pub mod expand;
+mod fence;
 mod generation;
 pub mod glob;
 mod gz;
@@ -51,6 +52,7 @@ mod zeros;
 
 pub use checkpoint::Saved;
 pub use counters::{Counters, Skip};
+pub use fence::Fence;
 pub use held::Held;
 pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};

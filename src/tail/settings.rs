@@ -1,10 +1,12 @@
 //! The part of the configuration that tailing needs.
 
+use super::fence::Fence;
 use super::glob;
 use super::held::Held;
 use crate::config::AttrValue;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Gives a path its reported name; `None` leaves it as it is.
@@ -111,6 +113,8 @@ pub struct Settings {
     pub session: String,
     /// The worker that the session belongs to.
     pub worker: String,
+    /// By which the agent sees where the session's thread is, and shuts it out.
+    pub fence: Arc<Fence>,
     /// Which part of the worker's files: index and number of its sessions.
     pub share: (u64, u64),
     /// Which files the sessions of the worker have; the same for all of them.
@@ -175,6 +179,7 @@ impl Settings {
         Settings {
             session: "default-0".into(),
             worker: "default".into(),
+            fence: Arc::default(),
             share: (0, 1),
             held: Held::default(),
             elsewhere: Vec::new(),

@@ -1,6 +1,7 @@
 //! Finding where a rotation put a file: by inode, by content, and by the [`names`] that log rotation
 //! gives.
 
+use super::fence::touch;
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
 use super::names::{self, Scheme};
@@ -96,6 +97,7 @@ pub fn forget_listings() {
 /// A listing that is true now: the directory has not changed since it was read. Its time stamp is
 /// coarse, so one that was read just after a change is not used twice.
 fn listing(dir: &Path) -> Option<Rc<Listing>> {
+    touch(dir);
     let meta = fs::metadata(dir).ok()?;
     let changed = (meta.mtime(), meta.mtime_nsec());
     let known = LISTINGS.with_borrow(|all| all.get(dir).cloned());

@@ -2,6 +2,7 @@
 //! was lost in the middle of writing one.
 
 use super::checkpoint::{self, Saved, Writer};
+use super::fence::Fence;
 use crate::util::time;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -9,6 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 /// Reads all checkpoint files of a data directory, of all sessions and of the Python agent, and
 /// makes one of them. For the start, before any session, and for the stop, after all of them.
@@ -338,6 +340,7 @@ pub struct Store {
     /// Files written.
     pub written: u64,
     buffer: Vec<u8>,
+    fence: Arc<Fence>,
 }
 
 const CONSOLIDATED: &str = "checkpoints.json";
@@ -354,7 +357,14 @@ impl Store {
             error: None,
             written: 0,
             buffer: Vec::new(),
+            fence: Arc::default(),
         }
+    }
+
+    /// Writes nothing once the fence is shut.
+    pub fn behind(mut self, fence: Arc<Fence>) -> Self {
+        self.fence = fence;
+        self
     }
 
     /// Everything remembered, the Python agent's files included: of each path what was written
@@ -450,7 +460,12 @@ impl Store {
     }
 
     fn put(&mut self, path: &Path, text: &[u8], previous: Option<&Path>) -> bool {
-        match replace(path, text, previous) {
+        let written = self.fence.write(|| replace(path, text, previous));
+        let Some(written) = written else {
+            // Another session writes here now, and its positions are newer
+            return false;
+        };
+        match written {
             Ok(()) => {
                 self.written += 1;
                 if let Some(error) = self.error.take() {

@@ -115,6 +115,7 @@ impl Tailer {
             settings.max_open_files = settings.max_open_files.min(ours.max(8));
         }
         let store = Store::new(&settings.data_dir, &settings.session);
+        let store = store.behind(settings.fence.clone());
         let windows = entries.iter().filter_map(|e| e.pipeline.as_ref());
         let window = windows.map(|p| p.window()).max().unwrap_or(0);
         let buf =

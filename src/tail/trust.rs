@@ -10,6 +10,7 @@
 //! [`look`] goes along a path by descriptors, so no link can be exchanged between its check and its
 //! use. What it returns tells the file by device and inode; whoever opens the path compares these.
 
+use super::fence::touch;
 use super::glob;
 use super::identity::{self, FileId};
 use super::log::Log;
@@ -80,7 +81,9 @@ pub fn look(path: &Path, pattern: &Path) -> io::Result<Seen> {
         Err(_) => (Path::new("/"), path),
     };
     let agent = nix::unistd::geteuid().as_raw();
-    let (meta, folder) = walk(identity::place(start)?, rest, agent)?;
+    let start = identity::place(start)?;
+    touch(path);
+    let (meta, folder) = walk(start, rest, agent)?;
     let shared = folder
         .filter(|folder| others_may_write(folder.uid(), folder.mode(), meta.uid(), agent))
         .map(|_| Refusal {
@@ -180,6 +183,7 @@ fn walk(mut at: File, path: &Path, agent: u32) -> io::Result<(Metadata, Option<M
             ahead(&mut todo, &leads_to);
             if leads_to.has_root() {
                 at = identity::place(Path::new("/"))?;
+                touch(&leads_to);
             }
         }
         meta = at.metadata()?;
@@ -245,6 +249,7 @@ impl Tailer {
         log: &Log,
         is_known: impl Fn(FileId) -> bool,
     ) -> io::Result<Metadata> {
+        touch(&log.path);
         let meta = fs::metadata(&log.path)?;
         let id = FileId::of(&meta);
         if is_known(id) || log.generations.iter().any(|g| g.id == id) {

@@ -2,6 +2,7 @@
 
 use super::compressed;
 use super::counters::{Counters, Skip};
+use super::fence::touch;
 use super::generation::{Generation, Lost, State};
 use super::log::Log;
 use super::read::{self, Reader, Shape, Turn};
@@ -91,6 +92,7 @@ impl Tailer {
             self.settings.max_request,
             self.settings.max_line_size,
         );
+        touch(&log.path);
         let Some(mut label) = log.label.take() else {
             return Turn::Drained(None);
         };
