@@ -106,10 +106,10 @@ pub fn run(mut start: Start) -> i32 {
 
 /// A session that is busy with one round of its files for this long is named.
 const BUSY: Duration = Duration::from_secs(30);
-/// And one that is at one path for this long.
-const STUCK_NAMED: Duration = Duration::from_secs(15);
+/// One that is at one path for this long is left behind, and another one takes its place.
+const HANGS: Duration = Duration::from_secs(10);
 const BUSY_NAMED_EVERY: Duration = Duration::from_secs(300);
-/// A tail thread that is at one path for this long is not waited for.
+/// A tail thread that is at one path for this long is not waited for at a start, a reload or a stop.
 const STUCK: Duration = Duration::from_secs(5);
 /// How long the first look at all files is waited for while it gets on: longer, and `start` would take
 /// the agent for one that hangs.
@@ -125,6 +125,8 @@ struct Agent {
     config_state: ConfigState,
     sessions: Vec<Session>,
     left: AllLeftBehind,
+    /// The paths that the sessions leave out.
+    left_out: Vec<PathBuf>,
     crew: Crew,
     monitor_logs: MonitorLogs,
     launched: f64,
@@ -192,6 +194,7 @@ impl Agent {
             },
             sessions: Vec::new(),
             left: AllLeftBehind::default(),
+            left_out: Vec::new(),
             crew: Crew::new(monitor_logs.way.clone()),
             monitor_logs,
             launched: now,
@@ -245,23 +248,49 @@ impl Agent {
         plan::monitors(config, &self.monitor_logs.followed)
     }
 
-    /// Starts all sessions, and waits until each has looked at all its files once, unless one hangs.
-    /// None is started while one that was left behind is writing; [`Agent::supervise`] tries again.
+    /// Starts all sessions, and waits until each has looked at all its files once. Where one hangs, all
+    /// are started again without that path.
     fn start_sessions(
         &mut self,
         agent_log_start: Option<u64>,
         signals: &mut Signals,
     ) -> Result<(), String> {
+        let until = Instant::now() + FIRST_LOOK_WITHIN;
+        loop {
+            self.start_each(agent_log_start)?;
+            if self.sessions.is_empty() {
+                return Ok(());
+            }
+            if self.have_looked(until, signals) {
+                log::info!(
+                    "Copying started. Total worker sessions: {}, server {}",
+                    self.sessions.len(),
+                    self.config.server
+                );
+                return Ok(());
+            }
+            let within = until.saturating_duration_since(Instant::now());
+            self.end_sessions(within, false, Some(signals));
+            if self.stop_asked {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Starts none while a thread that was left behind is writing; [`Agent::supervise`] tries again.
+    fn start_each(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
         if let Err(why) = self.left.shut_out() {
             log::error!("[error=\"leftBehind\"] Copying is not started yet: {why}");
             return Ok(());
         }
+        self.left_out = self.left.paths();
         let (saved, damaged) = positions::take_up(&self.data_dir)?;
         self.checkpoint_notes.extend(damaged);
         let plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
             saved.map(Arc::new).as_ref(),
+            &self.left_out,
             &self.monitor_logs,
             agent_log_start,
         );
@@ -275,23 +304,20 @@ impl Agent {
         if !self.config.options.metrics_in_memory {
             self.give_up_metrics();
         }
-        log::info!(
-            "Copying started. Total worker sessions: {}, server {}",
-            self.sessions.len(),
-            self.config.server
-        );
-        self.await_first_looks(signals);
         Ok(())
     }
 
-    /// Waits until it is written where each file starts. A session that hangs is not waited for.
-    fn await_first_looks(&mut self, signals: &mut Signals) {
-        let until = Instant::now() + FIRST_LOOK_WITHIN;
+    /// Waits until it is written where each file starts. False if a session hangs and may be left behind.
+    fn have_looked(&mut self, until: Instant, signals: &mut Signals) -> bool {
         for at in 0..self.sessions.len() {
             let now = Instant::now();
             while !self.sessions[at].has_looked(Instant::now() + STEP) {
+                let is_stuck = self.sessions[at].stuck_for() >= STUCK;
+                if is_stuck && Instant::now() < until && self.may_leave_stuck() {
+                    return false;
+                }
                 let session = &self.sessions[at];
-                if session.stuck_for() >= STUCK || Instant::now() >= until {
+                if is_stuck || Instant::now() >= until {
                     log::error!(
                         "[error=\"sessionBusy\"] The session {} has not ended its first look at its files within \
                          {} s and is at {}: it copies nothing until then. Of a file that no checkpoint knows, \
@@ -303,10 +329,18 @@ impl Agent {
                     break;
                 }
                 if self.attend(signals) {
-                    return;
+                    return true;
                 }
             }
         }
+        true
+    }
+
+    /// Whether all sessions that hang may be left behind.
+    fn may_leave_stuck(&mut self) -> bool {
+        let stuck = self.sessions.iter().filter(|s| s.stuck_for() >= STUCK);
+        let stuck = stuck.count();
+        self.left.count() + stuck <= left::MOST
     }
 
     /// To be called often while something is waited for. True if the agent is to stop.
@@ -394,14 +428,37 @@ impl Agent {
 
     /// Starts anew what has died. A reason to end the agent, if there is one.
     fn supervise(&mut self, signals: &mut Signals) -> Option<String> {
-        let stuck = |s: &&Session| s.stuck_for() >= STUCK;
-        let stuck = self.sessions.iter().filter(stuck).count();
-        let left = self.left.count() + stuck;
-        if self.sessions.iter().any(Session::has_died) && left <= left::MOST {
-            self.restarts += 1;
-            log::error!(
-                "[error=\"logCopierFailed\"] A thread of an upload session has died; all sessions are started \
-                 anew from their checkpoints"
+        for session in &self.sessions {
+            let (busy, stuck) = (session.busy_for(), session.stuck_for());
+            let is_named = busy >= BUSY || stuck >= HANGS;
+            if is_named && self.throttle.allow(&session.id, BUSY_NAMED_EVERY) {
+                log::error!(
+                    "[error=\"sessionBusy\"] The session {} has been busy with one round of its files for {} s and is \
+                     at {}: none of its logs is copied meanwhile. A mount that does not answer, a scanner that \
+                     does not let files be opened or a folder tree without end makes such rounds",
+                    session.id,
+                    busy.as_secs(),
+                    session.at().display()
+                );
+            }
+        }
+        let may_restart = self.may_leave_stuck();
+        let why = if self.sessions.iter().any(Session::has_died) {
+            self.restarts += u32::from(may_restart);
+            let why = "[error=\"logCopierFailed\"] A thread of an upload session has died";
+            Some((log::Level::Error, why))
+        } else if self.sessions.iter().any(|s| s.stuck_for() >= HANGS) {
+            Some((log::Level::Warn, "A session hangs"))
+        } else if self.left.paths() != self.left_out {
+            let why = "A path that was left out answers";
+            Some((log::Level::Info, why))
+        } else {
+            None
+        };
+        if let Some((level, why)) = why.filter(|_| may_restart) {
+            log::log!(
+                level,
+                "{why}; all sessions are started anew from their checkpoints"
             );
             self.end_sessions(Duration::from_secs(15), false, Some(signals));
         }
@@ -409,19 +466,6 @@ impl Agent {
         if self.sessions.is_empty() && !self.stop_asked {
             if let Err(why) = self.start_sessions(None, signals) {
                 return Some(why);
-            }
-        }
-        for session in &self.sessions {
-            let is_busy = session.busy_for() >= BUSY || session.stuck_for() >= STUCK_NAMED;
-            if is_busy && self.throttle.allow(&session.id, BUSY_NAMED_EVERY) {
-                log::error!(
-                    "[error=\"sessionBusy\"] The session {} has been busy with one round of its files for {} s and is \
-                     at {}: none of its logs is copied meanwhile. A mount that does not answer, a scanner that \
-                     does not let files be opened or a folder tree without end makes such rounds",
-                    session.id,
-                    session.busy_for().as_secs(),
-                    session.at().display()
-                );
             }
         }
         self.crew.supervise()
@@ -509,11 +553,11 @@ impl Agent {
         }
         let mut stuck = Vec::new();
         for at in 0..self.sessions.len() {
-            let touches = self.sessions[at].touches();
+            let steps = self.sessions[at].steps();
             let until = Instant::now() + STUCK + STEP;
             // Until it waits for something to do, or gets on
             while !self.sessions[at].busy_for().is_zero()
-                && self.sessions[at].touches() == touches
+                && self.sessions[at].steps() == steps
                 && Instant::now() < until
             {
                 let session = &self.sessions[at];
@@ -631,7 +675,7 @@ impl Agent {
                 let patience = until + after;
                 let step = patience.min(Instant::now() + STEP);
                 let session = &mut self.sessions[at];
-                // What hangs already will not end now
+                // A thread that hangs already will not end now
                 let is_over = session.stuck_for() >= STUCK || session.join(step);
                 if is_over && (flush || session.join_upload(step)) {
                     break;

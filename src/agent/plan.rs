@@ -79,12 +79,13 @@ pub struct MonitorLogs {
     pub way: Way,
 }
 
-/// The plans of all sessions of all workers. No path of a log is touched. `agent_log_start` is the
-/// size that agent.log had before our first line.
+/// The plans of all sessions of all workers. No path of a log is touched. `left_out` are paths at which
+/// threads hang, `agent_log_start` is the size that agent.log had before our first line.
 pub fn sessions(
     config: &Config,
     shapes: &Shapes,
     saved: Option<&Arc<Saved>>,
+    left_out: &[PathBuf],
     monitor_logs: &MonitorLogs,
     agent_log_start: Option<u64>,
 ) -> Vec<Plan> {
@@ -98,6 +99,7 @@ pub fn sessions(
             let entries = entries(config, shapes, worker, fixed, agent_log_start);
             let mut settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
             settings.held = held.clone();
+            settings.fence = Arc::new(tail::Fence::leaving_out(left_out.to_vec()));
             plans.push(Plan {
                 id: settings.session.clone(),
                 worker: worker.id.clone(),

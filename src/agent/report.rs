@@ -29,7 +29,7 @@ impl Agent {
 
     fn report(&mut self) -> Report {
         let now = now_secs();
-        // What does not get on while the sessions are asked is seen after that
+        // So that a session which does not get on while it is asked is seen after that
         for session in &self.sessions {
             session.stuck_for();
         }

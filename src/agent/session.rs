@@ -61,8 +61,8 @@ pub struct Session {
     round_at: Arc<AtomicU64>,
     control: Sender<Control>,
     fence: Arc<Fence>,
-    /// How many paths the tail thread had touched when that was last looked at and was another
-    /// number than before, and when that was.
+    /// How many steps the tail thread had made when that was last another number than before, and
+    /// when that was.
     moved: Cell<(u64, Instant)>,
     /// Disconnected when the first look at all files is over.
     first_look: Receiver<Infallible>,
@@ -218,16 +218,16 @@ impl Session {
     /// How long the tail thread has been at one path, as far as was noticed by asking this: zero if it
     /// waits for something to do, or gets on.
     pub fn stuck_for(&self) -> Duration {
-        let (touches, busy) = (self.fence.touches(), self.busy_for());
-        if busy.is_zero() || touches != self.moved.get().0 {
-            self.moved.set((touches, Instant::now()));
+        let (steps, busy) = (self.fence.steps(), self.busy_for());
+        if busy.is_zero() || steps != self.moved.get().0 || self.fence.is_writing() {
+            self.moved.set((steps, Instant::now()));
         }
         busy.min(self.moved.get().1.elapsed())
     }
 
-    /// How many paths the tail thread has touched.
-    pub fn touches(&self) -> u64 {
-        self.fence.touches()
+    /// Goes up with each path that the tail thread touches and each page of it.
+    pub fn steps(&self) -> u64 {
+        self.fence.steps()
     }
 
     /// The path that the tail thread touched last.

@@ -3,7 +3,7 @@
 use super::compressed::{self, Kind};
 use super::copies::Copy;
 use super::counters::Skip;
-use super::fence::touch;
+use super::fence::{is_left_out, touch};
 use super::generation::{is_gone, Generation, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
@@ -83,8 +83,9 @@ impl Tailer {
         self.retire_logs();
         if first {
             self.remembered = HashMap::new();
-            let patterns: Vec<PathBuf> = self.entries.iter().map(|e| e.pattern.clone()).collect();
-            self.watched_before = patterns;
+            // A log that is left out and that no checkpoint knows is not new when it can be looked at
+            let patterns = self.entries.iter().map(|e| e.pattern.clone());
+            self.watched_before = patterns.filter(|path| !is_left_out(path)).collect();
         }
     }
 
@@ -110,8 +111,7 @@ impl Tailer {
             }
             return;
         }
-        touch(&path);
-        let meta = match fs::metadata(&path) {
+        let meta = match touch(&path).and_then(|()| fs::metadata(&path)) {
             Ok(meta) if meta.is_dir() => return,
             Ok(meta) if !meta.is_file() => {
                 let why = "it is a FIFO, socket or device; these are never opened";

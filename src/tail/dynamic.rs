@@ -2,6 +2,7 @@
 //! `journald_monitor`.
 
 use super::checkpoint::SavedLog;
+use super::fence::{is_left_out, touch};
 use super::settings::Entry;
 use super::tailer::Tailer;
 use std::collections::HashSet;
@@ -78,7 +79,7 @@ impl Tailer {
             }
             return;
         }
-        if !self.is_mine(&path) {
+        if !self.is_mine(&path) || is_left_out(&path) {
             return;
         }
         match self.orphans.iter().position(|(known, _)| *known == path) {
@@ -136,7 +137,8 @@ impl Tailer {
 
     fn remember(&mut self, path: &Path, saved: SavedLog) {
         if self.orphans.len() >= self.many_orphans {
-            self.orphans.retain(|(path, _)| path.exists());
+            self.orphans
+                .retain(|(path, _)| touch(path).is_err() || path.exists());
             // Not at each further one, if they are all still there
             self.many_orphans = MANY_ORPHANS.max(2 * self.orphans.len());
         }

@@ -6,7 +6,7 @@
 //! and a file in a real folder is always found under its real path. Folders are taken level by level:
 //! what is near is found even if the bound is met further down.
 
-use super::fence::touch;
+use super::fence::{get_on, touch};
 use super::glob::{self, component, is_pattern};
 use super::identity::FileId;
 use super::trust::{self, Refusal};
@@ -117,8 +117,7 @@ impl Search<'_> {
             if !matched && !rest.is_empty() {
                 return self.descend(path, rest, false);
             }
-            touch(&path);
-            let kind = match self.spend(1) {
+            let kind = match self.spend(1) && touch(&path).is_ok() {
                 true => fs::symlink_metadata(&path).map(|meta| meta.file_type()),
                 false => return,
             };
@@ -145,8 +144,7 @@ impl Search<'_> {
         let mut by_link = false;
         loop {
             while let Some((dir, way)) = folders.pop_front() {
-                touch(&dir);
-                let Ok(meta) = fs::metadata(&dir) else {
+                let Ok(meta) = touch(&dir).and_then(|()| fs::metadata(&dir)) else {
                     continue;
                 };
                 let id = FileId::of(&meta);
@@ -173,8 +171,8 @@ impl Search<'_> {
                 if !self.spend(1) {
                     break;
                 }
-                touch(&link);
-                let meta = fs::metadata(&link).ok().filter(fs::Metadata::is_dir);
+                let meta = touch(&link).and_then(|()| fs::metadata(&link));
+                let meta = meta.ok().filter(fs::Metadata::is_dir);
                 let is_new = meta.is_some_and(|meta| !seen.contains(&FileId::of(&meta)));
                 if is_new && self.may_follow(&link) {
                     folders.push_back((link, None));
@@ -191,8 +189,7 @@ impl Search<'_> {
     fn enters(&mut self, path: &Path, kind: Option<FileType>) -> bool {
         match kind {
             Some(kind) if kind.is_symlink() => {
-                touch(path);
-                self.spend(1) && path.is_dir() && self.may_follow(path)
+                self.spend(1) && touch(path).is_ok() && path.is_dir() && self.may_follow(path)
             }
             Some(kind) => kind.is_dir(),
             None => false,
@@ -221,13 +218,14 @@ impl Search<'_> {
                 return names.clone();
             }
         }
-        touch(dir);
         let mut names = Vec::new();
-        let entries = self.spend(LISTING).then(|| fs::read_dir(dir));
+        let may = self.spend(LISTING) && touch(dir).is_ok();
+        let entries = may.then(|| fs::read_dir(dir));
         for entry in entries.into_iter().flatten().flatten().flatten() {
             if !self.spend(1) {
                 break;
             }
+            get_on();
             names.push((entry.file_name(), entry.file_type().ok()));
         }
         let names = Rc::new(names);

@@ -1,12 +1,14 @@
-//! What the agent holds of a tail thread: where that is, and the means to shut it out.
+//! By a [`Fence`] the agent sees at which path a tail thread is, and shuts out one that hangs.
 //!
 //! A path on a mount that does not answer holds the thread that touches it for nobody knows how long.
 //! The agent leaves such a thread behind and starts another one from the checkpoints. When the first
 //! one wakes, its positions are old, and written over those of its successor they would have lines
 //! sent twice. So each write of a checkpoint asks the fence.
 
+use super::names;
 use std::cell::RefCell;
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +24,9 @@ pub struct Fence {
     writing: Mutex<()>,
     /// The path that was touched last. No I/O while it is held.
     at: Mutex<Vec<u8>>,
-    touches: AtomicU64,
+    steps: AtomicU64,
+    /// Paths at which other threads hang.
+    left_out: Vec<PathBuf>,
 }
 
 thread_local! {
@@ -30,16 +34,40 @@ thread_local! {
 }
 
 /// Notes that the thread is about to touch a path, which may hang. Costs a copy of the name: fit for
-/// looks at files, not for lines. Nothing happens in threads that are not [`Fence::enter`]ed.
-pub fn touch(path: &Path) {
+/// looks at files, not for lines. Nothing happens in threads that did not [`Fence::enter`].
+///
+/// # Errors
+/// `TimedOut` for a path at which another thread hangs. It must not be touched.
+pub fn touch(path: &Path) -> io::Result<()> {
+    OWN.with_borrow(|own| {
+        // A root directory that hangs has everything hang, and is on the way to each path
+        let Some(fence) = own.as_ref().filter(|_| path != Path::new("/")) else {
+            return Ok(());
+        };
+        if fence.leaves_out(path) {
+            let why = "a look at it hangs; it is left out until that ends";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        let mut at = locked(&fence.at);
+        at.clear();
+        at.extend_from_slice(path.as_os_str().as_bytes());
+        fence.steps.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
+}
+
+/// Notes that the thread gets on with the path that it touched last: it is long, but does not hang.
+pub fn get_on() {
     OWN.with_borrow(|own| {
         if let Some(fence) = own {
-            let mut at = locked(&fence.at);
-            at.clear();
-            at.extend_from_slice(path.as_os_str().as_bytes());
-            fence.touches.fetch_add(1, Ordering::Relaxed);
+            fence.steps.fetch_add(1, Ordering::Relaxed);
         }
     });
+}
+
+/// Whether a log must not be looked at now.
+pub fn is_left_out(log: &Path) -> bool {
+    OWN.with_borrow(|own| own.as_ref().is_some_and(|fence| fence.leaves_out(log)))
 }
 
 /// A panic leaves nothing half done behind these locks that anybody would miss.
@@ -48,6 +76,31 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fence {
+    /// For a thread that shall not touch these paths, nor what is below them.
+    pub fn leaving_out(paths: Vec<PathBuf>) -> Self {
+        Fence {
+            left_out: paths,
+            ..Fence::default()
+        }
+    }
+
+    /// Whether `path` is one of those, or below one, or a log that one may have been rotated from: what
+    /// that holds can't be known, and would be missed.
+    fn leaves_out(&self, path: &Path) -> bool {
+        let is_of_log = |out: &Path| {
+            let (Some(name), Some(log)) = (out.file_name(), path.file_name()) else {
+                return false;
+            };
+            let beside = path.parent().is_some_and(|dir| out.starts_with(dir));
+            beside
+                && names::originals(name)
+                    .iter()
+                    .any(|original| original == log)
+        };
+        let mut all = self.left_out.iter();
+        all.any(|out| path.starts_with(out) || is_of_log(out))
+    }
+
     /// Makes the calling thread the one whose whereabouts are told.
     pub fn enter(self: &Arc<Self>) {
         OWN.set(Some(self.clone()));
@@ -58,9 +111,14 @@ impl Fence {
         PathBuf::from(OsStr::from_bytes(&locked(&self.at)))
     }
 
-    /// Goes up with each path that is touched.
-    pub fn touches(&self) -> u64 {
-        self.touches.load(Ordering::Relaxed)
+    /// Goes up with each path that is touched and each page of it.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Whether a write is under way: it is the data directory's disk then that is slow.
+    pub fn is_writing(&self) -> bool {
+        matches!(self.writing.try_lock(), Err(TryLockError::WouldBlock))
     }
 
     /// Makes a write, unless the thread was given up: `None` then.
@@ -117,15 +175,41 @@ mod tests {
     #[test]
     fn a_thread_tells_where_it_is_and_others_do_not_speak_for_it() {
         let fence = Arc::new(Fence::default());
-        touch(Path::new("/nobody"));
-        assert_eq!((fence.at(), fence.touches()), (PathBuf::new(), 0));
+        touch(Path::new("/nobody")).unwrap();
+        assert_eq!((fence.at(), fence.steps()), (PathBuf::new(), 0));
         let inside = fence.clone();
         let thread = std::thread::spawn(move || {
             inside.enter();
-            touch(Path::new("/a/longer/path"));
-            touch(Path::new("/b"));
+            touch(Path::new("/a/longer/path")).unwrap();
+            touch(Path::new("/b")).unwrap();
+            get_on();
         });
         thread.join().unwrap();
-        assert_eq!((fence.at(), fence.touches()), (PathBuf::from("/b"), 2));
+        assert_eq!((fence.at(), fence.steps()), (PathBuf::from("/b"), 3));
+    }
+
+    #[test]
+    fn what_hangs_is_left_out_with_what_is_below_it_and_the_log_that_it_was_rotated_from() {
+        let out = [
+            "/mnt/dead",
+            "/logs/app.log.2.gz",
+            "/logs/old/web.log-20261130",
+        ];
+        let fence = Fence::leaving_out(out.map(PathBuf::from).to_vec());
+        for (path, is_out) in [
+            ("/mnt/dead", true),
+            ("/mnt/dead/a/b.log", true),
+            ("/mnt/deadline", false),
+            ("/mnt", false),
+            ("/logs/app.log.2.gz", true),
+            ("/logs/app.log", true),
+            ("/logs/app.log.1", false),
+            ("/logs/web.log", true),
+            ("/logs/other.log", false),
+            ("/elsewhere/app.log", false),
+            ("/logs", false),
+        ] {
+            assert_eq!(fence.leaves_out(Path::new(path)), is_out, "{path}");
+        }
     }
 }

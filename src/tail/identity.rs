@@ -5,7 +5,7 @@
 //! hash of the last bytes before a position, which every read checks at no extra cost because it
 //! starts that much earlier.
 
-use super::fence::touch;
+use super::fence::{get_on, touch};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -126,7 +126,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
 /// # Errors
 /// The error of `open`.
 pub fn place(path: &Path) -> io::Result<File> {
-    touch(path);
+    touch(path)?;
     reading()
         .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
         .open(path)
@@ -158,6 +158,7 @@ fn regular(file: &File) -> io::Result<Metadata> {
 pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
+        get_on();
         match file.read_at(&mut buf[done..], offset + done as u64) {
             Ok(0) => break,
             Ok(n) => done += n,

@@ -3,6 +3,7 @@
 use super::checkpoint::{Saved, SavedGeneration, SavedLog};
 use super::counters::Skip;
 use super::discover::{birth, first_seen, CLOCK_TICK};
+use super::fence::is_left_out;
 use super::generation::{Generation, Sequence, State};
 use super::glob;
 use super::identity::{self, FileId, Signature};
@@ -74,6 +75,8 @@ impl Tailer {
             }
             match self.entry_for(path) {
                 Some(_) if !self.is_mine(path) => {}
+                // Its positions wait until it can be looked at
+                Some(_) if is_left_out(path) => self.orphans.push((path.clone(), log.clone())),
                 Some(entry) if log.attributes.is_empty() => {
                     found.push(self.restore_log(path.clone(), entry, log, now));
                 }

@@ -1,7 +1,7 @@
 //! Finding where a rotation put a file: by inode, by content, and by the [`names`] that log rotation
 //! gives.
 
-use super::fence::touch;
+use super::fence::{get_on, touch};
 use super::gz::GzFile;
 use super::identity::{self, FileId, Signature};
 use super::names::{self, Scheme};
@@ -97,7 +97,7 @@ pub fn forget_listings() {
 /// A listing that is true now: the directory has not changed since it was read. Its time stamp is
 /// coarse, so one that was read just after a change is not used twice.
 fn listing(dir: &Path) -> Option<Rc<Listing>> {
-    touch(dir);
+    touch(dir).ok()?;
     let meta = fs::metadata(dir).ok()?;
     let changed = (meta.mtime(), meta.mtime_nsec());
     let known = LISTINGS.with_borrow(|all| all.get(dir).cloned());
@@ -113,6 +113,7 @@ fn listing(dir: &Path) -> Option<Rc<Listing>> {
         folders: Vec::new(),
     };
     for entry in fs::read_dir(dir).ok()?.flatten() {
+        get_on();
         let name = entry.file_name();
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             listing.folders.push(name);

@@ -448,7 +448,8 @@ impl Store {
         let path = self.active.clone();
         let done = self.put(&path, &text, None);
         if done && lasting {
-            let _ = File::open(&self.dir).and_then(|d| d.sync_all());
+            let sync = || File::open(&self.dir).and_then(|d| d.sync_all());
+            let _ = self.fence.write(sync);
         }
         self.keep_buffer(text);
         done

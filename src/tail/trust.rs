@@ -82,7 +82,7 @@ pub fn look(path: &Path, pattern: &Path) -> io::Result<Seen> {
     };
     let agent = nix::unistd::geteuid().as_raw();
     let start = identity::place(start)?;
-    touch(path);
+    touch(path)?;
     let (meta, folder) = walk(start, rest, agent)?;
     let shared = folder
         .filter(|folder| others_may_write(folder.uid(), folder.mode(), meta.uid(), agent))
@@ -183,7 +183,6 @@ fn walk(mut at: File, path: &Path, agent: u32) -> io::Result<(Metadata, Option<M
             ahead(&mut todo, &leads_to);
             if leads_to.has_root() {
                 at = identity::place(Path::new("/"))?;
-                touch(&leads_to);
             }
         }
         meta = at.metadata()?;
@@ -249,7 +248,7 @@ impl Tailer {
         log: &Log,
         is_known: impl Fn(FileId) -> bool,
     ) -> io::Result<Metadata> {
-        touch(&log.path);
+        touch(&log.path)?;
         let meta = fs::metadata(&log.path)?;
         let id = FileId::of(&meta);
         if is_known(id) || log.generations.iter().any(|g| g.id == id) {

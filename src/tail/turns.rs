@@ -92,7 +92,8 @@ impl Tailer {
             self.settings.max_request,
             self.settings.max_line_size,
         );
-        touch(&log.path);
+        // A log that is left out is not followed
+        let _ = touch(&log.path);
         let Some(mut label) = log.label.take() else {
             return Turn::Drained(None);
         };
