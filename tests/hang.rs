@@ -58,6 +58,13 @@ fn hung(site: &Site) -> String {
     site.log_path("hung").to_str().unwrap().to_owned()
 }
 
+fn tail_threads(site: &Site) -> usize {
+    let threads = fs::read_dir(format!("/proc/{}/task", site.pid())).unwrap();
+    let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm"));
+    let names = threads.flatten().filter_map(|thread| name(thread).ok());
+    names.filter(|name| name.starts_with("tail-")).count()
+}
+
 /// `status -v` comes promptly and names the path.
 #[track_caller]
 fn status_names_it(site: &Site) {
@@ -167,9 +174,11 @@ fn what_wakes_after_a_reload_writes_no_old_positions() {
     // Acknowledged positions are on disk with the next request at the latest
     let requests = site.receiver.counts().requests;
     site.until_requests(requests + 2);
+    assert_eq!(tail_threads(&site), 2);
     release(&site);
-    site.until_logged(ENDED);
-    assert!(!site.status_v().contains("Hangs at:"), "{}", site.report());
+    // At once: when the agent finds that the thread has ended it starts its sessions anew, and they
+    // write their positions
+    site.until_seen("the old thread has ended", || tail_threads(&site) < 2);
     site.kill9();
     site.copy("hung/*.log").start();
     app.write(50);
@@ -216,6 +225,7 @@ fn at_most_four_threads_are_left_behind_and_then_a_reload_is_refused() {
     for n in 1..=LOGS {
         site.expect_exactly_once(&format!("hung-{n}.log"), 0..100);
     }
+    assert!(!site.status_v().contains("Hangs at:"), "{}", site.report());
     site.term();
     assert_eq!(site.receiver.counts().duplicates, 0);
 }

@@ -140,7 +140,7 @@ impl Tailer {
             };
             waiting.due = now + LOOK_EVERY;
             let id = FileId::of(&waiting.meta);
-            let still = std::fs::metadata(&path).is_ok_and(|meta| FileId::of(&meta) == id);
+            let still = identity::stat(&path).is_ok_and(|meta| FileId::of(&meta) == id);
             if !still {
                 self.gone_while_waiting(&path, now);
             } else if let Some(number) = self.by_path.get(&path).copied() {

@@ -3,7 +3,7 @@
 use super::compressed::{self, Kind};
 use super::copies::Copy;
 use super::counters::Skip;
-use super::fence::{is_left_out, touch};
+use super::fence::is_left_out;
 use super::generation::{is_gone, Generation, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
@@ -50,7 +50,7 @@ impl Tailer {
         };
         let mut all = log.generations.iter();
         let same = all.any(|g| g.id == id && is_it(g));
-        let elsewhere = fs::metadata(&log.path).is_ok_and(|m| FileId::of(&m) == id);
+        let elsewhere = identity::stat(&log.path).is_ok_and(|m| FileId::of(&m) == id);
         if !same {
             if !elsewhere {
                 self.disown(id, owner);
@@ -111,7 +111,7 @@ impl Tailer {
             }
             return;
         }
-        let meta = match touch(&path).and_then(|()| fs::metadata(&path)) {
+        let meta = match identity::stat(&path) {
             Ok(meta) if meta.is_dir() => return,
             Ok(meta) if !meta.is_file() => {
                 let why = "it is a FIFO, socket or device; these are never opened";

@@ -8,7 +8,7 @@
 
 use super::fence::{get_on, touch};
 use super::glob::{self, component, is_pattern};
-use super::identity::FileId;
+use super::identity::{self, FileId};
 use super::trust::{self, Refusal};
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -144,7 +144,7 @@ impl Search<'_> {
         let mut by_link = false;
         loop {
             while let Some((dir, way)) = folders.pop_front() {
-                let Ok(meta) = touch(&dir).and_then(|()| fs::metadata(&dir)) else {
+                let Ok(meta) = identity::stat(&dir) else {
                     continue;
                 };
                 let id = FileId::of(&meta);
@@ -171,7 +171,7 @@ impl Search<'_> {
                 if !self.spend(1) {
                     break;
                 }
-                let meta = touch(&link).and_then(|()| fs::metadata(&link));
+                let meta = identity::stat(&link);
                 let meta = meta.ok().filter(fs::Metadata::is_dir);
                 let is_new = meta.is_some_and(|meta| !seen.contains(&FileId::of(&meta)));
                 if is_new && self.may_follow(&link) {

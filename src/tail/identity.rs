@@ -132,6 +132,15 @@ pub fn place(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// What a path shows, past links. Whoever looks at the path of a log does it by this.
+///
+/// # Errors
+/// What `stat` says, and [`touch`].
+pub fn stat(path: &Path) -> io::Result<Metadata> {
+    touch(path)?;
+    std::fs::metadata(path)
+}
+
 fn reading() -> OpenOptions {
     let mut options = OpenOptions::new();
     options

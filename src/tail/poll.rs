@@ -12,7 +12,7 @@ use super::tailer::Tailer;
 use super::trust;
 use super::unseen::Unseen;
 use crate::util::time::now_secs;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -416,7 +416,7 @@ impl Tailer {
                 None => {
                     let (id, then) = (g.id, g.birth);
                     let there = |at: &Path| {
-                        let meta = fs::metadata(at).ok()?;
+                        let meta = identity::stat(at).ok()?;
                         let is_it = FileId::of(&meta) == id && born_then(then, at, &meta);
                         is_it.then_some(meta.len())
                     };
@@ -597,7 +597,7 @@ fn unseen_since(since: f64, old: Option<&LeftBehind>) -> Unseen<'_> {
 /// or up to `slack` seconds before.
 fn something_came(log: &Path, since: f64, slack: f64) -> bool {
     let changed = |path: &Path| {
-        let dir = fs::metadata(path.parent()?).ok()?;
+        let dir = identity::stat(path.parent()?).ok()?;
         Some(siblings::mtime(&dir) >= since - slack)
     };
     siblings::places(log)

@@ -8,7 +8,7 @@ use super::siblings;
 use super::tailer::Tailer;
 use super::unseen::Unseen;
 use crate::util::time::now_secs;
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -31,7 +31,7 @@ impl Tailer {
         let since = log.checked_before.unwrap_or_else(now_secs);
         let Some(g) = log.generation(key) else { return };
         // The content that it has now may have been rotated away as well
-        let shown = fs::metadata(&path).ok().map(|meta| FileId::of(&meta));
+        let shown = identity::stat(&path).ok().map(|meta| FileId::of(&meta));
         let was_current = g.state == State::Current && shown == Some(g.id);
         let since = since.min(g.verified);
         let (old_id, signature, read, mark, known) = (g.id, g.signature, g.read, g.mark, g.size);

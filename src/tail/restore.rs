@@ -14,7 +14,7 @@ use super::siblings;
 use super::tailer::Tailer;
 use super::unseen::Unseen;
 use crate::util::time::now_secs;
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -304,7 +304,7 @@ impl Tailer {
             // The Python agent's checkpoint says nothing of the content. What was made since by
             // copying it (the log still has the inode) or compressing it, and has the end of a line
             // where that was settled, is taken for it; of several the one that was rotated first
-            let truncated = fs::metadata(log).is_ok_and(|m| m.ino() == old.id.ino);
+            let truncated = identity::stat(log).is_ok_and(|m| m.ino() == old.id.ino);
             all.filter(|s| (s.gz || truncated) && s.birth.unwrap_or(s.mtime) > time)
                 .filter(|s| siblings::has_line_end(s, old.committed))
                 .reduce(|a, b| match b.rotated_before(&a) {
@@ -312,7 +312,7 @@ impl Tailer {
                     _ => a,
                 })?
         };
-        let meta = fs::metadata(&copy.path).ok()?;
+        let meta = identity::stat(&copy.path).ok()?;
         Some((copy.path, meta, rotated, copy.gz))
     }
 

@@ -97,8 +97,7 @@ pub fn forget_listings() {
 /// A listing that is true now: the directory has not changed since it was read. Its time stamp is
 /// coarse, so one that was read just after a change is not used twice.
 fn listing(dir: &Path) -> Option<Rc<Listing>> {
-    touch(dir).ok()?;
-    let meta = fs::metadata(dir).ok()?;
+    let meta = identity::stat(dir).ok()?;
     let changed = (meta.mtime(), meta.mtime_nsec());
     let known = LISTINGS.with_borrow(|all| all.get(dir).cloned());
     if let Some(known) = known.filter(|l| l.settled && l.changed == changed) {
@@ -174,7 +173,7 @@ fn rotated_in(dir: &Path, log: &OsStr, found: &mut Vec<Sibling>) {
             continue;
         };
         let path = dir.join(name);
-        let Ok(meta) = fs::symlink_metadata(&path) else {
+        let Ok(meta) = touch(&path).and_then(|()| fs::symlink_metadata(&path)) else {
             continue;
         };
         if !meta.is_file() {
@@ -202,7 +201,8 @@ pub fn mtime(meta: &fs::Metadata) -> f64 {
 pub fn places(path: &Path) -> Vec<PathBuf> {
     let mut places = vec![path.to_path_buf()];
     // A link among its folders leads both names into the same listing
-    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink()) {
+    let link = touch(path).and_then(|()| fs::symlink_metadata(path));
+    if link.is_ok_and(|meta| meta.is_symlink()) {
         places.extend(fs::canonicalize(path).ok());
     }
     places
@@ -212,7 +212,8 @@ pub fn places(path: &Path) -> Vec<PathBuf> {
 /// right below it (logrotate's `olddir`).
 pub fn find_id(path: &Path, id: FileId, ignore_dev: bool) -> Option<PathBuf> {
     let is_it = |found: &PathBuf| {
-        fs::symlink_metadata(found).is_ok_and(|meta| {
+        let meta = touch(found).and_then(|()| fs::symlink_metadata(found));
+        meta.is_ok_and(|meta| {
             meta.is_file() && meta.ino() == id.ino && (ignore_dev || meta.dev() == id.dev)
         })
     };

@@ -217,7 +217,7 @@ impl Tailer {
     pub(super) fn permitted(&self, path: &Path, entry: &Entry) -> io::Result<Metadata> {
         let by = |entry: &Entry| {
             if !entry.examines_links() {
-                return fs::metadata(path);
+                return identity::stat(path);
             }
             let seen = look(path, &entry.pattern)?;
             match seen.shared {
@@ -248,8 +248,7 @@ impl Tailer {
         log: &Log,
         is_known: impl Fn(FileId) -> bool,
     ) -> io::Result<Metadata> {
-        touch(&log.path)?;
-        let meta = fs::metadata(&log.path)?;
+        let meta = identity::stat(&log.path)?;
         let id = FileId::of(&meta);
         if is_known(id) || log.generations.iter().any(|g| g.id == id) {
             return Ok(meta);

@@ -15,7 +15,7 @@ use super::replaced::holds_still;
 use super::siblings::{self, scheme_of, Sibling};
 use super::tailer::Tailer;
 use crate::util::sort;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -156,7 +156,7 @@ impl Tailer {
             return;
         }
         let path = log.path.clone();
-        let shown = fs::metadata(&path).ok().map(|m| FileId::of(&m));
+        let shown = identity::stat(&path).ok().map(|m| FileId::of(&m));
         let all = lying_beside(log);
         let before: Option<Sibling> =
             old_at.and_then(|at| all.iter().find(|s| s.path == at).cloned());
@@ -195,7 +195,7 @@ impl Tailer {
                 let is_copy = |(signature, at, mark)| siblings::holds(s, signature, at, mark);
                 let is_there = |g: &Generation| {
                     g.id.ino != 0
-                        && fs::metadata(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
+                        && identity::stat(&g.path).is_ok_and(|m| FileId::of(&m) == g.id)
                         && holds_still(g)
                 };
                 let of_old = old_at.is_none() && old.is_some_and(is_copy);
