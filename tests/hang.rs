@@ -6,6 +6,7 @@ mod common;
 
 use common::Site;
 use nix::sys::signal::Signal;
+use receiver::Fault;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -127,9 +128,16 @@ fn a_log_that_begins_to_hang_is_named_and_the_others_go_on() {
     site.copy("app.log").copy("hung.log").start();
     site.until_lines("app.log", 50);
     site.until_lines("hung.log", 50);
+    // Some lines of it are not delivered
+    let fault = Fault::cut_before_storing().with_events_only();
+    site.receiver.fault(fault.until_cleared());
+    hung_log.write(50);
+    site.until("they were read", |state| state.counts().faulted > 0);
     hold(&site);
     let began = Instant::now();
     site.until_logged(&format!("at {}", hung(&site)));
+    site.until_logged(LEFT_BEHIND);
+    site.receiver.clear_faults();
     app.write(50);
     site.expect_exactly_once("app.log", 0..100);
     assert!(began.elapsed() < NAMED);
@@ -139,8 +147,10 @@ fn a_log_that_begins_to_hang_is_named_and_the_others_go_on() {
     site.start();
     hung_log.write(50);
     site.expect_exactly_once("app.log", 0..100);
-    site.expect_exactly_once("hung.log", 0..100);
+    site.expect_exactly_once("hung.log", 0..150);
     site.term();
+    // Its positions were kept, not given up
+    assert!(!site.agent_log().contains("are lost"), "{}", site.report());
     assert_eq!(site.receiver.counts().duplicates, 0);
 }
 
@@ -174,11 +184,11 @@ fn what_wakes_after_a_reload_writes_no_old_positions() {
     // Acknowledged positions are on disk with the next request at the latest
     let requests = site.receiver.counts().requests;
     site.until_requests(requests + 2);
-    assert_eq!(tail_threads(&site), 2);
+    assert!(tail_threads(&site) > 1);
     release(&site);
     // At once: when the agent finds that the thread has ended it starts its sessions anew, and they
     // write their positions
-    site.until_seen("the old thread has ended", || tail_threads(&site) < 2);
+    site.until_seen("the old thread has ended", || tail_threads(&site) == 1);
     site.kill9();
     site.copy("hung/*.log").start();
     app.write(50);
