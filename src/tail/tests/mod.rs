@@ -7,6 +7,7 @@ mod copytruncate;
 mod dynamic;
 mod edits;
 mod inode;
+mod left_out;
 mod limit;
 mod line;
 mod model;
