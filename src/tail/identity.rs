@@ -132,10 +132,10 @@ pub fn place(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// What a path shows, past links. Whoever looks at the path of a log does it by this.
+/// Looks at what a path shows, past links. All looks at paths of logs go by this.
 ///
 /// # Errors
-/// What `stat` says, and [`touch`].
+/// Those of `stat` and of [`touch`].
 pub fn stat(path: &Path) -> io::Result<Metadata> {
     touch(path)?;
     std::fs::metadata(path)
