@@ -67,6 +67,20 @@ fn what_was_written_before_the_stop_is_sent_before_the_end() {
     site.assert_exactly_once("app.log", 0..100);
 }
 
+#[test]
+fn what_was_written_during_the_request_before_is_sent_before_the_end_too() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    let slow = Fault::delayed(Duration::from_secs(1)).with_events_only();
+    site.receiver.fault(slow.times(1));
+    site.copy("app.log").start();
+    site.until("it is under way", |state| state.counts().faulted > 0);
+    numbers.write(90);
+    site.stop_within(Signal::SIGTERM, STOP);
+    site.assert_exactly_once("app.log", 0..100);
+}
+
 /// The ways in which a server may fail while the agent is to stop.
 #[derive(Debug, Clone, Copy)]
 enum Server {
