@@ -82,7 +82,7 @@ impl Tailer {
                 holder.path.clone()
             })
         });
-        path.is_some_and(|path| !std::fs::metadata(path).is_ok_and(|meta| FileId::of(&meta) == id))
+        path.is_some_and(|path| !identity::stat(&path).is_ok_and(|meta| FileId::of(&meta) == id))
     }
 
     /// Whether another session has lately found a file of this one under a path of its own, or had no
