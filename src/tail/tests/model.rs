@@ -633,8 +633,8 @@ fn lines_of(arrived: &Arrived) -> BTreeMap<u64, (u32, u32)> {
     found
 }
 
-/// On a disk, which inode a new file gets depends on what else the machine does: about one history of
-/// a thousand still fails there, when a copy gets the inode of a file that was just deleted. In memory
+/// On a disk, which inode a new file gets depends on what else the machine does: of
+/// 9,000 histories one still fails there (seed 636596, where a line comes twice). In memory
 /// a seed always tells the same. `MODEL_FOLDER` is another folder to look in.
 fn folder() -> PathBuf {
     let named = std::env::var_os("MODEL_FOLDER").map(PathBuf::from);
