@@ -130,3 +130,23 @@ fn a_report_that_is_written_anew_counts_no_loss() {
     desk.run(3);
     assert_eq!(desk.lost(), 0);
 }
+
+#[test]
+fn a_preallocated_log_that_is_cut_to_its_text_at_the_end_repeats_nothing() {
+    for long in [1, 400] {
+        let text: String = (0..long).map(|n| format!("line {n}\n")).collect();
+        let mut desk = Desk::new(&["a.log"]);
+        desk.append("a.log", &text);
+        desk.append("a.log", vec![0; 100_000]);
+        desk.start();
+        desk.run(3);
+        assert_eq!(desk.all("a.log"), text);
+        let file = OpenOptions::new().write(true).open(desk.path("a.log"));
+        file.unwrap().set_len(text.len() as u64).unwrap();
+        desk.run(3);
+        desk.append("a.log", "more\n");
+        desk.run(3);
+        assert_eq!(desk.all("a.log"), format!("{text}more\n"));
+        assert_eq!((desk.arrived.resent, desk.lost()), (0, 0));
+    }
+}
