@@ -44,7 +44,7 @@ fn a_stop_under_load_writes_its_checkpoint_and_repeats_nothing() {
             site.start();
             let so_far = load.written();
             site.until_lines("app.log", so_far);
-            assert_eq!(site.agent_log().matches("Copying started").count(), round);
+            site.until_logged_times("Copying started", round);
         }
         site.stop_within(signal, STOP);
         a_restart_goes_on(&mut site, load);
