@@ -26,6 +26,8 @@ mod gz;
 mod held;
 mod identity;
 pub mod insight;
+#[cfg(test)]
+mod ledger;
 mod log;
 mod memory;
 mod names;

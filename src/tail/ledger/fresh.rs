@@ -1,0 +1,482 @@
+//! Files that hold no known content: whose each of them is, if anybody's.
+//!
+//! The path of a log is its own. Any other file that nobody has read is a log's only if three things
+//! come together: it was not there at the look before, its name follows a scheme under which a known
+//! content of that very log stands or stood, and by that name it was rotated away after the newest known
+//! content while the path shows a new one, or between two known ones.
+
+use super::content::{Content, ContentKey, LogId};
+use super::decide::{Born, Change, Copied, Deciding, Doubt, Original, Verdict};
+use super::evidence::{before, line_end, Agreement, Bytes, Evidence, BLOCK, HEAD};
+use super::naming::{Claim, Rotation};
+use super::observe::{Eyes, Listed};
+use std::collections::BTreeSet;
+use std::io;
+
+/// How long after its last growth a new file that begins as another log's content does is taken for a
+/// log of its own, in milliseconds.
+const DECIDE_AFTER: u64 = 2_000;
+
+/// Decides on all files that hold nothing known.
+pub(super) fn decide(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
+    let mut renewed = renewed(deciding);
+    // Paths of logs first: whether a log has a new content counts for its rotated files
+    let (own, rest): (Vec<usize>, Vec<usize>) =
+        (0..deciding.snapshot.files.len()).partition(|at| {
+            let file = deciding.file(*at);
+            matches!(deciding.policy.claim(&file.name), Claim::Own(_))
+        });
+    for at in own {
+        judge(deciding, at, &mut renewed, eyes);
+    }
+    // Copies next: they tell of kinds of names, and of the order of what was rotated
+    for at in &rest {
+        let file = deciding.file(*at);
+        if let Some(rotation) = Rotation::of_any(&file.name, deciding.policy) {
+            let is_known = deciding.holds.contains_key(&file.stat.id);
+            let is_old = deciding
+                .known
+                .remembered
+                .is_some_and(|known| known.has(file));
+            let is_copy = !is_known
+                && !is_old
+                && is_copy(deciding, file, rotation.log, eyes).unwrap_or(false);
+            if is_copy && file.stat.length > 0 {
+                deciding
+                    .decision
+                    .schemes
+                    .push((rotation.log, rotation.scheme));
+            }
+        }
+    }
+    for at in rest {
+        judge(deciding, at, &mut renewed, eyes);
+    }
+}
+
+/// Finds the verdict about one file.
+fn judge(deciding: &mut Deciding, at: usize, renewed: &mut BTreeSet<LogId>, eyes: &mut dyn Eyes) {
+    let file = deciding.file(at);
+    let id = file.stat.id;
+    if let Some(key) = deciding.holds.get(&id) {
+        let verdict = Verdict::Holds(*key);
+        deciding
+            .decision
+            .verdicts
+            .insert(file.name.clone(), verdict);
+        return;
+    }
+    // A second name of a file that was decided on
+    if !deciding.judged.insert(id) {
+        return;
+    }
+    let verdict = match deciding.unreadable.contains(&id) {
+        true => Ok(Verdict::Unreadable),
+        false => one(deciding, file, renewed, eyes),
+    };
+    let verdict = verdict.unwrap_or_else(|_| {
+        deciding.unreadable.insert(id);
+        Verdict::Unreadable
+    });
+    if verdict == Verdict::Unreadable {
+        let rotation = Rotation::of_any(&file.name, deciding.policy);
+        let is_renewed = rotation.is_some_and(|rotation| renewed.contains(&rotation.log));
+        if is_renewed || deciding.known.pending.contains(&id) {
+            deciding.decision.pending.insert(id);
+        }
+    }
+    let remember = match verdict {
+        Verdict::Old(_) => true,
+        Verdict::UnknownScheme(_) | Verdict::OutOfOrder(_) | Verdict::NotRenewed(_) => {
+            deciding.decision.doubt(Doubt::RefusedByName);
+            true
+        }
+        _ => false,
+    };
+    if remember {
+        deciding.decision.remembered.add(file);
+    }
+    deciding
+        .decision
+        .verdicts
+        .insert(file.name.clone(), verdict);
+}
+
+/// The logs whose path shows another content than it did, or none: only then something can have been
+/// there in between. An empty content that has got text counts, as nothing tells that it is the same, and
+/// so does one that was edited.
+pub(super) fn renewed(deciding: &Deciding) -> BTreeSet<LogId> {
+    let all = deciding.known.contents.values();
+    let kept = |content: &&Content| {
+        !content.evidence.is_empty() && deciding.is_whole(content) && is_shown(deciding, content)
+    };
+    let still: BTreeSet<LogId> = all.clone().filter(kept).map(|c| c.log).collect();
+    all.map(|c| c.log)
+        .filter(|log| !still.contains(log))
+        .collect()
+}
+
+/// Whether its log's path shows a content.
+fn is_shown(deciding: &Deciding, content: &Content) -> bool {
+    deciding.snapshot.files.iter().any(|file| {
+        deciding.holds.get(&file.stat.id) == Some(&content.key)
+            && deciding.policy.claim(&file.name) == Claim::Own(content.log)
+    })
+}
+
+fn one(
+    deciding: &mut Deciding,
+    file: &Listed,
+    renewed: &mut BTreeSet<LogId>,
+    eyes: &mut dyn Eyes,
+) -> io::Result<Verdict> {
+    let is_first = deciding.known.remembered.is_none();
+    let rotation = Rotation::of_any(&file.name, deciding.policy);
+    match deciding.policy.claim(&file.name) {
+        Claim::Others => Ok(Verdict::Others),
+        Claim::Nobody => match rotation {
+            Some(rotation) => rotated(deciding, file, &rotation, renewed, eyes),
+            None => Ok(Verdict::Nobodys),
+        },
+        Claim::Own(log) => {
+            let rotation = rotation.filter(|_| !is_first);
+            if rotation.is_some() && deciding.hides_something() {
+                // It may be the copy of what can't be read
+                return Ok(Verdict::Unreadable);
+            }
+            if let Some(rotation) = rotation {
+                if waits(deciding, file, rotation.log, eyes)? {
+                    return Ok(Verdict::Waits(log));
+                }
+            }
+            let at_end = is_first && deciding.policy.starts_at_end();
+            let start = if at_end { Start::End } else { Start::Begin };
+            born(deciding, file, log, start, eyes)?;
+            renewed.insert(log);
+            Ok(Verdict::New(log))
+        }
+    }
+}
+
+/// Whether a file that no entry speaks of is a rotated one of a log.
+fn rotated(
+    deciding: &mut Deciding,
+    file: &Listed,
+    rotation: &Rotation,
+    renewed: &BTreeSet<LogId>,
+    eyes: &mut dyn Eyes,
+) -> io::Result<Verdict> {
+    let log = rotation.log;
+    if deciding
+        .known
+        .remembered
+        .is_some_and(|known| known.has(file))
+    {
+        return Ok(Verdict::Old(log));
+    }
+    if deciding.decision.copies.contains_key(&file.name) {
+        return Ok(Verdict::CopyOf(log));
+    }
+    if deciding.known.remembered.is_none() {
+        return Ok(Verdict::Old(log));
+    }
+    let hidden = deciding.known.hidden.get(&file.name);
+    let was_open = deciding.known.pending.contains(&file.stat.id)
+        || hidden.is_some_and(|hidden| hidden.may_be_unseen);
+    let mut verdict = by_name(deciding, rotation, renewed.contains(&log));
+    if was_open && matches!(verdict, Verdict::OutOfOrder(_) | Verdict::NotRenewed(_)) {
+        // It would have been taken for the log's at the look that could not judge it
+        verdict = Verdict::Unseen(log);
+    }
+    let was_ours =
+        |content: &&Content| content.log == log && content.place.location() == Some(file.stat.id);
+    if let Some(content) = deciding.known.contents.values().find(was_ours) {
+        // A descriptor tells that it is the very file that was at the log's path. Else it came to be
+        // after the last look, whatever its name says: the content had its inode then
+        let is_held = eyes
+            .held(content.key)
+            .is_some_and(|(stat, _)| stat.id == file.stat.id);
+        if is_held || !matches!(verdict, Verdict::UnknownScheme(_)) {
+            verdict = Verdict::Unseen(log);
+        }
+    }
+    if verdict == Verdict::Unseen(log) && deciding.hides_something() {
+        // It may be the copy of what can't be read
+        return Ok(Verdict::Unreadable);
+    }
+    if verdict == Verdict::Unseen(log) {
+        born(deciding, file, log, Start::Begin, eyes)?;
+        return Ok(verdict);
+    }
+    let may_share = matches!(verdict, Verdict::UnknownScheme(_) | Verdict::NotRenewed(_));
+    let shared = match may_share {
+        true => shares_text(deciding, file, log, eyes)?,
+        false => None,
+    };
+    if let Some(after) = shared.filter(|_| !deciding.hides_something()) {
+        born(deciding, file, log, Start::After(after), eyes)?;
+        return Ok(Verdict::Unseen(log));
+    }
+    // The proof of the name may be where nothing can be read
+    Ok(match deciding.hides_something() {
+        true => Verdict::Unreadable,
+        false => verdict,
+    })
+}
+
+/// Whether a file that is new at a log's path may still turn out to be the copy of another log's content.
+fn waits(
+    deciding: &mut Deciding,
+    file: &Listed,
+    original: LogId,
+    eyes: &mut dyn Eyes,
+) -> io::Result<bool> {
+    if !is_copy(deciding, file, original, eyes)? {
+        return Ok(false);
+    }
+    let copy = deciding.decision.copies.get(&file.name);
+    let is_gone = copy.is_some_and(|copy| match copy.of {
+        Original::Known(key) => deciding.unlinked.contains_key(&key),
+        Original::New(_) => false,
+    });
+    if is_gone {
+        // The original was deleted meanwhile: it was a copy
+        return Ok(true);
+    }
+    let since = copy.map(|copy| copy.since);
+    let waited = since.is_some_and(|since| deciding.known.now.0 - since.0 >= DECIDE_AFTER);
+    if waited {
+        deciding.decision.copies.remove(&file.name);
+        deciding.decision.doubt(Doubt::TookForOwn);
+    }
+    Ok(!waited)
+}
+
+/// Whether a file is the beginning of a content of this log that lies elsewhere. It is remembered as
+/// such, as the original may be truncated or deleted next.
+fn is_copy(
+    deciding: &mut Deciding,
+    file: &Listed,
+    log: LogId,
+    eyes: &mut dyn Eyes,
+) -> io::Result<bool> {
+    let (originals, unlinked) = originals(deciding, file, log);
+    if originals.is_empty() && unlinked.is_empty() {
+        return Ok(false);
+    }
+    let text = Beginning::of(file, eyes)?;
+    let mut of = None;
+    for key in unlinked {
+        if let Some((_, mut bytes)) = eyes.held(key) {
+            if text.is_of(&mut *bytes)? {
+                of = Some(Original::Known(key));
+            }
+        }
+    }
+    for original in originals {
+        if of.is_none() && text.is_of(&mut *eyes.open(original)?)? {
+            let id = original.stat.id;
+            let key = deciding.holds.get(&id);
+            of = Some(key.map_or(Original::New(id), |key| Original::Known(*key)));
+        }
+    }
+    let Some(of) = of else { return Ok(false) };
+    let now = deciding.known.now;
+    let known = deciding.known.copies.get(&file.name);
+    let known = known.filter(|copy| copy.id == file.stat.id && copy.length == text.length);
+    let evidence = Evidence::taken(text.length, &mut *eyes.open(file)?)?;
+    let copied = Copied {
+        id: file.stat.id,
+        evidence,
+        of,
+        length: text.length,
+        since: known.map_or(now, |copy| copy.since),
+    };
+    deciding.decision.copies.insert(file.name.clone(), copied);
+    Ok(true)
+}
+
+/// The files, and the contents in files without a name, of which a file may be the copy.
+fn originals<'a>(
+    deciding: &Deciding<'a>,
+    file: &Listed,
+    log: LogId,
+) -> (Vec<&'a Listed>, Vec<ContentKey>) {
+    let is_of = |key: &ContentKey| {
+        let content = deciding.known.contents.get(key);
+        content.is_some_and(|content| content.log == log || deciding.is_neighbour(content, file))
+    };
+    let files = deciding.snapshot.files.iter().enumerate();
+    let named = files.filter(|(at, other)| {
+        let holds = deciding.holds.get(&other.stat.id);
+        let is_original = deciding.fresh.contains(&(log, *at)) || holds.is_some_and(is_of);
+        other.stat.id != file.stat.id && is_original
+    });
+    let named = named.map(|(_, other)| other).collect();
+    let unlinked = deciding.unlinked.keys().copied().filter(is_of).collect();
+    (named, unlinked)
+}
+
+/// Whether a file's text, which may be compressed, is the beginning of another file's.
+pub(super) fn is_beginning(file: &Listed, of: &Listed, eyes: &mut dyn Eyes) -> io::Result<bool> {
+    let text = Beginning::of(file, eyes)?;
+    text.is_of(&mut *eyes.open(of)?)
+}
+
+/// The text of a file that may be the beginning of another one.
+struct Beginning {
+    head: Vec<u8>,
+    end: Vec<u8>,
+    length: u64,
+}
+
+impl Beginning {
+    fn of(file: &Listed, eyes: &mut dyn Eyes) -> io::Result<Beginning> {
+        let mut bytes = eyes.open(file)?;
+        let length = length(file, &mut *bytes)?;
+        Ok(Beginning {
+            head: before(HEAD as u64, HEAD, &mut *bytes)?,
+            end: before(length, BLOCK, &mut *bytes)?,
+            length,
+        })
+    }
+
+    fn is_of(&self, bytes: &mut dyn Bytes) -> io::Result<bool> {
+        let begins = before(HEAD as u64, HEAD, bytes)?.starts_with(&self.head);
+        Ok(begins && before(self.length, BLOCK, bytes)? == self.end)
+    }
+}
+
+/// The length of a file's text; of an archive all of it has to be read for that.
+pub(super) fn length(file: &Listed, bytes: &mut dyn Bytes) -> io::Result<u64> {
+    if !file.is_archive() {
+        return Ok(file.stat.length);
+    }
+    let mut length = 0;
+    let mut buf = vec![0; 64 << 10];
+    loop {
+        match bytes.read_at(&mut buf, length)? {
+            0 => return Ok(length),
+            read => length += read as u64,
+        }
+    }
+}
+
+/// The verdict by the name of a file that came since the last look.
+fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
+    let log = rotation.log;
+    // Of this log, and such that a wildcard has as logs of their own
+    let (mut standing, mut own) = (Vec::new(), Vec::new());
+
+    for file in &deciding.snapshot.files {
+        let copy = deciding.decision.copies.get(&file.name).and_then(|copy| {
+            let Original::Known(key) = copy.of else {
+                return None;
+            };
+            let of = deciding.known.contents.get(&key)?;
+            if is_shown(deciding, of) {
+                // It may be what a rotation is about to truncate: nothing is older than that
+                return None;
+            }
+            // A banner alone is not the copy of one content more than of another
+            (copy.length > 0 && copy.length >= of.evidence.end()).then_some(of.key)
+        });
+        let key = deciding.holds.get(&file.stat.id).copied().or(copy);
+        let content = key.and_then(|key| deciding.known.contents.get(&key));
+        let known = Rotation::of(log, &file.name, deciding.policy);
+        if let (Some(content), Some(known)) = (content, known) {
+            if known.scheme == rotation.scheme {
+                own.extend((content.log == log).then(|| known.clone()));
+                standing.push(known);
+            }
+        }
+    }
+    let stood = deciding.known.schemes.get(&log);
+    if standing.is_empty() && !stood.is_some_and(|s| s.contains(&rotation.scheme)) {
+        return Verdict::UnknownScheme(log);
+    }
+    let is_after = |known: &Rotation| known.is_older_than(rotation) == Some(true);
+    let is_before = |known: &Rotation| rotation.is_older_than(known) == Some(true);
+    if own.iter().any(is_after) && own.iter().any(is_before) {
+        return Verdict::Unseen(log);
+    }
+    match (standing.iter().any(is_before), renewed) {
+        (true, _) => Verdict::OutOfOrder(log),
+        (false, true) => Verdict::Unseen(log),
+        (false, false) => Verdict::NotRenewed(log),
+    }
+}
+
+/// Where a new content is read from.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Begin,
+    /// A position that text before it was read up to under another content.
+    After(u64),
+    /// The end of the last line: one that is still being written is sent whole.
+    End,
+}
+
+/// Up to where a file has the text that is known of a content which lies elsewhere. They may be two
+/// contents that begin alike, or the content may have been there and what is where it was is another one.
+fn shares_text(
+    deciding: &mut Deciding,
+    file: &Listed,
+    log: LogId,
+    eyes: &mut dyn Eyes,
+) -> io::Result<Option<u64>> {
+    for content in deciding.known.contents.values() {
+        if content.log != log || !deciding.holds.values().any(|key| *key == content.key) {
+            continue;
+        }
+        let agreement = content.evidence.compare(&mut *eyes.open(file)?)?;
+        if agreement == Agreement::Whole {
+            deciding.decision.doubt(Doubt::SeveralCopies);
+            return Ok(Some(content.read));
+        }
+    }
+    Ok(None)
+}
+
+/// A new content of a log.
+fn born(
+    deciding: &mut Deciding,
+    file: &Listed,
+    log: LogId,
+    start: Start,
+    eyes: &mut dyn Eyes,
+) -> io::Result<()> {
+    let start = match start {
+        Start::Begin => 0,
+        Start::After(position) => position,
+        Start::End => last_line_end(file.stat.length, &mut *eyes.open(file)?)?,
+    };
+    let sight = deciding.sight(file, log, None, eyes)?;
+    let at = deciding
+        .snapshot
+        .files
+        .iter()
+        .position(|other| other.name == file.name);
+    deciding.fresh.extend(at.map(|at| (log, at)));
+    deciding
+        .decision
+        .changes
+        .push(Change::Born(Born { log, sight, start }));
+    Ok(())
+}
+
+/// The proof of the text that a file has now, read or not: an equal banner at its start is not enough.
+pub(super) fn seen_text_of(file: &Listed, bytes: &mut dyn Bytes) -> io::Result<Evidence> {
+    seen_text(length(file, bytes)?, bytes)
+}
+
+/// The same of a file that is not compressed.
+pub(super) fn seen_text(length: u64, bytes: &mut dyn Bytes) -> io::Result<Evidence> {
+    Evidence::taken(last_line_end(length, bytes)?, bytes)
+}
+
+/// The end of the last line that has one, as far as it is near.
+pub(super) fn last_line_end(length: u64, bytes: &mut dyn Bytes) -> io::Result<u64> {
+    let end = before(length, 64 << 10, bytes)?;
+    Ok(length - (end.len() - line_end(&end)) as u64)
+}

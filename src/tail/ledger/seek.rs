@@ -1,0 +1,240 @@
+//! Looking for contents by their evidence: under which names a content may lie, and which of several
+//! files that have its text, or a part of it, is the one.
+
+use super::content::{Content, ContentKey, Phase, Place};
+use super::decide::{Copied, Deciding, Doubt, Found, Original};
+use super::evidence::Agreement;
+use super::fresh;
+use super::naming::{Claim, Rotation};
+use super::observe::{Eyes, Listed};
+use crate::tail::names;
+use std::io;
+
+impl Deciding<'_> {
+    /// Whether a name is that of a content's log or one that a rotation gives to it, and nobody else's.
+    pub(super) fn is_family(&self, content: &Content, file: &Listed) -> bool {
+        match self.policy.claim(&file.name) {
+            Claim::Own(log) if log == content.log => true,
+            Claim::Others => false,
+            Claim::Own(_) | Claim::Nobody => {
+                Rotation::of(content.log, &file.name, self.policy).is_some()
+            }
+        }
+    }
+
+    /// Whether a name is one that a rotation gives to what lay next to this content: where rotated files
+    /// are logs of their own, their archives need not be.
+    pub(super) fn is_neighbour(&self, content: &Content, file: &Listed) -> bool {
+        self.is_family(content, file)
+            || self.policy.claim(&file.name) == Claim::Nobody
+                && names::family(content.place.last_name()) == names::family(&file.name)
+    }
+
+    /// Compares a content with a file that may hold it. A neighbour's archive has to hold all of it. Where a descriptor holds the content, a file takes its
+    /// place only if it has all of the text.
+    pub(super) fn compare(
+        &self,
+        content: &Content,
+        file: &Listed,
+        eyes: &mut dyn Eyes,
+    ) -> io::Result<Agreement> {
+        let held = self
+            .unlinked
+            .get(&content.key)
+            .map(|unlinked| &unlinked.sight);
+        let evidence = held
+            .and_then(|sight| sight.text.as_ref())
+            .unwrap_or(&content.evidence);
+        let mut bytes = eyes.open(file)?;
+        let agreement = evidence.compare(&mut *bytes)?;
+        let is_family = self.is_family(content, file);
+        if matches!(agreement, Agreement::Not | Agreement::Unknown) || is_family && held.is_none() {
+            return Ok(agreement);
+        }
+        let length = fresh::length(file, &mut *bytes)?;
+        let has_all = held.is_none_or(|sight| length >= sight.stat.length);
+        // With equal banners it would be another log's text
+        let has_more = length > evidence.end() && !evidence.is_distinct();
+        Ok(match agreement {
+            agreement if is_family && has_all => agreement,
+            Agreement::Whole if has_all && !has_more => Agreement::Whole,
+            _ => Agreement::Not,
+        })
+    }
+
+    /// Looks for contents that are not whole where they were, by their evidence.
+    pub(super) fn seek_elsewhere(&mut self, eyes: &mut dyn Eyes) {
+        let contents = self
+            .contents()
+            .filter(|c| !self.decision.unclear.contains(&c.key));
+        let mut contents: Vec<&Content> = contents.collect();
+        // More text proves more
+        contents.sort_by_key(|content| std::cmp::Reverse(content.evidence.end()));
+        for wholly in [true, false] {
+            for content in &contents {
+                self.seek(content, wholly, eyes);
+            }
+        }
+    }
+
+    /// Looks for a content among files of its log's family that hold nothing known. A file that agrees
+    /// in part counts only where none of all agrees wholly: it may be the copy of a text that has grown
+    /// since, a file that was edited into a new one (`sed -i`), or what was edited in place.
+    fn seek(&mut self, content: &Content, wholly: bool, eyes: &mut dyn Eyes) {
+        let mut best = self.found.get(&content.key).copied();
+        let is_there =
+            |found: Found| matches!(found.agreement, Agreement::Whole | Agreement::Unknown);
+        if best.is_some_and(is_there) || !wholly && self.unlinked.contains_key(&content.key) {
+            return;
+        }
+        let upto = |found: Option<Found>| match found.map(|found| found.agreement) {
+            Some(Agreement::Whole) => u64::MAX,
+            Some(Agreement::Upto(upto)) => upto,
+            _ => 0,
+        };
+        let mut whole = 0;
+        for (at, file) in self.snapshot.files.iter().enumerate() {
+            let id = file.stat.id;
+            // A file that was there at an earlier look, when the content was known elsewhere, is not it
+            let is_old = self.known.remembered.is_some_and(|known| known.has(file));
+            let is_held = self
+                .holds
+                .get(&id)
+                .is_some_and(|key| !wholly || !self.gives_way(key, content));
+            if is_old
+                || is_held
+                || self.is_copy_of_another(content, file)
+                || !self.is_neighbour(content, file)
+            {
+                continue;
+            }
+            let agreement = match self.compare(content, file, eyes) {
+                Ok(agreement) if wholly && agreement != Agreement::Whole => continue,
+                Ok(Agreement::Whole) if self.is_shown_elsewhere(content, file, eyes) => continue,
+                Ok(Agreement::Upto(upto)) if !self.may_be_edited(content, file, upto, eyes) => {
+                    self.known_copy(content, file, eyes)
+                }
+                Ok(agreement @ (Agreement::Upto(_) | Agreement::Not)) => {
+                    let copied = self.known_copy(content, file, eyes);
+                    match (agreement, copied) {
+                        (Agreement::Upto(a), Agreement::Upto(b)) => Agreement::Upto(a.max(b)),
+                        (Agreement::Not, copied) => copied,
+                        (agreement, _) => agreement,
+                    }
+                }
+                Ok(agreement) => agreement,
+                Err(_) => {
+                    self.unreadable.insert(id);
+                    self.decision.unclear.insert(content.key);
+                    continue;
+                }
+            };
+            let found = Some(Found {
+                file: at,
+                agreement,
+                unchanged: false,
+                sure: false,
+            });
+            whole += u32::from(agreement == Agreement::Whole);
+            if upto(found) > upto(best) {
+                best = found;
+            }
+        }
+        if whole > 1 {
+            self.decision.doubt(Doubt::SeveralCopies);
+        }
+        let Some(best) = best else { return };
+        let id = self.file(best.file).stat.id;
+        if let Some(other) = self.holds.get(&id).filter(|other| **other != content.key) {
+            self.found.remove(other);
+        }
+        if let Some(before) = self.found.insert(content.key, best) {
+            self.holds.remove(&self.file(before.file).stat.id);
+        }
+        self.holds.insert(self.file(best.file).stat.id, content.key);
+        self.decision.unclear.remove(&content.key);
+        self.unlinked.remove(&content.key);
+    }
+
+    /// Whether a file that agrees with no more than a banner is the copy of what the log's path shows now.
+    fn is_shown_elsewhere(&self, content: &Content, file: &Listed, eyes: &mut dyn Eyes) -> bool {
+        let files = self.snapshot.files.iter();
+        let mut shown = files.filter(|other| {
+            other.stat.id != file.stat.id
+                && self.policy.claim(&other.name) == Claim::Own(content.log)
+                && self.holds.get(&other.stat.id) != Some(&content.key)
+        });
+        !content.evidence.is_distinct()
+            && shown.any(|shown| fresh::is_beginning(file, shown, eyes).unwrap_or(false))
+    }
+
+    /// Whether a file was seen to be the copy of another content, which still lies where it did.
+    fn is_copy_of_another(&self, content: &Content, file: &Listed) -> bool {
+        let known = self.known.copies.get(&file.name);
+        let of = known
+            .filter(|copy| copy.id == file.stat.id)
+            .map(|copy| copy.of);
+        match of {
+            Some(Original::Known(key)) if key != content.key => {
+                let found = self.found.get(&key);
+                found.is_some_and(|found| found.agreement == Agreement::Whole)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a content that was found by its inode alone leaves the file to one of which more is proved.
+    fn gives_way(&self, key: &ContentKey, to: &Content) -> bool {
+        let end = self
+            .known
+            .contents
+            .get(key)
+            .map(|content| content.evidence.end());
+        let is_sure = self
+            .found
+            .get(key)
+            .is_none_or(|found| found.sure || found.unchanged);
+        !is_sure && end < Some(to.evidence.end())
+    }
+
+    /// Whether a file that has only a part of a content's text may hold it. One that is new at its path
+    /// may be an edited one (`sed -i`), and one that is shorter a copy from before it grew. Any other has
+    /// no more in common with it than a banner.
+    fn may_be_edited(
+        &self,
+        content: &Content,
+        file: &Listed,
+        upto: u64,
+        eyes: &mut dyn Eyes,
+    ) -> bool {
+        let is_shown = content.phase == Phase::Shown
+            && self.policy.claim(&file.name) == Claim::Own(content.log);
+        let was_there =
+            matches!(content.place, Place::At(_)) || self.known.unclear.contains(&content.key);
+        let mut length = || fresh::length(file, &mut *eyes.open(file)?);
+        was_there && (is_shown || length().is_ok_and(|length| length == upto))
+    }
+
+    /// A file that was seen to be a copy while the original was there is one, however far that was read since.
+    fn known_copy(&self, content: &Content, file: &Listed, eyes: &mut dyn Eyes) -> Agreement {
+        let is_away = matches!(content.place, Place::InArchive(_) | Place::Nowhere { .. });
+        if is_away && !self.known.unclear.contains(&content.key) {
+            return Agreement::Not;
+        }
+        let copies = self.known.copies.values();
+        let of_it = |copy: &&Copied| copy.of == Original::Known(content.key) && copy.length > 0;
+        for copy in copies.filter(of_it) {
+            // It may have another name by now, and be compressed
+            let mut is_it = || {
+                let mut bytes = eyes.open(file)?;
+                let agreement = copy.evidence.compare(&mut *bytes)?;
+                let is_whole = agreement == Agreement::Whole;
+                Ok::<_, io::Error>(is_whole && fresh::length(file, &mut *bytes)? == copy.length)
+            };
+            if is_it().unwrap_or(false) {
+                return Agreement::Upto(copy.length);
+            }
+        }
+        Agreement::Not
+    }
+}

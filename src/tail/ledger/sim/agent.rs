@@ -1,0 +1,411 @@
+//! An agent that looks, decides, reads what the ledger says is readable, and sends it in batches to a
+//! server that drops what has a number for the second time.
+
+use super::world::{Fault, World};
+use crate::tail::ledger::apply::{Ledger, Span};
+use crate::tail::ledger::content::{ContentKey, LogId, Moment, Phase, Place, SequenceId, Trust};
+use crate::tail::ledger::decide::decide;
+use crate::tail::ledger::evidence::{before, line_end, Bytes, BLOCK};
+use crate::tail::ledger::observe::{Eyes, Listed, Snapshot, Stat};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+/// A line on its way.
+#[derive(Debug, Clone)]
+pub struct Event {
+    log: LogId,
+    sequence: SequenceId,
+    number: u64,
+    text: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub events: Vec<Event>,
+    spans: Vec<Span>,
+    pub sent: bool,
+}
+
+/// The lines that arrived.
+#[derive(Debug, Default)]
+pub struct Server {
+    numbers: BTreeMap<(SequenceId, u64), Vec<u8>>,
+    /// The logs under which each line came, once for each time that it was not dropped.
+    pub lines: BTreeMap<u32, Vec<LogId>>,
+    /// Lines that came with the number of another one, and that one.
+    pub conflicts: Vec<(Option<u32>, Option<u32>)>,
+}
+
+impl Server {
+    fn take(&mut self, batch: &Batch) {
+        for event in &batch.events {
+            let key = (event.sequence, event.number);
+            if let Some(known) = self.numbers.get(&key) {
+                if *known != event.text {
+                    self.conflicts.push((line_id(known), line_id(&event.text)));
+                }
+                continue;
+            }
+            self.numbers.insert(key, event.text.clone());
+            if let Some(id) = line_id(&event.text) {
+                self.lines.entry(id).or_default().push(event.log);
+            }
+        }
+    }
+}
+
+fn line_id(text: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(text.get(..6)?).ok()?;
+    text.parse().ok()
+}
+
+impl Batch {
+    pub fn lines(&self) -> Vec<u32> {
+        self.events
+            .iter()
+            .filter_map(|event| line_id(&event.text))
+            .collect()
+    }
+}
+
+struct FileBytes<'a> {
+    world: &'a RefCell<World>,
+    ino: u64,
+}
+
+impl Bytes for FileBytes<'_> {
+    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let text = self.world.borrow().plain(self.ino);
+        let rest = text.get(offset as usize..).unwrap_or(&[]);
+        let len = rest.len().min(buf.len());
+        buf[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+}
+
+struct Look<'a> {
+    world: &'a RefCell<World>,
+    held: &'a BTreeMap<ContentKey, u64>,
+}
+
+impl Eyes for Look<'_> {
+    fn open(&mut self, file: &Listed) -> io::Result<Box<dyn Bytes + '_>> {
+        let world = self.world.borrow();
+        if let Some(errno) = world.fails(&file.name, true) {
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        let ino = world.resolve(std::str::from_utf8(&file.name).unwrap());
+        let ino = ino.filter(|ino| *ino == file.stat.id.ino);
+        let ino = ino.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(FileBytes {
+            world: self.world,
+            ino,
+        }))
+    }
+
+    fn held(&mut self, key: ContentKey) -> Option<(Stat, Box<dyn Bytes + '_>)> {
+        let ino = *self.held.get(&key)?;
+        let stat = self.world.borrow().stat_of(ino);
+        let bytes = FileBytes {
+            world: self.world,
+            ino,
+        };
+        Some((stat, Box::new(bytes)))
+    }
+}
+
+pub struct Agent {
+    pub ledger: Ledger,
+    held: BTreeMap<ContentKey, u64>,
+    pub batches: VecDeque<Batch>,
+}
+
+/// The things that outlive an agent.
+pub struct Outside {
+    pub durable: Option<Ledger>,
+    pub server: Server,
+    pub now: u64,
+    sequences: u64,
+}
+
+impl Outside {
+    pub fn new() -> Self {
+        Outside {
+            durable: None,
+            server: Server::default(),
+            now: 0,
+            sequences: 0,
+        }
+    }
+}
+
+impl Agent {
+    pub fn start(outside: &Outside) -> Agent {
+        Agent {
+            ledger: outside
+                .durable
+                .as_ref()
+                .map(Ledger::restored)
+                .unwrap_or_default(),
+            held: BTreeMap::new(),
+            batches: VecDeque::new(),
+        }
+    }
+
+    pub fn look(&mut self, world: &RefCell<World>, outside: &mut Outside) {
+        let config = world.borrow().config;
+        match Snapshot::take(world) {
+            Ok(snapshot) => {
+                world.borrow_mut().looked(outside.now);
+                let now = Moment(outside.now);
+                let mut eyes = Look {
+                    world,
+                    held: &self.held,
+                };
+                let decision = decide(&self.ledger.known(now), &snapshot, &mut eyes, &config);
+                if std::env::var_os("LEDGER_SHOW").is_some() {
+                    let said = format!(
+                        "    {:?} {:?} {:?}",
+                        decision
+                            .verdicts
+                            .iter()
+                            .map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), *v))
+                            .collect::<Vec<_>>(),
+                        decision.changes.iter().map(brief).collect::<Vec<_>>(),
+                        decision.unclear
+                    );
+                    world.borrow_mut().say(said);
+                }
+                let sequences = &mut outside.sequences;
+                let mut sequence = || {
+                    *sequences += 1;
+                    let mut id = [0; 16];
+                    id[..8].copy_from_slice(&sequences.to_be_bytes());
+                    SequenceId(id)
+                };
+                self.ledger.apply(decision, &config, now, &mut sequence);
+                let literal = |log: LogId| log.0 < 0x8000_0000;
+                self.ledger
+                    .forget(now, 600_000, snapshot.files.len(), &literal);
+                if outside.durable.is_none() {
+                    world.borrow_mut().first_look();
+                    self.save(world, outside);
+                }
+                self.hold(world);
+            }
+            Err(_) => world.borrow_mut().say("    it can't be listed"),
+        }
+        let mut world = world.borrow_mut();
+        for fault in &mut world.faults {
+            fault.1 = fault.1.saturating_sub(1);
+        }
+        world.faults.retain(|(_, looks)| *looks > 0);
+    }
+
+    /// Opens what may be read and does not grow old, and closes what is over.
+    fn hold(&mut self, world: &RefCell<World>) {
+        let contents = self.ledger.contents();
+        let old: Vec<ContentKey> = self.held.keys().copied().collect();
+        for key in old {
+            let keep = contents.get(&key).is_some_and(|content| {
+                let id = match &content.place {
+                    Place::At(at) => Some(at.id.ino),
+                    Place::Unlinked(at) => Some(at.id.ino),
+                    _ => None,
+                };
+                content.phase != Phase::Finished && id == Some(self.held[&key])
+            });
+            if !keep {
+                let ino = self.held.remove(&key).unwrap();
+                close(world, ino);
+            }
+        }
+        for (key, content) in contents {
+            if let (Place::At(at), Trust::Verified) = (&content.place, content.trust) {
+                let name = std::str::from_utf8(&at.name).unwrap();
+                let mut world = world.borrow_mut();
+                let is_it =
+                    world.resolve(name) == Some(at.id.ino) && world.fails(&at.name, true).is_none();
+                if is_it && content.phase != Phase::Finished && !self.held.contains_key(key) {
+                    world.nodes.get_mut(&at.id.ino).unwrap().held += 1;
+                    self.held.insert(*key, at.id.ino);
+                }
+            }
+        }
+    }
+
+    pub fn close_all(&mut self, world: &RefCell<World>) {
+        for (_, ino) in std::mem::take(&mut self.held) {
+            close(world, ino);
+        }
+        world.borrow_mut().drop_fragile(None);
+    }
+
+    /// Reads pages into batches and sends these.
+    pub fn pump(&mut self, world: &RefCell<World>, outside: &mut Outside, page: usize) {
+        if self.batches.len() < 2 {
+            let mut batch = Batch::default();
+            let keys: Vec<ContentKey> = self.ledger.contents().keys().copied().collect();
+            for key in keys {
+                self.read(key, page, &mut batch, world);
+            }
+            if !batch.spans.is_empty() {
+                self.batches.push_back(batch);
+            }
+        }
+        if self.batches.iter().any(|b| !b.sent)
+            && (self.ledger.is_durable() || self.save(world, outside))
+        {
+            self.batches.iter_mut().for_each(|batch| batch.sent = true);
+        }
+    }
+
+    /// Writes down what must be on disk before anything leaves; whether that went well.
+    fn save(&mut self, world: &RefCell<World>, outside: &mut Outside) -> bool {
+        let full = world
+            .borrow()
+            .faults
+            .iter()
+            .any(|(fault, _)| matches!(fault, Fault::Write(_)));
+        if !full {
+            self.ledger.written();
+            outside.durable = Some(self.ledger.clone());
+            let mut world = world.borrow_mut();
+            world.durable_seen = world.seen.clone();
+        }
+        !full
+    }
+
+    fn read(&mut self, key: ContentKey, page: usize, batch: &mut Batch, world: &RefCell<World>) {
+        if !self.ledger.is_readable(key) {
+            return;
+        }
+        let content = &self.ledger.contents()[&key];
+        let (log, numbers, position) = (content.log, content.numbers, content.read);
+        let ino = self.held.get(&key).copied().or_else(|| {
+            let at = content.place.file()?;
+            let world = world.borrow();
+            let ino = world.resolve(std::str::from_utf8(&at.name).ok()?)?;
+            (ino == at.id.ino && world.fails(&at.name, true).is_none()).then_some(ino)
+        });
+        let Some(ino) = ino else { return };
+        let mut bytes = FileBytes { world, ino };
+        let evidence = content.evidence.clone();
+        let lead = before(position, BLOCK, &mut bytes).unwrap();
+        let mut text = vec![0; page];
+        let len = bytes.read_at(&mut text, position).unwrap();
+        text.truncate(line_end(&text[..len]));
+        let agrees = match position > 0 && evidence.end() == position {
+            true => lead.len() as u64 == position.min(BLOCK as u64) && evidence.follows(&lead),
+            // The first page: up to where the text was seen
+            false => evidence.agrees_nearby(&mut bytes).unwrap(),
+        };
+        if !agrees {
+            return self.ledger.suspect(key);
+        }
+        if text.is_empty() {
+            // A line that is longer than the page is read with the next one
+            if len < page {
+                self.ledger.finish(key, true);
+            } else {
+                self.read(key, 4 * page, batch, world);
+            }
+            return;
+        }
+        let mut offset = position;
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            batch.events.push(Event {
+                log,
+                sequence: numbers.sequence,
+                number: numbers.at(offset),
+                text: line.to_vec(),
+            });
+            offset += line.len() as u64;
+        }
+        batch.spans.extend(self.ledger.advance(key, &lead, &text));
+    }
+
+    /// The server has answered about the oldest batch.
+    pub fn answer(&mut self, what: u64, world: &RefCell<World>, outside: &mut Outside) {
+        let Some(batch) = self.batches.front().filter(|batch| batch.sent).cloned() else {
+            return;
+        };
+        match what % 12 {
+            0 => return,
+            1 => {
+                // The answer is lost
+                outside.server.take(&batch);
+                return;
+            }
+            2 => {
+                for line in batch.lines() {
+                    world.borrow_mut().excuse(line, "discarded by the server");
+                }
+            }
+            _ => outside.server.take(&batch),
+        }
+        self.batches.pop_front();
+        for span in &batch.spans {
+            self.ledger.settle(span);
+        }
+        if !self.save(world, outside) {
+            // Settled, but not on disk
+            for line in batch.lines() {
+                world.borrow_mut().lines[line as usize]
+                    .again
+                    .get_or_insert("in flight");
+            }
+        }
+    }
+
+    pub fn kill(mut self, taken: bool, world: &RefCell<World>, outside: &mut Outside) {
+        for (at, batch) in self.batches.iter().filter(|batch| batch.sent).enumerate() {
+            if taken && at == 0 {
+                outside.server.take(batch);
+            }
+            for line in batch.lines() {
+                world.borrow_mut().lines[line as usize]
+                    .again
+                    .get_or_insert("in flight");
+            }
+        }
+        self.close_all(world);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+            && !self
+                .ledger
+                .contents()
+                .keys()
+                .any(|key| self.ledger.is_readable(*key))
+    }
+}
+
+fn close(world: &RefCell<World>, ino: u64) {
+    let mut world = world.borrow_mut();
+    world.nodes.get_mut(&ino).unwrap().held -= 1;
+    world.let_go(ino);
+    world.drop_fragile(Some(ino));
+}
+
+fn brief(change: &crate::tail::ledger::decide::Change) -> String {
+    use crate::tail::ledger::decide::Change::*;
+    let at = |sight: &crate::tail::ledger::decide::Sight| match &sight.place {
+        Place::At(at) | Place::InArchive(at) => String::from_utf8_lossy(&at.name).into_owned(),
+        other => format!("{other:?}"),
+    };
+    match change {
+        Seen(key, sight) => format!("seen {} {} {}", key.0, at(sight), sight.stat.length),
+        Edited(key, upto, sight) => format!("edited {} at {} {}", key.0, upto, at(sight)),
+        Owned(key, log) => format!("owned {} {log:?}", key.0),
+        Born(born) => format!(
+            "born {:?} {} from {}",
+            born.log,
+            at(&born.sight),
+            born.start
+        ),
+        Vanished(key) => format!("vanished {}", key.0),
+    }
+}
