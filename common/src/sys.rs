@@ -62,3 +62,15 @@ pub fn fork() -> std::io::Result<Forked> {
         nix::unistd::ForkResult::Child => Ok(Forked::Child),
     }
 }
+
+/// Has all threads of glibc's allocator share one arena. With an arena for each thread, memory that
+/// one thread frees serves no other: 12 MB with 10,000 logs, whose positions are read by the main
+/// thread. No thread allocates for a line, so they do not wait for each other. Other allocators have
+/// no arenas.
+pub fn share_one_arena() {
+    // SAFETY: the call takes two integers, and what it sets counts from then on, for any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

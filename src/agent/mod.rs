@@ -62,6 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn run(mut start: Start) -> i32 {
     raise_descriptor_limit();
     leave_no_core();
+    crate::util::sys::share_one_arena();
     logging::log_panics();
     let agent_log_start = match logging::open(&log_settings(&start.config, start.foreground)) {
         Ok(size) => size,

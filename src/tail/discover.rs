@@ -7,12 +7,12 @@ use super::fence::is_left_out;
 use super::generation::{is_gone, Generation, State};
 use super::identity::{self, FileId, Signature};
 use super::log::Log;
+use super::restore::RememberedFiles;
 use super::settings::Entry;
 use super::siblings;
 use super::tailer::Tailer;
 use super::zeros;
 use crate::util::time::now_secs;
-use std::collections::HashMap;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Tailer {
                 .max(Duration::from_millis(100));
         self.retire_logs();
         if first {
-            self.remembered = HashMap::new();
+            self.remembered = RememberedFiles::default();
             // A log that is left out and that no checkpoint knows is not new when it can be looked at
             let patterns = self.entries.iter().map(|e| e.pattern.clone());
             self.watched_before = patterns.filter(|path| !is_left_out(path)).collect();
@@ -171,15 +171,7 @@ impl Tailer {
         first: bool,
         now: Instant,
     ) -> bool {
-        let remembered = || {
-            let mut all = self.remembered.get(&id.ino).into_iter().flatten();
-            all.any(|(path, then)| {
-                let same = then
-                    .zip(birth)
-                    .is_some_and(|(a, b)| identity::same_birth(a, b));
-                same && !self.is_mine(path)
-            })
-        };
+        let remembered = || self.remembered.of_another_session(id.ino, birth);
         self.is_held_elsewhere(id, birth, now) || first && remembered()
     }
 

@@ -13,6 +13,7 @@ use super::settings::Entry;
 use super::siblings;
 use super::tailer::Tailer;
 use super::unseen::Unseen;
+use crate::util::sort;
 use crate::util::time::now_secs;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -50,12 +51,7 @@ impl Tailer {
         self.watched_before = saved.watched.clone().unwrap_or_default();
         let mut found = Vec::new();
         let mine = self.settings.worker.clone();
-        for ((_, path), log) in &saved.logs {
-            for old in &log.generations {
-                let all = self.remembered.entry(old.id.ino).or_default();
-                all.push((path.clone(), old.birth));
-            }
-        }
+        self.remembered = RememberedFiles::of(saved, |path| self.is_mine(path));
         for ((worker, path), log) in &saved.logs {
             // An entry that names no worker is for all that have nothing of their own
             let own = (mine.clone(), path.clone());
@@ -331,6 +327,70 @@ impl Tailer {
             );
         }
     }
+}
+
+/// The files that checkpoints remember, of all logs and sessions: none of them is new, whichever log
+/// is taken up first. 40 bytes each, for the time of the start.
+#[derive(Debug, Default)]
+pub(super) struct RememberedFiles(Vec<RememberedFile>);
+
+#[derive(Debug)]
+struct RememberedFile {
+    ino: u64,
+    birth: Option<f64>,
+    /// A hash of the path of its log.
+    log: u64,
+    /// The log falls to this session.
+    is_mine: bool,
+}
+
+impl RememberedFiles {
+    fn of(saved: &Saved, is_mine: impl Fn(&Path) -> bool) -> Self {
+        let count = saved.logs.values().map(|log| log.generations.len()).sum();
+        let mut all = Vec::with_capacity(count);
+        for ((_, path), log) in &saved.logs {
+            let (path, is_mine) = (hash_of(path), is_mine(path));
+            all.extend(log.generations.iter().map(|old| RememberedFile {
+                ino: old.id.ino,
+                birth: old.birth,
+                log: path,
+                is_mine,
+            }));
+        }
+        sort::by(&mut all, |a, b| a.ino.cmp(&b.ino));
+        RememberedFiles(all)
+    }
+
+    fn with_ino(&self, ino: u64) -> impl Iterator<Item = &RememberedFile> {
+        let begin = self.0.partition_point(|file| file.ino < ino);
+        self.0[begin..]
+            .iter()
+            .take_while(move |file| file.ino == ino)
+    }
+
+    /// Whether another log than `log` had the file with this inode and creation.
+    pub fn of_another(&self, log: &Path, ino: u64, birth: Option<f64>) -> bool {
+        let log = hash_of(log);
+        let same_age = |then: Option<f64>| {
+            let both = then.zip(birth);
+            both.is_none_or(|(then, now)| identity::same_birth(then, now))
+        };
+        let mut all = self.with_ino(ino);
+        all.any(|file| file.log != log && same_age(file.birth))
+    }
+
+    /// Whether a log of another session surely had the file.
+    pub fn of_another_session(&self, ino: u64, birth: Option<f64>) -> bool {
+        let mut all = self.with_ino(ino);
+        all.any(|file| {
+            let both = file.birth.zip(birth);
+            !file.is_mine && both.is_some_and(|(then, now)| identity::same_birth(then, now))
+        })
+    }
+}
+
+fn hash_of(path: &Path) -> u64 {
+    identity::hash(path.as_os_str().as_encoded_bytes())
 }
 
 /// A log whose remembered contents have been taken up.

@@ -11,6 +11,7 @@ use super::counters::Counters;
 use super::identity::FileId;
 use super::log::Log;
 use super::read;
+use super::restore::RememberedFiles;
 use super::settings::{Entry, Settings};
 use super::store::Store;
 use super::unreadable::Unreadable;
@@ -66,8 +67,8 @@ pub struct Tailer {
     /// Logs that are in no file, by the path that they would have.
     pub(super) memory_logs: HashMap<PathBuf, u64>,
     pub(super) unreadable: HashMap<PathBuf, Unreadable>,
-    /// While checkpoints are taken up: by inode, which logs they remember of it, and its creation.
-    pub(super) remembered: HashMap<u64, Vec<(PathBuf, Option<f64>)>>,
+    /// While checkpoints are taken up, the files that they remember.
+    pub(super) remembered: RememberedFiles,
     /// New files that may be copies in the making.
     pub(super) waiting: HashMap<PathBuf, Waiting>,
     pub(super) throttle: Throttle,
@@ -147,7 +148,7 @@ impl Tailer {
             leaving: false,
             memory_logs: HashMap::new(),
             unreadable: HashMap::new(),
-            remembered: HashMap::new(),
+            remembered: RememberedFiles::default(),
             waiting: HashMap::new(),
             throttle: Throttle::default(),
             open: 0,

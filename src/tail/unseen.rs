@@ -81,13 +81,8 @@ impl Tailer {
     /// Whether a file holds a content that a log has, or that checkpoints remember of another log
     /// which has not been taken up yet.
     fn is_taken(&self, log: &Log, file: &Sibling) -> bool {
-        let same_age = |then: Option<f64>| match (then, file.birth) {
-            (Some(then), Some(now)) => identity::same_birth(then, now),
-            _ => true,
-        };
-        let mut remembered = self.remembered.get(&file.id.ino).into_iter().flatten();
-        self.is_owned(file.id, file.birth)
-            || remembered.any(|(path, birth)| *path != log.path && same_age(*birth))
+        let (id, birth) = (file.id, file.birth);
+        self.is_owned(id, birth) || self.remembered.of_another(&log.path, id.ino, birth)
     }
 
     /// Whether a file that once was at the log's path may have been filled anew at `path`: under a
