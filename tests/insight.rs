@@ -399,13 +399,18 @@ Rules
   redaction_rules[0]: `(k)=\d+` becomes `\1=`
   longer lines than 49900 bytes are cut; a line without its end waits 5 s for it
 
+Verdict
+  it holds text of ROOT/logs/app.log
+     settled up to byte 4 of 14
+     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 blocks before byte 4 agree
+
 Checkpoint
   of Tue Nov 14 22:13:20 2023 UTC: inode INO, settled up to byte 4 of 8
   grown: the path shows that content, now 6 bytes longer
 
 What would be sent
   1. ROOT/logs/app.log, inode INO, from byte 4 of 14
-     is what the checkpoint knows
+     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 blocks before byte 4 agree
   pending: 10 bytes
   No agent is running: this is what it would do when it starts.
 
@@ -474,7 +479,8 @@ fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
     check(
         "truncated",
         &[
-            "cut to 1 bytes",
+            "replaced: the path shows other text in the same inode",
+            "in no file, delivered up to byte 4 of 8",
             "no checkpoint knows it",
             "from byte 0 of 1",
         ],
@@ -482,13 +488,18 @@ fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
     write("new content\n");
     check(
         "overwritten",
-        &["its first bytes are others", "from byte 0 of 12"],
+        &[
+            "replaced: the path shows other text in the same inode",
+            "it is new, and is copied as",
+            "from byte 0 of 12",
+        ],
     );
     // The copy that copytruncate made
     append(&site.log_path("app.log.1"), b"one\ntwo\n");
     check(
         "copytruncated",
         &[
+            "app.log.1 now",
             "app.log.1, inode",
             "in another inode",
             "from byte 4 of 8",
@@ -521,7 +532,7 @@ fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
     check(
         "lost",
         &[
-            "is nowhere to be found",
+            "in no file that a look finds",
             "from byte 0 of 6",
             "pending: 6 bytes",
         ],
@@ -573,7 +584,11 @@ fn explain_says_what_stands_in_the_way() {
             &["`real.txt` does not match `*.log`", "it is not copied"],
         ),
         ("link", 1, &["leads to", "to.log, where it leads, is"]),
-        ("app.log.1", 1, &["rotation gives to", "app.log, which is"]),
+        (
+            "app.log.1",
+            1,
+            &["rotation gives to", "app.log, which an entry"],
+        ),
     ] {
         let path = site.log_path(name);
         let said = site.run(&["explain", path.to_str().unwrap()]);
@@ -682,4 +697,316 @@ fn a_reader_that_goes_away_is_no_failure_and_a_broken_configuration_is() {
         assert_eq!((said.code, said.out.as_str()), (1, ""));
         assert!(said.err.contains("redaction_rules[0]"), "{}", said.err);
     }
+}
+
+fn sequence_of(path: &Path) -> String {
+    let hash = fnv(path.to_str().unwrap().as_bytes());
+    format!("b00d64aa-464c-4c37-81b8-{:012x}", hash & 0xFFFF_FFFF_FFFF)
+}
+
+/// The checkpoint of logs that were read up to a position each, in the form of the Python agent.
+fn pythons(at: &[(PathBuf, u64)], time: f64) -> Value {
+    let log = |(path, position): &(PathBuf, u64)| {
+        let meta = fs::metadata(path).unwrap();
+        let start = -(*position as i64);
+        let log = json!({
+            "position": 0,
+            "pending_files": [{
+                "position_start": start, "position_end": meta.len() as i64 + start,
+                "last_known_size": meta.len(), "is_log_file": true, "inode": meta.ino(),
+            }],
+            "sequence_id": sequence_of(path), "sequence_number": 1_000 + position,
+            "time": time,
+        });
+        (path.to_str().unwrap().to_owned(), log)
+    };
+    let logs: serde_json::Map<_, _> = at.iter().map(log).collect();
+    json!({"time": time, "checkpoints": logs})
+}
+
+/// The same in the form of versions that knew hashes of the beginning and of the end.
+fn older(at: &[(PathBuf, u64)], time: f64) -> Value {
+    let mut all = pythons(at, time);
+    for (path, position) in at {
+        let (meta, text) = (fs::metadata(path).unwrap(), fs::read(path).unwrap());
+        let position = *position as usize;
+        let head = &text[..text.len().min(1_024)];
+        let created = meta.created().unwrap().duration_since(UNIX_EPOCH);
+        let log = &mut all["checkpoints"][path.to_str().unwrap()];
+        log["serial"] = json!(6);
+        let content = log["pending_files"][0].as_object_mut().unwrap();
+        content.extend([
+            ("device".to_owned(), json!(meta.dev())),
+            ("committed".to_owned(), json!(position)),
+            (
+                "signature".to_owned(),
+                json!(format!("{}:{:x}", head.len(), fnv(head))),
+            ),
+            (
+                "mark".to_owned(),
+                json!(format!(
+                    "{:x}",
+                    fnv(&text[position.saturating_sub(32)..position])
+                )),
+            ),
+            ("birth".to_owned(), json!(created.unwrap().as_secs_f64())),
+            ("sequence_id".to_owned(), json!(sequence_of(path))),
+            ("sequence_number".to_owned(), json!(1_000 + position)),
+        ]);
+    }
+    let folder = at[0].0.parent().unwrap();
+    let more = json!({"serial": 7, "watched": [folder.join("*.log")], "sessions": 1});
+    let more = more.as_object().unwrap().clone();
+    all.as_object_mut().unwrap().extend(more);
+    all
+}
+
+/// Logs of each kind of rotation, taken over from a checkpoint of this form: what is said is what is sent.
+fn assert_taken_over_as_told(file: &str, checkpoint: fn(&[(PathBuf, u64)], f64) -> Value) {
+    let mut site = Site::new();
+    let all = json!({"path": site.log_path("*.log")});
+    site.log(all).write_config();
+    let text = |name: &str, lines: std::ops::Range<u32>| -> String {
+        lines.map(|n| format!("{name} {n:04}\n")).collect()
+    };
+    let names = [
+        "renamed",
+        "copied",
+        "compressed",
+        "grown",
+        "edited",
+        "deleted",
+    ];
+    let path = |name: &str| site.log_path(&format!("{name}.log"));
+    for name in names {
+        append(&path(name), text(name, 0..90).as_bytes());
+    }
+    let at = names.map(|name| (path(name), text(name, 0..50).len() as u64));
+    let now = std::time::SystemTime::now().duration_since(UNIX_EPOCH);
+    let saved = checkpoint(&at, now.unwrap().as_secs_f64());
+    fs::write(site.path("data").join(file), saved.to_string()).unwrap();
+    for name in names {
+        append(&path(name), text(name, 90..100).as_bytes());
+    }
+    let rotated = |name: &str, end: &str| site.log_path(&format!("{name}.log{end}"));
+    fs::rename(path("renamed"), rotated("renamed", ".1")).unwrap();
+    fs::copy(path("copied"), rotated("copied", ".1")).unwrap();
+    File::options()
+        .write(true)
+        .truncate(true)
+        .open(path("copied"))
+        .unwrap();
+    common::gzip(&path("compressed"), &rotated("compressed", ".1.gz"));
+    fs::remove_file(path("compressed")).unwrap();
+    fs::remove_file(path("deleted")).unwrap();
+    let mut lines = fs::read(path("edited")).unwrap();
+    lines[0] = b'E';
+    fs::write(path("edited"), lines).unwrap();
+    for name in ["renamed", "copied", "compressed"] {
+        append(&path(name), text(name, 100..110).as_bytes());
+    }
+    append(&path("new"), text("new", 0..10).as_bytes());
+    append(&rotated("renamed", "-20261123"), b"of another program\n");
+    let names = [&names[..], &["new"]].concat();
+    let planned: Vec<(&str, Said, String)> = names
+        .iter()
+        .map(|name| {
+            let path = path(name);
+            let path = path.to_str().unwrap();
+            let planned = site.run(&["dry-run", "--from-checkpoint", path]);
+            (*name, planned, site.run(&["explain", path]).out)
+        })
+        .collect();
+    for (name, end) in [("renamed", ".1"), ("copied", ".1"), ("compressed", ".1.gz")] {
+        let (words, code, out) = verdict(&site, &format!("{name}.log{end}"));
+        let wanted = format!("it holds text of {}", path(name).display());
+        assert_eq!((words, code), (wanted, 0), "{out}");
+    }
+    let (words, ..) = verdict(&site, "renamed.log-20261123");
+    assert!(words.starts_with("it is not copied"), "{words}");
+    let (words, code, out) = verdict(&site, "deleted.log");
+    assert!(
+        words.starts_with("there is nothing now") && code == 1,
+        "{out}"
+    );
+    assert!(out.contains("delivered up to byte"), "{out}");
+
+    site.start();
+    for (name, said, told) in &planned {
+        let (name, log) = (*name, format!("{name}.log"));
+        let expected = events(said);
+        site.until_lines(&log, expected.len() as u64);
+        let pending: usize = expected
+            .iter()
+            .map(|e| e["message"].as_str().unwrap().len())
+            .sum();
+        let pending = match name {
+            "compressed" => "and what the compressed file holds".to_owned(),
+            _ => format!("pending: {pending} bytes"),
+        };
+        assert!(told.contains(&pending), "{name}: {pending}\n{told}");
+    }
+    site.term();
+    for (name, said, _) in &planned {
+        let log = format!("{name}.log");
+        let path = site.log_path(&log);
+        let really = sent(&site, &log, 0, false);
+        assert!(!really.is_empty() || *name == "deleted", "{name}");
+        let rest = site.run(&["dry-run", "--from-checkpoint", path.to_str().unwrap()]);
+        assert_eq!(rest.out, "", "{name}");
+        assert_same(said, &really);
+    }
+    assert!(sent(&site, "renamed.log-20261123", 0, false).is_empty());
+}
+
+#[test]
+fn what_is_said_of_a_machine_of_the_python_agent_is_what_is_then_sent() {
+    assert_taken_over_as_told("checkpoints.json", pythons);
+}
+
+#[test]
+fn what_is_said_of_a_machine_of_an_older_version_is_what_is_then_sent() {
+    assert_taken_over_as_told("checkpoints-worker-default-0.json", older);
+}
+
+/// The first line of a verdict, and the exit code.
+fn verdict(site: &Site, name: &str) -> (String, i32, String) {
+    let path = site.log_path(name);
+    let said = site.run(&["explain", path.to_str().unwrap()]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    let head = lines.iter().position(|line| line.starts_with("Verdict"));
+    let head = head.unwrap_or_else(|| panic!("{name}: {}{}", said.out, said.err));
+    (lines[head + 1].trim().to_owned(), said.code, said.out)
+}
+
+#[test]
+fn each_file_of_a_folder_is_told_its_own_verdict_which_the_agent_then_acts_on() {
+    let mut site = Site::new();
+    let wildcard = json!({
+        "path": site.log_path("*.txt"), "copy_from_start": true, "exclude": ["*debug*"],
+    });
+    let also_rotated = json!({"path": site.log_path("wait*"), "copy_from_start": true});
+    for name in [
+        "app.log",
+        "dated.log",
+        "copied.log",
+        "old.log",
+        "damaged.log",
+    ] {
+        site.copy(name);
+        site.append(name, format!("{name} one\n{name} two\n"));
+    }
+    site.append("gone.txt", "1\n2\n");
+    site.append("wait.log", "wait one\nwait two\n");
+    site.append("old.log.1", "there before\n");
+    site.log(wildcard).log(also_rotated).start();
+    // Rotated once, so that the agent knows how
+    for (name, to) in [
+        ("app.log", "app.log.1"),
+        ("dated.log", "dated.log-20261122"),
+    ] {
+        site.until_lines(name, 2);
+        fs::rename(site.log_path(name), site.log_path(to)).unwrap();
+        site.append(name, format!("{name} three\n{name} too\n"));
+    }
+    for (name, lines) in [
+        ("app.log", 4),
+        ("dated.log", 4),
+        ("copied.log", 2),
+        ("old.log", 2),
+        ("damaged.log", 2),
+        ("gone.txt", 2),
+        ("wait.log", 2),
+    ] {
+        site.until_lines(name, lines);
+    }
+    site.term();
+
+    let rename = |from: &str, to: &str| {
+        fs::rename(site.log_path(from), site.log_path(to)).unwrap();
+    };
+    // Of app.log the first text is compressed, the second rotated, a third came and went, and there is a fourth
+    common::gzip(&site.log_path("app.log.1"), &site.log_path("app.log.3.gz"));
+    fs::remove_file(site.log_path("app.log.1")).unwrap();
+    rename("app.log", "app.log.2");
+    site.append("app.log.1", "app.log four\n");
+    site.append("app.log", "app.log five\n");
+    site.append("app.log.9", "of another program\n");
+    site.append("app.log-20261123", "of a third program\n");
+    site.append("dated.log-20261123", "of a fourth program\n");
+    fs::copy(site.log_path("copied.log"), site.log_path("copied.log.1")).unwrap();
+    fs::copy(site.log_path("wait.log"), site.log_path("wait.log.1")).unwrap();
+    rename("damaged.log", "damaged.log.2");
+    fs::write(site.log_path("damaged.log.1.gz"), b"\x1f\x8bbroken").unwrap();
+    fs::remove_file(site.log_path("gone.txt")).unwrap();
+    site.append("debug.txt", "x\n");
+    site.append("notes", "x\n");
+    let path = |name: &str| site.log_path(name).display().to_string();
+    let refused = [
+        ("app.log.9", "app.log", "it is older than what is known"),
+        ("app.log-20261123", "app.log", "has a name of this kind"),
+        ("dated.log-20261123", "dated.log", "was not rotated since"),
+        ("old.log.1", "old.log", "it was there before that log"),
+    ];
+    for (name, log, why) in refused {
+        let (words, code, out) = verdict(&site, name);
+        let begin = "it is not copied: it may be a rotated file of";
+        assert!(
+            words.starts_with(&format!("{begin} {},", path(log))),
+            "{name}: {out}"
+        );
+        assert!(words.contains(why), "{name}: {out}");
+        assert!(
+            out.contains("add an entry for it to `logs`"),
+            "{name}: {out}"
+        );
+        assert_eq!(code, 1, "{name}");
+    }
+    let holds = |log: &str| format!("it holds text of {}", path(log));
+    for (name, code, words, parts) in [
+        ("app.log", 0, "it is new, and is copied as".to_owned(), &["app.log.2 now", "pending: 26 bytes"][..]),
+        ("app.log.1", 0, format!("{} was rotated more than once", path("app.log")), &["settled up to byte 0 of 13"]),
+        ("app.log.2", 0, holds("app.log"), &[
+            "settled up to byte 26 of 26", "in the inode that the checkpoint knows",
+            "its first 26 bytes agree; 2 of the last 2 lines agree; 1 of 1 blocks before byte 26 agree",
+        ]),
+        ("app.log.3.gz", 0, holds("app.log"), &[
+            "settled up to byte 24, compressed", "in another inode than the checkpoint knows", "2 of the last 2 lines",
+        ]),
+        ("dated.log-20261122", 0, holds("dated.log"), &[]),
+        ("copied.log.1", 1, format!("it has the text of {}", path("copied.log")), &[]),
+        ("wait.log.1", 1, "it begins as another followed log does".to_owned(), &[]),
+        ("damaged.log.1.gz", 1, "it, or what could prove its name, can't be read".to_owned(), &[]),
+        ("gone.txt", 1, "there is nothing now; what appears".to_owned(), &[
+            "gone: the path shows nothing; that content is in no file, delivered up to byte 4 of 4",
+        ]),
+        ("debug.txt", 1, "it is no log of this session: an entry excludes it".to_owned(), &["left out by exclude[0]"]),
+        ("notes", 1, "it is not copied: no entry is about it".to_owned(), &[]),
+        ("nothing", 1, "there is nothing, nothing is remembered of it".to_owned(), &[]),
+    ] {
+        let (first, got, out) = verdict(&site, name);
+        assert!(first.starts_with(&words), "{name}: {words}\n{out}");
+        for part in parts {
+            assert!(out.contains(part), "{name}: {part}\n{out}");
+        }
+        assert_eq!(got, code, "{name}: {out}");
+    }
+
+    let told: Vec<(String, String)> = refused[..3]
+        .iter()
+        .map(|(name, ..)| (path(name), verdict(&site, name).0))
+        .collect();
+    let before = site.agent_log().len();
+    site.start();
+    site.until_lines("app.log", 6);
+    for (path, words) in told {
+        site.until_logged(&format!("{path}: {words}. If it is a log of its own"));
+    }
+    assert_eq!(
+        site.lines_of("app.log")[4..],
+        ["app.log four\n", "app.log five\n"]
+    );
+    let log = site.agent_log();
+    assert!(!log[before..].contains("old.log.1"), "{log}");
+    site.term();
 }

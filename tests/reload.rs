@@ -236,3 +236,185 @@ fn a_reload_that_changes_nothing_restarts_nothing() {
     nothing_is_lost_or_repeated(&mut site, load);
     assert_eq!(site.receiver.counts().connections, 1);
 }
+
+/// The first file's account in the status report.
+fn account(site: &Site, log: &str, what: &str) -> u64 {
+    let status = site.status_json();
+    let path = site.log_path(log);
+    let matchers = status["copying_manager_status"]["log_matchers"].as_array();
+    let mut files = matchers
+        .unwrap()
+        .iter()
+        .flat_map(|matcher| matcher["log_processors_status"].as_array().unwrap());
+    let file = files.find(|file| file["log_path"] == path.to_str().unwrap());
+    file.map_or(0, |file| file[what].as_u64().unwrap())
+}
+
+/// Takes a change over, as many as before plus one.
+fn take_over(site: &mut Site) {
+    let before = site.agent_log().matches(RELOADED).count();
+    site.write_config();
+    site.signal(Signal::SIGHUP);
+    site.until_logged_times(RELOADED, before + 1);
+}
+
+#[track_caller]
+fn nothing_came_twice_or_was_lost(site: &mut Site, logs: &[(&str, u64)]) {
+    site.receiver.clear_faults();
+    for (log, lines) in logs {
+        site.expect_exactly_once(log, 0..*lines);
+    }
+    site.term();
+    for (log, lines) in logs {
+        site.assert_exactly_once(log, 0..*lines);
+    }
+    assert_eq!(site.receiver.counts().duplicates, 0);
+    let log = site.agent_log();
+    assert!(!log.contains("are lost"), "{}", site.report());
+    assert!(!log.contains("panicked"), "{}", site.report());
+}
+
+/// The text is nowhere but in the request that waits.
+#[test]
+fn a_reload_during_an_outage_reads_nothing_again() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    outage_with(&mut site, &mut numbers, 400);
+    let size = std::fs::metadata(site.log_path("app.log")).unwrap().len();
+    site.until_seen("all is read", || account(&site, "app.log", "read") == size);
+    std::fs::write(site.log_path("app.log"), "").unwrap();
+    let path = site.log_path("app.log");
+    for round in 1..=3 {
+        site.clear_logs().log(serde_json::json!({
+            "path": path, "copy_from_start": true, "attributes": {"round": round},
+        }));
+        site.copy("other.log");
+        take_over(&mut site);
+    }
+    site.numbers("other.log").write(100);
+    nothing_came_twice_or_was_lost(&mut site, &[("app.log", 410), ("other.log", 100)]);
+    // Lines keep the attributes that they were read with
+    let mut events = site.receiver.events().into_iter();
+    assert!(events.all(|event| !event.attrs.contains_key("round")));
+}
+
+/// Begins an outage with lines that wait.
+fn outage_with(site: &mut Site, numbers: &mut common::Numbers, lines: u64) {
+    let fault = Fault::cut_before_storing().with_events_only();
+    let before = site.receiver.counts().faulted;
+    site.receiver.fault(fault.until_cleared());
+    numbers.write(lines);
+    site.until("a request fails", |state| state.counts().faulted > before);
+}
+
+/// Far more than two requests hold, in files that nobody can open any more.
+#[test]
+fn a_reload_keeps_deleted_files_open() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.set("max_allowed_request_size", 5_000);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    outage_with(&mut site, &mut numbers, 2_000);
+    let size = std::fs::metadata(site.log_path("app.log")).unwrap().len();
+    site.until_seen("it is seen", || account(&site, "app.log", "size") == size);
+    std::fs::remove_file(site.log_path("app.log")).unwrap();
+    for round in 1..=3 {
+        site.set(
+            "max_request_spacing_interval",
+            0.2 + 0.001 * f64::from(round),
+        );
+        take_over(&mut site);
+    }
+    nothing_came_twice_or_was_lost(&mut site, &[("app.log", 2_010)]);
+}
+
+#[test]
+fn a_reload_with_another_key_makes_batches_again_and_loses_nothing() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(10);
+    site.set("max_allowed_request_size", 20_000);
+    site.copy("app.log").start();
+    site.until_lines("app.log", 10);
+    outage_with(&mut site, &mut numbers, 2_000);
+    std::fs::remove_file(site.log_path("app.log")).unwrap();
+    site.set("api_key", "another-key");
+    take_over(&mut site);
+    nothing_came_twice_or_was_lost(&mut site, &[("app.log", 2_010)]);
+    let requests = site.receiver.requests().into_iter();
+    let stored: Vec<_> = requests.filter(|request| request.stored).collect();
+    let lines = |key: &str| {
+        let of_key = stored.iter().filter(|request| request.token == key);
+        of_key.map(|request| request.events).sum::<usize>()
+    };
+    assert_eq!((lines("test-key"), lines("another-key")), (10, 2_000));
+}
+
+#[test]
+fn a_reload_that_changes_the_number_of_sessions_loses_and_repeats_nothing() {
+    const LOGS: [&str; 8] = [
+        "a.log", "b.log", "c.log", "d.log", "e.log", "f.log", "g.log", "h.log",
+    ];
+    let mut site = Site::new();
+    let mut logs = LOGS.map(|name| site.numbers(name));
+    for log in &mut logs {
+        log.write(10);
+    }
+    site.set("max_allowed_request_size", 5_000);
+    site.copy("*.log").start();
+    site.until("the first lines", |state| state.counts().events == 80);
+    outage_with(&mut site, &mut logs[0], 300);
+    for log in &mut logs[1..] {
+        log.write(300);
+    }
+    let size = std::fs::metadata(site.log_path("h.log")).unwrap().len();
+    site.until_seen("all are seen", || account(&site, "h.log", "size") == size);
+    // One that nobody can open any more
+    std::fs::remove_file(site.log_path("h.log")).unwrap();
+    for sessions in [3, 2, 5, 1] {
+        site.set("default_sessions_per_worker", sessions);
+        take_over(&mut site);
+    }
+    let all = LOGS.map(|name| (name, 310));
+    nothing_came_twice_or_was_lost(&mut site, &all);
+}
+
+/// The totals of `status` go on over a reload, and count each line once.
+#[test]
+fn the_totals_go_on_over_a_reload() {
+    let mut site = Site::new();
+    let mut numbers = site.numbers("app.log");
+    numbers.write(100);
+    let mut gone = site.numbers("gone.log");
+    gone.write(50);
+    site.copy("app.log").copy("gone.log").start();
+    site.expect_exactly_once("app.log", 0..100);
+    site.expect_exactly_once("gone.log", 0..50);
+    let copied = |site: &Site| {
+        let total = site.status_json()["overall_stats"]["total_bytes_copied"].as_u64();
+        total.unwrap()
+    };
+    let size = |name: &str, site: &Site| std::fs::metadata(site.log_path(name)).unwrap().len();
+    let both = size("app.log", &site) + size("gone.log", &site);
+    site.until_seen("both are counted", || copied(&site) == both);
+    site.clear_logs().copy("app.log");
+    for sessions in [1, 2, 1] {
+        site.set("default_sessions_per_worker", sessions);
+        site.set(
+            "max_request_spacing_interval",
+            0.2 + 0.001 * f64::from(sessions),
+        );
+        take_over(&mut site);
+        assert_eq!(copied(&site), both);
+        assert_eq!(account(&site, "app.log", "total_lines_copied"), 100);
+    }
+    numbers.write(10);
+    site.expect_exactly_once("app.log", 0..110);
+    let all = size("app.log", &site) + size("gone.log", &site);
+    site.until_seen("the new lines are counted", || copied(&site) == all);
+}

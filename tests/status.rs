@@ -197,3 +197,42 @@ fn the_speed_that_says_when_the_backlog_is_gone_counts_what_is_in_the_files() {
     assert!(delivered > 0.9 * copied, "{delivered} of {copied}");
     site.term();
 }
+
+#[test]
+fn a_file_that_is_left_alone_because_of_its_name_is_counted_and_told_once() {
+    let mut site = Site::new();
+    site.copy("a.log").start();
+    site.append("a.log", "one\n");
+    site.until_lines("a.log", 1);
+    for round in 1..=3 {
+        // Nobody knows a rotation of this log that gives dates
+        let strange = site.log_path("a.log-20261123");
+        if !strange.exists() {
+            std::fs::write(site.log_path("new"), "of another program\n").unwrap();
+            std::fs::rename(site.log_path("new"), &strange).unwrap();
+        }
+        let rotated = site.log_path(&format!("a.log.{round}"));
+        std::fs::rename(site.log_path("a.log"), rotated).unwrap();
+        site.append("a.log", format!("one of {round}\n"));
+        site.until_lines("a.log", 1 + round);
+    }
+    let report = site.status_json();
+    assert_valid(&report);
+    let ambiguities = report["at_a_glance"]["ambiguities"].as_object().unwrap();
+    let ambiguities: Vec<_> = ambiguities.iter().collect();
+    let [(reason, count)] = ambiguities[..] else {
+        panic!("{ambiguities:?}")
+    };
+    assert_eq!(*count, 1, "{reason}");
+    assert!(reason.contains("because of its name"), "{reason}");
+    let text = site.status_v();
+    assert!(text.contains(&format!("1 time: {reason}")), "{text}");
+    let log = site.agent_log();
+    let told = log.lines().filter(|line| line.contains("a.log-20261123"));
+    let told: Vec<_> = told.collect();
+    let [told] = &told[..] else { panic!("{log}") };
+    for part in ["no known content of that log has a name of", "add an entry"] {
+        assert!(told.contains(part), "{told}");
+    }
+    site.term();
+}

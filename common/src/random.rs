@@ -29,11 +29,21 @@ pub fn unit() -> f64 {
     (u64::from_le_bytes(bytes()) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// A random UUID (version 4) in its usual text form.
-pub fn uuid4() -> String {
+/// The bytes of a random UUID (version 4).
+pub fn uuid4_bytes() -> [u8; 16] {
     let mut b: [u8; 16] = bytes();
     b[6] = (b[6] & 0x0F) | 0x40;
     b[8] = (b[8] & 0x3F) | 0x80;
+    b
+}
+
+/// A random UUID (version 4) in its usual text form.
+pub fn uuid4() -> String {
+    uuid_text(uuid4_bytes())
+}
+
+/// The usual text form of a UUID.
+pub fn uuid_text(b: [u8; 16]) -> String {
     let mut text = String::with_capacity(36);
     for (i, byte) in b.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {

@@ -7,9 +7,9 @@ pub fn getrandom(out: &mut [u8]) -> bool {
     n == out.len() as libc::c_long
 }
 
-/// When the file at `path` was created, in seconds since the epoch with fraction, where the kernel
-/// and the file system know. Does not follow a final symbolic link.
-pub fn birth_time(path: &std::path::Path) -> Option<f64> {
+/// When the file at `path` was created, in nanoseconds since the epoch, where the kernel and the file
+/// system know. Does not follow a final symbolic link.
+pub fn birth_nanos(path: &std::path::Path) -> Option<i64> {
     use std::os::unix::ffi::OsStrExt;
     const STATX_BTIME: u32 = 0x800;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
@@ -34,7 +34,8 @@ pub fn birth_time(path: &std::path::Path) -> Option<f64> {
     }
     let secs = i64::from_ne_bytes(raw[80..88].try_into().ok()?);
     let nanos = u32::from_ne_bytes(raw[88..92].try_into().ok()?);
-    Some(secs as f64 + f64::from(nanos) / 1e9)
+    secs.checked_mul(1_000_000_000)?
+        .checked_add(i64::from(nanos))
 }
 
 /// The process in which [`fork`] returned.

@@ -3,7 +3,8 @@
 
 use super::plan;
 use crate::config::{Config, EntryKind, LogEntry, Worker};
-use crate::tail::insight::{self, Fit, Outlook};
+use crate::tail::insight::{self, Fit};
+use crate::tail::outlook::{self, Outlook};
 use crate::tail::rehearse::{Rehearsal, Sink};
 use crate::tail::{self, Saved};
 use crate::upload::UploadSettings;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::shape::Counts;
-pub use crate::tail::insight::{
-    facts, originals, rotation, Evidence, Facts, Identity, Label, Part, Remembered, Rotation, Sight,
-};
+pub use crate::tail::insight::{facts, originals, rotation, Facts, Label, Rotation};
+pub use crate::tail::outlook::{Finding, Part, Remembered};
 pub use crate::tail::rehearse::{Event, Head, Totals, Trouble};
 pub use crate::tail::Unread;
 
@@ -107,10 +107,8 @@ pub struct Following {
     pub entry: usize,
     /// The name and attributes under which it is sent.
     pub label: Label,
-    /// The content of checkpoints about it.
-    pub remembered: Option<Remembered>,
-    /// The content that the path shows now, as the session would see it.
-    pub sight: Sight,
+    /// The role of the path for the session.
+    pub finding: Finding,
 }
 
 /// Options that say how a log is read and what becomes of it when it is rotated.
@@ -225,7 +223,7 @@ impl Insight {
     pub fn read_checkpoints(&mut self) -> &[Unread] {
         let dir = &self.config.options.agent_data_path;
         let read = || {
-            let (saved, unread) = insight::checkpoints(Path::new(dir));
+            let (saved, unread) = outlook::checkpoints(Path::new(dir));
             Checkpoints { saved, unread }
         };
         &self.checkpoints.get_or_insert_with(read).unread
@@ -233,10 +231,15 @@ impl Insight {
 
     /// Prepares a crew for a path: which session it falls to.
     fn prepare(&mut self, crew: usize, path: &Path) -> u32 {
+        let session = insight::session_of(path, self.crews[crew].worker.sessions);
+        self.prepare_session(crew, session);
+        session
+    }
+
+    fn prepare_session(&mut self, crew: usize, session: u32) {
         let worker = self.crews[crew].worker.clone();
-        let session = insight::session_of(path, worker.sessions);
         if self.crews[crew].outlooks.contains_key(&session) {
-            return session;
+            return;
         }
         let (mut settings, envelope) = self.settings(&worker, session);
         // Nothing is followed, so nothing need be kept open
@@ -245,7 +248,26 @@ impl Insight {
         let saved = self.checkpoints.as_ref().and_then(|c| c.saved.as_ref());
         let outlook = Outlook::new(settings, entries, envelope, saved, self.running);
         self.crews[crew].outlooks.insert(session, outlook);
-        session
+    }
+
+    /// The role of a path for each session that has to do with it while no entry of its worker is about it, by the
+    /// session's id; where none has, what it is to the first. Call [`Insight::read_checkpoints`] before.
+    pub fn findings(&mut self, path: &Path) -> Vec<(String, Finding)> {
+        let mut all = Vec::new();
+        for at in 0..self.crews.len() {
+            for session in 0..self.crews[at].worker.sessions {
+                self.prepare_session(at, session);
+                let crew = &mut self.crews[at];
+                let id = format!("{}-{session}", crew.worker.id);
+                let outlook = crew.outlooks.get_mut(&session);
+                all.extend(outlook.map(|outlook| (id, outlook.at(path))));
+            }
+        }
+        match all.iter().any(|(_, finding)| finding.is_concerned) {
+            true => all.retain(|(_, finding)| finding.is_concerned),
+            false => all.truncate(1),
+        }
+        all
     }
 
     fn settings(
@@ -283,8 +305,7 @@ impl Insight {
                 sessions: crew.worker.sessions,
                 entry: crew.numbers[first],
                 label,
-                remembered: outlook.remembered(path),
-                sight: outlook.at(path),
+                finding: outlook.at(path),
             });
         }
         all

@@ -1,7 +1,7 @@
 //! Tail threads that hang at a path and were left behind: shut out from the checkpoints, watched until
 //! they end.
 
-use crate::tail::Fence;
+use crate::tail::{Carried, Fence};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ pub struct LeftBehind {
     out: PathBuf,
     since: Instant,
     fence: Arc<Fence>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Option<Carried>>,
 }
 
 impl LeftBehind {
     /// Gives up a thread.
-    pub fn new(session: String, fence: Arc<Fence>, thread: JoinHandle<()>) -> Self {
+    pub fn new(session: String, fence: Arc<Fence>, thread: JoinHandle<Option<Carried>>) -> Self {
         let at = fence.at();
         let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
         let left = LeftBehind {

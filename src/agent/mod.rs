@@ -4,7 +4,9 @@
 //! done by the sessions (`session`) and the monitors.
 
 mod crew;
+mod desk;
 mod flash;
+mod heirs;
 pub mod insight;
 mod left;
 mod plan;
@@ -12,6 +14,8 @@ pub mod positions;
 mod pulse;
 mod report;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod sessions;
 mod statistics;
 
@@ -112,6 +116,8 @@ struct Agent {
     fingerprint: config::Fingerprint,
     config_state: ConfigState,
     sessions: Vec<Session>,
+    /// The state of sessions that have ended, until others go on with it.
+    estates: Vec<heirs::Estate>,
     left: AllLeftBehind,
     /// The paths that the sessions leave out.
     left_out: Vec<PathBuf>,
@@ -181,6 +187,7 @@ impl Agent {
                 error_logged: None,
             },
             sessions: Vec::new(),
+            estates: Vec::new(),
             left: AllLeftBehind::default(),
             left_out: Vec::new(),
             crew: Crew::new(monitor_logs.way.clone()),
@@ -458,6 +465,7 @@ impl Agent {
     fn stop(&mut self) {
         self.notifier.stopping();
         let until = Instant::now() + STOP_WITHIN;
+        self.give_up_estates();
         self.periodic_lines(Instant::now(), true);
         self.crew.stop(MONITORS_WITHIN);
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));

@@ -1,6 +1,7 @@
 //! From the configuration to what threads are made of.
 
 use super::flash::Way;
+use super::heirs::Target;
 use super::session::{Dynamic, EntryOf, Memory, Plan};
 use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
@@ -106,6 +107,8 @@ pub fn sessions(
                 tail: settings,
                 entries,
                 saved: saved.cloned(),
+                carried: Vec::new(),
+                target: Target::of(config, worker),
                 upload,
                 envelope,
                 dynamic: Dynamic {

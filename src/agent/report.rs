@@ -10,6 +10,7 @@ use crate::status::{environment, health, Report};
 use crate::tail::{Counters, LogStatus, Skip, TailStatus};
 use crate::upload::Snapshot;
 use crate::util::time::now_secs;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A session that is at one path for this long is shown.
@@ -132,6 +133,7 @@ impl Agent {
                     .collect()
             },
             hanging: self.hanging(),
+            ambiguities: ambiguities(tails()),
             account,
         }
     }
@@ -293,6 +295,15 @@ impl Agent {
         }
         status
     }
+}
+
+/// The questions that evidence left open in all sessions.
+fn ambiguities<'a>(tails: impl Iterator<Item = &'a TailStatus>) -> BTreeMap<&'static str, u64> {
+    let mut all = BTreeMap::new();
+    for (reason, count) in tails.flat_map(|tail| &tail.ambiguities) {
+        *all.entry(*reason).or_insert(0) += count;
+    }
+    all
 }
 
 fn session_status(

@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{left, plan, positions, Agent};
 use crate::config::Config;
 use crate::process::signals::{Signal, Signals};
+use crate::tail::TailStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ impl Agent {
         self.left_out = self.left.paths();
         let (saved, damaged) = positions::take_up(&self.data_dir)?;
         self.checkpoint_notes.extend(damaged);
-        let plans = plan::sessions(
+        let mut plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
             saved.map(Arc::new).as_ref(),
@@ -68,6 +69,7 @@ impl Agent {
             &self.monitor_logs,
             agent_log_start,
         );
+        self.bequeath(&mut plans);
         for plan in plans {
             let id = plan.id.clone();
             let session =
@@ -161,10 +163,7 @@ impl Agent {
             None
         };
         if let Some((level, why)) = why.filter(|_| may_restart) {
-            log::log!(
-                level,
-                "{why}; all sessions are started anew from their checkpoints"
-            );
+            log::log!(level, "{why}; all sessions are started anew");
             self.end_sessions(Duration::from_secs(15), false, Some(signals));
         }
         // Also those that a reload could not start
@@ -225,7 +224,8 @@ impl Agent {
     }
 
     /// Ends all sessions, waiting for requests under way until `within` is over, or, with
-    /// `signals`, until a signal to stop comes. Threads that hang are left behind.
+    /// `signals`, until a signal to stop comes. Threads that hang are left behind. Unless they `flush`, the state of
+    /// the others is kept for those that come after them.
     pub(super) fn end_sessions(
         &mut self,
         within: Duration,
@@ -233,11 +233,8 @@ impl Agent {
         mut signals: Option<&mut Signals>,
     ) {
         let answers = Instant::now() + Duration::from_millis(300);
-        for session in &self.sessions {
-            if let Some(tail) = session.status(answers) {
-                self.statistics.retire_files(&tail);
-            }
-        }
+        let states = self.sessions.iter().map(|s| s.status(answers));
+        let states: Vec<Option<TailStatus>> = states.collect();
         let mut until = Instant::now() + within;
         for session in &mut self.sessions {
             session.end(flush, until);
@@ -277,7 +274,13 @@ impl Agent {
             self.statistics.retire(&session.stats.snapshot());
             log::info!("Worker session '{}' is finished.", session.id);
         }
-        for session in self.sessions.drain(..) {
+        for (mut session, state) in self.sessions.drain(..).zip(states) {
+            match (session.estate(), state) {
+                // Its totals go on with its files
+                (Some(estate), _) => self.estates.push(estate),
+                (None, Some(state)) => self.statistics.retire_files(&state),
+                (None, None) => {}
+            }
             if let Some(left) = session.leave_behind() {
                 self.left.add(left);
             }

@@ -53,7 +53,12 @@ impl Statistics {
 
     /// Keeps the totals of files that a session followed.
     pub fn retire_files(&mut self, tail: &TailStatus) {
-        self.ended_files.add(&totals(tail));
+        self.retire_totals(&totals(tail));
+    }
+
+    /// Keeps totals of files that nobody follows any more.
+    pub fn retire_totals(&mut self, files: &Counters) {
+        self.ended_files.add(files);
     }
 
     /// All figures together.

@@ -251,9 +251,10 @@ static EXPLAIN: Command = Command {
     about: "\
 Says what the agent makes of a file and why: what is at the path; which entry
 of `logs` copies it, and why each other one does not; what it is sent as and
-by which rules; what checkpoints know of it, whether it still is that content,
-and what is pending; what would happen when it is rotated. The path need not
-exist. Sends nothing and writes nothing; an agent may be running.",
+by which rules; whose text it holds and what that is known by, or why it is left
+alone; what checkpoints know of it, what became of that, and what is pending;
+what would happen when it is rotated. The path need not exist, and may be that
+of a rotated file. Sends nothing and writes nothing; an agent may be running.",
     operands: Operands {
         usage: "PATH",
         least: 1,

@@ -4,8 +4,7 @@ use super::dry_run::insight;
 use super::setup::{absolute, Setup};
 use super::{err, exit, harmless, out};
 use crate::agent::insight::{
-    facts, originals, rotation, Claim, Evidence, Facts, Following, Identity, Insight, Part,
-    Remembered, Sight,
+    facts, originals, rotation, Claim, Facts, Finding, Following, Insight, Part, Remembered,
 };
 use crate::config::{AttrValue, GroupEnd, LogEntry, ParseFormat, Rename};
 use crate::util::time::human;
@@ -49,43 +48,78 @@ fn report(insight: &mut Insight, path: &Path, is_known: bool) -> (String, bool) 
     text.0.push_str(&entries(insight, path));
     let followings = insight.followings(path);
     if followings.is_empty() {
-        text.head("So");
-        text.line("it is not copied.");
-        for log in originals(path) {
-            let mut candidates = insight.candidates(&log).into_iter();
-            if candidates.any(|c| c.claim == Claim::Counts) {
-                text.line(format_args!(
-                    "But its name is one that rotation gives to {}, which is: what was not read \
-                     before is finished from here. Explain that one.",
-                    log.display()
-                ));
-            }
-        }
-        if let Ok(Facts {
-            leads_to: Some(real),
-            ..
-        }) = &facts
-        {
-            if insight
-                .candidates(real)
-                .iter()
-                .any(|c| c.claim == Claim::Counts)
-            {
-                text.line(format_args!(
-                    "But {}, where it leads, is: entries go by the path, not by where it leads.",
-                    real.display()
-                ));
-            }
-        }
-        return (text.0, false);
+        return strange(text, insight, path, &facts, is_known);
     }
     let mut is_copied = false;
     for following in &followings {
-        is_copied |= matches!(following.sight, Sight::Log(..) | Sight::PartOf(_));
+        is_copied |= following.finding.is_copied;
         one(&mut text, insight, path, following, is_known);
     }
     rotations(&mut text, insight, path);
     (text.0, is_copied)
+}
+
+/// The rest of the report about a path that is no log's.
+fn strange(
+    mut text: Text,
+    insight: &mut Insight,
+    path: &Path,
+    facts: &Result<Facts, String>,
+    is_known: bool,
+) -> (String, bool) {
+    let findings = insight.findings(path);
+    let mut is_copied = false;
+    for (session, finding) in &findings {
+        is_copied |= finding.is_copied;
+        text.head(&format!("Verdict of session {session}"));
+        verdict(&mut text, finding, is_known);
+        if let Some(old) = finding.remembered.as_ref().filter(|_| is_known) {
+            text.head("Checkpoint");
+            checkpoint(&mut text, Some(old));
+        }
+    }
+    let copies = |log: &Path| {
+        let mut candidates = insight.candidates(log).into_iter();
+        candidates.any(|c| c.claim == Claim::Counts)
+    };
+    if findings.iter().all(|(_, finding)| !finding.is_concerned) {
+        for log in originals(path).iter().filter(|log| copies(log)) {
+            text.line(format_args!(
+                "Its name is one that rotation gives to {}, which an entry copies and which is not there.",
+                log.display()
+            ));
+        }
+    }
+    let leads_to = facts
+        .as_ref()
+        .ok()
+        .and_then(|facts| facts.leads_to.as_ref());
+    if let Some(real) = leads_to.filter(|real| copies(real)) {
+        text.line(format_args!(
+            "But {}, where it leads, is copied: entries go by the path, not by where it leads.",
+            real.display()
+        ));
+    }
+    (text.0, is_copied)
+}
+
+/// Prints what a path is to a session, and by what the content that it shows is known.
+fn verdict(text: &mut Text, finding: &Finding, is_known: bool) {
+    if !is_known {
+        return text.line("not known: the checkpoints can't be read");
+    }
+    text.line(&finding.verdict);
+    if let Some(part) = &finding.shows {
+        let settled = part.settled;
+        text.more(match part.size {
+            Some(size) => format!("settled up to byte {settled} of {size}"),
+            None => format!("settled up to byte {settled}, compressed"),
+        });
+        text.more(&part.known);
+    }
+    if let Some(advice) = finding.advice {
+        text.more(advice);
+    }
 }
 
 /// The entries and what each is to the path, one a line.
@@ -192,15 +226,17 @@ fn one(text: &mut Text, insight: &Insight, path: &Path, following: &Following, i
     let entry = candidates.get(following.entry).and_then(|c| c.entry);
     text.head("Rules");
     rules(text, insight, entry);
+    text.head("Verdict");
+    verdict(text, &following.finding, is_known);
     text.head("Checkpoint");
     if !is_known {
         text.line("not known: the checkpoints can't be read");
         text.head("What would be sent");
         return text.line("not known, and an agent does not start like this");
     }
-    checkpoint(text, following.remembered.as_ref());
+    checkpoint(text, following.finding.remembered.as_ref());
     text.head("What would be sent");
-    sight(text, insight, following);
+    pending(text, insight, &following.finding);
 }
 
 fn rules(text: &mut Text, insight: &Insight, entry: Option<&LogEntry>) {
@@ -265,79 +301,39 @@ fn checkpoint(text: &mut Text, remembered: Option<&Remembered>) {
     let Some(old) = remembered else {
         return text.line("none knows the path");
     };
+    let ino = old
+        .ino
+        .map_or_else(|| "in no file".to_owned(), |ino| format!("inode {ino}"));
     text.line(format_args!(
-        "of {}: inode {}, settled up to byte {} of {}",
+        "of {}: {ino}, settled up to byte {} of {}",
         human(Some(old.time)),
-        old.ino,
-        old.committed,
+        old.settled,
         old.size
     ));
-    if old.older > 0 {
-        text.line(format_args!("and {} older contents of the path", old.older));
+    if old.others > 0 {
+        text.line(format_args!(
+            "and {} other contents of {}",
+            old.others,
+            old.log.display()
+        ));
     }
-    let grown;
-    let verdict = match &old.identity {
-        Identity::Same => "same: the path shows that content, as long as it was",
-        Identity::Grown(by) => {
-            grown = format!("grown: the path shows that content, now {by} bytes longer");
-            &grown
-        }
-        Identity::Shortened(by) => {
-            grown = format!(
-                "shortened: the path shows that content up to the settled byte, but {by} bytes \
-                 that were there are not any more"
-            );
-            &grown
-        }
-        Identity::Truncated(to) => {
-            grown = format!("truncated: the file has been cut to {to} bytes");
-            &grown
-        }
-        Identity::Overwritten(why) => {
-            grown = format!("replaced: other content is in the same inode; {why}");
-            &grown
-        }
-        Identity::Replaced => "replaced: the path shows another file",
-        Identity::Gone => "gone: the path shows nothing",
-        Identity::Unreadable(why) => {
-            grown = format!("unknown: the file can't be read: {why}");
-            &grown
-        }
-    };
-    text.line(verdict);
+    text.line(&old.fate);
 }
 
-fn sight(text: &mut Text, insight: &Insight, following: &Following) {
-    let (parts, skipped) = match &following.sight {
-        Sight::Log(parts, skipped) => (parts, skipped),
-        Sight::PartOf(owner) => {
-            return text.line(format_args!(
-                "nothing under this path: the content is that of {}, which finishes it",
-                owner.display()
-            ));
-        }
-        Sight::Unreadable(why) => {
-            return text.line(format_args!("nothing: {why}"));
-        }
-        Sight::Copy => {
-            return text.line(
-                "nothing yet: it begins as a followed log does. It is that log's copy if that is \
-                 truncated within two seconds after this file's last growth, else a log of its own",
-            );
-        }
-        Sight::Nothing => {
-            return text.line("nothing now; what appears here later is read from byte 0");
-        }
-    };
+fn pending(text: &mut Text, insight: &Insight, finding: &Finding) {
+    let parts = &finding.parts;
+    if parts.is_empty() {
+        return text.line("nothing at the moment");
+    }
     let mut pending = 0;
     for (number, part) in parts.iter().enumerate() {
         text.line(format_args!("{}. {}", number + 1, what(part)));
-        text.more(why(part));
-        if part.evidence != Evidence::Missing {
+        text.more(&part.known);
+        if part.ino.is_some() {
             pending += part.size.unwrap_or(part.from).saturating_sub(part.from);
         }
     }
-    for (why, bytes) in skipped {
+    for (why, bytes) in &finding.skipped {
         text.line(match *why {
             "before start" => format!(
                 "left out: {bytes} bytes that were there before the agent's first look \
@@ -375,39 +371,14 @@ fn sight(text: &mut Text, insight: &Insight, following: &Following) {
 }
 
 fn what(part: &Part) -> String {
-    let path = part.path.display();
-    let (_, ino) = part.id;
-    match (part.evidence, part.size) {
-        (Evidence::Missing, size) => format!(
-            "what was inode {ino}, from byte {} of {}",
-            part.from,
-            size.unwrap_or(part.from)
+    let (path, from) = (part.path.display(), part.from);
+    match (part.ino, part.size) {
+        (None, size) => format!(
+            "what was {path}, from byte {from} of {}",
+            size.unwrap_or(from)
         ),
-        (_, Some(size)) => format!("{path}, inode {ino}, from byte {} of {size}", part.from),
-        (_, None) => format!(
-            "{path}, inode {ino}, compressed, from byte {} on",
-            part.from
-        ),
-    }
-}
-
-fn why(part: &Part) -> &'static str {
-    match part.evidence {
-        Evidence::Inode if part.is_shown => "is what the checkpoint knows",
-        Evidence::Inode => {
-            "is what the checkpoint knows: by inode, first bytes, and the bytes before the \
-             position"
-        }
-        Evidence::InodeAlone => "is what the checkpoint knows: by inode alone, it says no more",
-        Evidence::Content => {
-            "is what the checkpoint knows: by first bytes and the bytes before the position, in \
-             another inode"
-        }
-        Evidence::Name => {
-            "was rotated away since the checkpoint: by its name and the time of its creation"
-        }
-        Evidence::New => "no checkpoint knows it",
-        Evidence::Missing => "is nowhere to be found: lost unless it comes back",
+        (Some(ino), Some(size)) => format!("{path}, inode {ino}, from byte {from} of {size}"),
+        (Some(ino), None) => format!("{path}, inode {ino}, compressed, from byte {from} on"),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Grouper {
 }
 
 /// The limits of a log's units in bytes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Longest unit.
     pub(super) unit: usize,

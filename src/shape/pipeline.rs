@@ -7,7 +7,9 @@ use super::template::Template;
 use super::unit::{Desk, Input, Scratch, State, Step, Unit};
 use super::work::Work;
 use super::ShapeError;
-use crate::config::{GroupEnd, LogEntry, Options, ParseFormat};
+use crate::config::{
+    GroupEnd, LineGrouper, LogEntry, Options, ParseFormat, RedactionRule, SamplingRule,
+};
 use common::regex::Regex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,9 +33,21 @@ pub struct Pipeline {
     pub(super) raw_timestamp: bool,
     pub(super) limits: Limits,
     window: usize,
+    rules: (Vec<LineGrouper>, Vec<SamplingRule>, Vec<RedactionRule>),
 }
 
 impl Pipeline {
+    /// Whether both make the same events of the same bytes, so that one may go on where the other stopped.
+    pub fn same_as(&self, other: &Pipeline) -> bool {
+        self.rules == other.rules
+            && self.format == other.format
+            && self.message_field == other.message_field
+            && self.timestamp_field == other.timestamp_field
+            && self.merge == other.merge
+            && self.raw_timestamp == other.raw_timestamp
+            && self.limits == other.limits
+    }
+
     /// Compiles the rules of an entry; `None` if its lines are sent as they are.
     ///
     /// # Errors
@@ -115,6 +129,11 @@ impl Pipeline {
             timestamp_field: entry.json_timestamp_field.clone(),
             merge,
             raw_timestamp: options.include_raw_timestamp_field,
+            rules: (
+                entry.line_groupers.clone(),
+                entry.sampling_rules.clone(),
+                entry.redaction_rules.clone(),
+            ),
         }))
     }
 

@@ -4,6 +4,7 @@
 //! does not report stands behind them. Times are seconds since the epoch, `None` for never.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Everything.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +75,8 @@ pub struct Glance {
     pub checkpoints: Vec<String>,
     /// The paths at which threads hang, with the session and for how long.
     pub hanging: Vec<String>,
+    /// How often, since the start of the sessions, evidence left open which content a file holds, by what was decided.
+    pub ambiguities: BTreeMap<&'static str, u64>,
     /// The fate of all bytes.
     pub account: Account,
 }

@@ -143,6 +143,7 @@ fn report() -> Report {
             open_log_files: 12,
             checkpoints: Vec::new(),
             hanging: Vec::new(),
+            ambiguities: [("a file was left alone", 3)].into(),
             account: Account {
                 settled: 1_000,
                 copied: 651,
@@ -186,6 +187,7 @@ Backlog:               12 MB, gone in 49 s, 250 kB/s
 Last good request:     5 s ago
 Bytes taken:           1000 = 651 copied + 40 sampled out + 281 by which rules shorten + 25 skipped + 3 failed
 The agent takes:       0.31 % of a CPU, 6.1 MB of memory, 7 threads, 12 open log files
+Ambiguous:             3 times: a file was left alone
 
 
 Agent configuration:

@@ -199,6 +199,14 @@ fn glance(text: &mut Text, report: &Report) {
     for path in &glance.hanging {
         text.pair(WIDTH, "Hangs at:", path);
     }
+    for (reason, count) in &glance.ambiguities {
+        let times = if *count == 1 { "time" } else { "times" };
+        text.pair(
+            WIDTH,
+            "Ambiguous:",
+            format_args!("{count} {times}: {reason}"),
+        );
+    }
 }
 
 /// `0 bytes`, `900 bytes`, `1.5 kB`, `12 MB`.

@@ -1,8 +1,8 @@
 //! Entries that come and go while the agent runs: the files of `syslog_monitor` and
 //! `journald_monitor`.
 
-use super::checkpoint::SavedLog;
 use super::fence::{is_left_out, touch};
+use super::ledger::record::SavedLog;
 use super::settings::Entry;
 use super::tailer::Tailer;
 use std::collections::HashSet;
@@ -43,9 +43,10 @@ impl Tailer {
                 // Lines that were written until now are still copied
                 self.look(number, now);
                 let covered = self.entry_for(path);
+                let pending = self.pending(super::log::id_of(number));
                 if let Some(log) = self.logs.get_mut(&number) {
                     match covered {
-                        Some(entry) if log.pending() == 0 => log.relabel(entry),
+                        Some(entry) if pending == 0 => log.relabel(entry),
                         // Lines that wait to be sent keep their attributes
                         _ => {
                             log.left = true;
@@ -85,10 +86,10 @@ impl Tailer {
         match self.orphans.iter().position(|(known, _)| *known == path) {
             Some(at) => {
                 let (_, saved) = self.orphans.swap_remove(at);
-                let restored = self.restore_log(path, entry, &saved, now);
-                self.restore_rest(restored, now);
+                let number = self.restore_log(&path, entry, &saved, now);
+                self.look_restored(number, now);
             }
-            None => self.matched(path, &entry, false, now),
+            None => self.matched(path, &entry, now),
         }
     }
 
@@ -99,7 +100,7 @@ impl Tailer {
         let done: Vec<u64> = self
             .logs
             .values()
-            .filter(|log| log.left && log.pending() == 0)
+            .filter(|log| log.left && self.pending(log.id()) == 0)
             .map(|log| log.number)
             .collect();
         self.leaving = self.logs.values().filter(|log| log.left).count() > done.len();
@@ -115,23 +116,11 @@ impl Tailer {
                 }
                 continue;
             }
-            let mut remembered = None;
             if path.exists() {
-                let saved = SavedLog::of(log, crate::util::time::now_secs());
-                remembered = Some(saved);
-            }
-            let keys: Vec<u64> = log.generations.iter().map(|g| g.key).collect();
-            if let Some(saved) = remembered {
+                let saved = self.record(log, crate::util::time::now_secs(), None);
                 self.remember(&path, saved);
             }
-            for key in keys {
-                self.drop_generation(number, key);
-            }
-            if let Some(log) = self.logs.remove(&number) {
-                self.by_path.remove(&log.path);
-                self.retired.add(&log.counters);
-                self.moved = true;
-            }
+            self.forget(number);
         }
     }
 

@@ -20,8 +20,6 @@ pub struct GzFile {
     /// Position in the uncompressed content.
     position: u64,
     ended: bool,
-    /// Seconds since the epoch, 0 if unknown.
-    written: u32,
     /// The last bytes before `position`: reading steps back a little with every page.
     last: Vec<u8>,
 }
@@ -47,17 +45,10 @@ impl GzFile {
             file_offset: 0,
             position: 0,
             ended: false,
-            written: 0,
             last: Vec::new(),
         };
         gz.member()?;
         Ok(gz)
-    }
-
-    /// When the file was last changed that was compressed, seconds since the epoch; 0 if the archive
-    /// does not say.
-    pub fn written(&self) -> u32 {
-        self.written
     }
 
     fn restart(&mut self) -> io::Result<()> {
@@ -98,7 +89,6 @@ impl GzFile {
         if fixed[..3] != [0x1F, 0x8B, 8] {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not gzip"));
         }
-        self.written = u32::from_le_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
         let flags = fixed[3];
         if flags & 4 != 0 {
             let len = usize::from(self.header_byte()?) | usize::from(self.header_byte()?) << 8;

@@ -1,11 +1,10 @@
-//! Evidence that a file's content is the same content: device, inode, and bytes of it.
+//! Facts about files that look at paths ask for, and opening nothing but regular files.
 //!
-//! An inode is reused at once after a delete, and a copytruncate keeps it while the content goes.
-//! So besides (device, inode) a generation has a [`Signature`] of its first bytes, and a *mark*, a
-//! hash of the last bytes before a position, which every read checks at no extra cost because it
-//! starts that much earlier.
+//! An inode is reused at once after a delete, and a copytruncate keeps it while the content goes: what
+//! these facts prove is for the ledger to say.
 
 use super::fence::{get_on, touch};
+use super::ledger::{Birth, Stamp, Stat};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -31,61 +30,6 @@ impl FileId {
     }
 }
 
-/// Whether two times of a file's creation, in seconds since the epoch, are the same, but for what a
-/// checkpoint rounds and a float can't hold. Within a millisecond a file can be deleted and its inode
-/// given to the next one.
-pub fn same_birth(a: f64, b: f64) -> bool {
-    (a - b).abs() < 2e-6
-}
-
-/// Length and hash of a file's first bytes; length 0 says nothing and agrees with any content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Signature {
-    /// How many bytes were hashed, at most [`Signature::MOST`].
-    pub len: u32,
-    /// FNV-1a of them.
-    pub hash: u64,
-}
-
-impl Signature {
-    /// How many first bytes are looked at.
-    pub const MOST: usize = 1024;
-
-    /// The signature of content that begins with `head`. An unterminated end is left out, as its
-    /// writer may take it back; a first line that has no end yet is not. Zeros at the end do not
-    /// count: in a preallocated file text takes their place.
-    pub fn of(head: &[u8]) -> Self {
-        let head = &head[..head.len().min(Self::MOST)];
-        let text = head.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
-        let head = match text {
-            0 | Self::MOST => head,
-            _ => {
-                let line = memchr::memrchr(b'\n', &head[..text]);
-                &head[..line.map_or(text, |at| at + 1)]
-            }
-        };
-        Signature {
-            len: head.len() as u32,
-            hash: hash(head),
-        }
-    }
-
-    /// Whether it is that of zeros alone.
-    pub fn is_zeros(&self) -> bool {
-        let zeros = [0; Self::MOST];
-        self.len > 0 && self.hash == hash(&zeros[..(self.len as usize).min(Self::MOST)])
-    }
-
-    /// Whether content that begins with `head` (at least the signature's length of it, if it has
-    /// that much) can be the content that this was taken of.
-    pub fn agrees(&self, head: &[u8]) -> bool {
-        self.len == 0
-            || head
-                .get(..self.len as usize)
-                .is_some_and(|h| hash(h) == self.hash)
-    }
-}
-
 /// How many bytes before a position its mark covers, at most.
 pub const MARK: usize = 32;
 
@@ -99,6 +43,62 @@ pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |h, &b| {
         (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)
     })
+}
+
+/// Seconds since the epoch of the last change of content.
+pub fn mtime(meta: &Metadata) -> f64 {
+    meta.mtime() as f64 + meta.mtime_nsec() as f64 / 1e9
+}
+
+/// The last change of the folder that a path is in: seconds since the epoch and nanoseconds.
+pub fn folder_changed(path: &Path) -> Option<(i64, i64)> {
+    let meta = stat(path.parent()?).ok()?;
+    Some((meta.mtime(), meta.mtime_nsec()))
+}
+
+/// When a file was created, where that is known.
+pub fn birth(path: &Path, meta: &Metadata) -> Option<Birth> {
+    let nanos = match meta.created() {
+        Ok(time) => {
+            let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+            i64::try_from(since.as_nanos()).ok()?
+        }
+        // The standard library has no statx on every platform
+        Err(_) => {
+            let real = match meta.is_symlink()
+                || std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink())
+            {
+                true => std::fs::canonicalize(path).ok()?,
+                false => path.to_path_buf(),
+            };
+            crate::util::sys::birth_nanos(&real)?
+        }
+    };
+    std::num::NonZeroI64::new(nanos).map(Birth)
+}
+
+/// The facts about the file at `path` that a look compares.
+pub fn stat_of(path: &Path, meta: &Metadata) -> Stat {
+    Stat {
+        birth: birth(path, meta),
+        ..stat_at_a_glance(meta)
+    }
+}
+
+/// As [`stat_of`], but for the creation, which may cost a further call.
+pub fn stat_at_a_glance(meta: &Metadata) -> Stat {
+    let parts = [
+        meta.len().to_le_bytes(),
+        meta.mtime().to_le_bytes(),
+        meta.mtime_nsec().to_le_bytes(),
+    ];
+    let long = hash(&parts.concat());
+    Stat {
+        id: FileId::of(meta),
+        birth: None,
+        length: meta.len(),
+        stamp: Stamp((long ^ (long >> 32)) as u32),
+    }
 }
 
 /// Opens a regular file for reading, and nothing else: a FIFO, a device or a socket is not touched,
@@ -178,60 +178,9 @@ pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usiz
     Ok(done)
 }
 
-/// Where a file's first byte is that is not in a hole at its start, nor a NUL right after it. 0 if it
-/// is not near: it may be a preallocated file, whose text is still to come.
-pub fn first_data(file: &File) -> u64 {
-    let mut byte = [0];
-    if !matches!(file.read_at(&mut byte, 0), Ok(1)) || byte[0] != 0 {
-        return 0;
-    }
-    let Ok(data) = nix::unistd::lseek64(file, 0, nix::unistd::Whence::SeekData) else {
-        return 0;
-    };
-    let data = u64::try_from(data).unwrap_or(0);
-    let mut block = vec![0; 64 << 10];
-    let n = read_full_at(file, &mut block, data).unwrap_or(0);
-    let text = block[..n].iter().position(|b| *b != 0);
-    text.map_or(0, |zeros| data + zeros as u64)
-}
-
-/// A file's first bytes, up to [`Signature::MOST`].
-///
-/// # Errors
-/// As [`read_full_at`].
-pub fn head(file: &File) -> io::Result<Vec<u8>> {
-    let mut buf = vec![0; Signature::MOST];
-    let n = read_full_at(file, &mut buf, 0)?;
-    buf.truncate(n);
-    Ok(buf)
-}
-
-/// The mark at `offset`, `None` if the file has fewer bytes.
-///
-/// # Errors
-/// As [`read_full_at`].
-pub fn mark_at(file: &File, offset: u64) -> io::Result<Option<u64>> {
-    let len = offset.min(MARK as u64);
-    let mut buf = [0; MARK];
-    let buf = &mut buf[..len as usize];
-    let n = read_full_at(file, buf, offset - len)?;
-    Ok((n == buf.len()).then(|| mark(buf)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signature_grows_with_the_file_and_still_agrees() {
-        let early = Signature::of(b"first line\n");
-        assert!(early.agrees(b"first line\nsecond\n"));
-        assert!(!early.agrees(b"other line\nsecond\n"));
-        assert!(!early.agrees(b"first"));
-        assert!(Signature::default().agrees(b""));
-        let long = vec![b'x'; 5_000];
-        assert_eq!(Signature::of(&long).len as usize, Signature::MOST);
-    }
 
     #[test]
     fn a_fifo_is_refused_without_blocking() {

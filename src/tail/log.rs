@@ -1,9 +1,7 @@
-//! One followed path: its label, its generations, its totals.
+//! One followed path: its label and its totals. What its contents are says the ledger.
 
-use super::counters::Counters;
-use super::generation::{Generation, State};
-use super::identity::FileId;
-use super::names::Scheme;
+use super::counters::Tally;
+use super::ledger::{LogId, Stat};
 use super::settings::Entry;
 use crate::config::AttrValue;
 use crate::wire::{Batch, Envelope, Label};
@@ -12,19 +10,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// A content that a path shows and that another log finishes, as it was when that was found out.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Foreign {
-    /// Device and inode.
-    pub id: FileId,
-    /// The number of the log that has it.
-    pub owner: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Last change of the content, seconds since the epoch.
-    pub mtime: f64,
-}
 
 /// A path that an entry of the configuration names or matches.
 #[derive(Debug)]
@@ -41,36 +26,30 @@ pub struct Log {
     pub attrs: Vec<(String, AttrValue)>,
     /// The longest message, once known.
     pub max_line: Option<usize>,
-    /// Oldest first; the last one is what the path shows, if it shows anything.
-    pub generations: Vec<Generation>,
     /// Totals.
-    pub counters: Counters,
+    pub counters: Tally,
     /// Time between looks; grows while nothing happens.
     pub interval: Duration,
     /// Next look.
     pub due: Instant,
     /// Last look, seconds since the epoch.
     pub last_check: Option<f64>,
-    /// The look before that.
-    pub checked_before: Option<f64>,
     /// Waits for its turn to be read.
     pub ready: bool,
     /// Why it can't be read, if so.
     pub error: Option<String>,
-    /// Moved since the last full checkpoint.
-    pub dirty: bool,
     /// Has read something since it was found; until then the limit for new files holds.
     pub started: bool,
     /// Last delivery (or moment with nothing to deliver), for `copy_staleness_threshold`.
     pub last_success: Instant,
-    /// The path shows content of another log.
-    pub foreign: Option<Foreign>,
-    /// Schemes under which contents stood that are forgotten by now.
-    pub schemes: Vec<Scheme>,
-    /// The files with names of its rotated files that lay beside it when these were last looked
-    /// through, 8 bytes each; `None`: they were not. One that is among them has not come since, whatever
-    /// a clock says that jumps.
-    pub beside: Option<Vec<u64>>,
+    /// The file that its path showed at the last look, if that is no content of this log.
+    pub foreign: Option<Stat>,
+    /// That file may turn out to be the copy of another log's content: it is looked at again soon.
+    pub waits: bool,
+    /// The last change of its folder before the last look at its family.
+    pub folder_changed: Option<(i64, i64)>,
+    /// Where its path leads, if it is a symbolic link.
+    pub leads_to: Option<PathBuf>,
     /// It is in no file.
     pub in_memory: bool,
     /// No entry names it any more: it is finished and then forgotten.
@@ -79,62 +58,54 @@ pub struct Log {
     pub seen_in_scan: u64,
 }
 
+/// The number of a log that is about to be followed.
+pub fn next_number() -> u64 {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The name in the ledger of the log with this number.
+pub fn id_of(number: u64) -> LogId {
+    LogId(number as u32)
+}
+
 impl Log {
     /// A log without content so far.
-    pub fn new(path: PathBuf, entry: Arc<Entry>, now: Instant) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
+    pub fn new(path: PathBuf, entry: Arc<Entry>, number: u64, now: Instant) -> Self {
         Log {
             path,
             entry,
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            number,
             label: None,
             attrs: Vec::new(),
             max_line: None,
-            generations: Vec::new(),
-            counters: Counters::default(),
+            counters: Tally::default(),
             interval: Duration::ZERO,
             due: now,
             last_check: None,
-            checked_before: None,
             ready: false,
             error: None,
-            dirty: true,
             started: false,
             last_success: now,
             foreign: None,
-            schemes: Vec::new(),
-            beside: None,
+            waits: false,
+            folder_changed: None,
+            leads_to: None,
             in_memory: false,
             left: false,
             seen_in_scan: 0,
         }
     }
 
+    /// Its name in the ledger.
+    pub fn id(&self) -> LogId {
+        id_of(self.number)
+    }
     /// Another entry is about it from now on.
     pub fn relabel(&mut self, entry: Arc<Entry>) {
         self.entry = entry;
         self.label = None;
         self.max_line = None;
-    }
-
-    /// The content that the path shows, if it is known.
-    pub fn current(&mut self) -> Option<&mut Generation> {
-        self.generations
-            .last_mut()
-            .filter(|g| g.state == State::Current)
-    }
-
-    /// Known bytes that are not settled.
-    pub fn pending(&self) -> u64 {
-        self.generations
-            .iter()
-            .map(|g| g.size.max(g.read).saturating_sub(g.committed))
-            .sum()
-    }
-
-    /// The generation with this key.
-    pub fn generation(&mut self, key: u64) -> Option<&mut Generation> {
-        self.generations.iter_mut().find(|g| g.key == key)
     }
 
     /// The name that is reported: the path, or what `rename_logfile` makes of it.

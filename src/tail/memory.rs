@@ -1,12 +1,13 @@
 //! Logs that are in no file: what monitors hand over where flash must be spared. What is read of
 //! one is kept until it is committed, so that a session which ends can pass it on.
 
-use super::generation::{Generation, Source, State};
-use super::identity::{self, FileId, MARK};
-use super::log::Log;
+use super::ledger::{Content, ContentKey, Place, BLOCK};
+use super::log::{next_number, Log};
 use super::settings::Entry;
+use super::source::{Reading, Source};
 use super::tailer::Tailer;
-use std::collections::VecDeque;
+use crate::util::random;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl MemoryLog {
 
     /// Gives up what lies before `settled`, but for what the check of a position needs.
     fn release(&mut self, settled: u64) {
-        let keep_from = settled.saturating_sub(MARK as u64);
+        let keep_from = settled.saturating_sub(BLOCK as u64);
         let n = keep_from.saturating_sub(self.start) as usize;
         self.bytes.drain(..n.min(self.bytes.len()));
         self.start = self.start.max(keep_from);
@@ -41,7 +42,7 @@ impl MemoryLog {
     }
 
     /// The bytes that are held from `offset` on.
-    fn since(&self, offset: u64) -> Vec<u8> {
+    pub fn since(&self, offset: u64) -> Vec<u8> {
         let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
         let from = from.min(self.bytes.len());
         self.bytes.range(from..).copied().collect()
@@ -78,12 +79,14 @@ impl Tailer {
     ) {
         let known = self.memory_logs.get(path).copied();
         let number = known.unwrap_or_else(|| self.add_memory_log(path, entry(), now));
-        if let Some(log) = self.logs.get_mut(&number) {
-            if let Some(generation) = log.current() {
-                if let Some(Source::Memory(memory)) = &mut generation.source {
-                    memory.push(lines);
-                    generation.size = memory.end();
-                    generation.growth = now;
+        for key in self.ledger.of_log(super::log::id_of(number)).to_vec() {
+            let reading = self.readings.get_mut(&key);
+            let Some(reading) = reading else { continue };
+            if let Some(Source::Memory(memory)) = &mut reading.source {
+                memory.push(lines);
+                reading.growth = now;
+                if let Some(content) = self.ledger.get_mut(key) {
+                    content.length = memory.end();
                 }
             }
         }
@@ -92,20 +95,16 @@ impl Tailer {
 
     fn add_memory_log(&mut self, path: &Path, entry: Entry, now: Instant) -> u64 {
         self.fit_buffer(&entry);
-        let mut log = Log::new(path.to_owned(), Arc::new(entry), now);
-        let mut generation = Generation::new(
-            path.to_owned(),
-            FileId { dev: 0, ino: 0 },
-            0,
-            0,
-            State::Current,
-        );
-        generation.mark = Some(identity::mark(b""));
-        generation.source = Some(Source::Memory(Box::default()));
+        let number = next_number();
+        let mut log = Log::new(path.to_owned(), Arc::new(entry), number, now);
         log.in_memory = true;
-        let number = log.number;
-        self.by_key.insert(generation.key, number);
-        log.generations.push(generation);
+        let content =
+            Content::in_memory(log.id(), super::ledger::SequenceId(random::uuid4_bytes()));
+        let key = self.ledger.take_up(content);
+        let mut reading = Reading::new(now);
+        reading.source = Some(Source::Memory(Box::default()));
+        reading.is_text = true;
+        self.readings.insert(key, reading);
         self.logs.insert(number, log);
         self.memory_logs.insert(path.to_owned(), number);
         number
@@ -114,8 +113,7 @@ impl Tailer {
     /// Bytes of such logs that are not settled.
     pub fn bytes_in_memory(&self) -> u64 {
         let logs = self.memory_logs.values();
-        logs.filter_map(|number| self.logs.get(number))
-            .map(Log::pending)
+        logs.map(|number| self.pending(super::log::id_of(*number)))
             .sum()
     }
 
@@ -127,15 +125,20 @@ impl Tailer {
             let Some(log) = self.logs.remove(&number) else {
                 continue;
             };
-            for generation in &log.generations {
-                self.by_key.remove(&generation.key);
-                if let Some(Source::Memory(memory)) = &generation.source {
-                    let lines = memory.since(generation.committed);
+            for key in self.ledger.of_log(log.id()).to_vec() {
+                let settled = self.ledger.get(key).map_or(0, |content| content.settled);
+                let source = self
+                    .readings
+                    .remove(&key)
+                    .and_then(|reading| reading.source);
+                if let Some(Source::Memory(memory)) = source {
+                    let lines = memory.since(settled);
                     if !lines.is_empty() {
                         left.push((path.clone(), lines));
                     }
                 }
             }
+            self.ledger.forget_log(log.id());
         }
         left
     }
@@ -148,8 +151,10 @@ impl Tailer {
         };
         log.interval = Duration::from_secs(60);
         log.last_check = Some(crate::util::time::now_secs());
-        let due = |g: &Generation| g.partial.map(|(_, since)| since + wait);
-        let wake = log.generations.iter().filter_map(due).min();
+        let keys = self.ledger.of_log(log.id()).iter();
+        let readings = keys.filter_map(|key| self.readings.get(key));
+        let due = |reading: &Reading| reading.partial.map(|(_, since)| since + wait);
+        let wake = readings.filter_map(due).min();
         if wake.is_some_and(|at| at <= now) {
             self.make_ready(number);
         }
@@ -158,9 +163,13 @@ impl Tailer {
 }
 
 /// Gives up what is settled.
-pub(super) fn release(generation: &mut Generation) {
-    if let Some(Source::Memory(memory)) = &mut generation.source {
-        memory.release(generation.committed);
+pub(super) fn release(readings: &mut HashMap<ContentKey, Reading>, content: Option<&Content>) {
+    let Some(content) = content.filter(|content| content.place == Place::InMemory) else {
+        return;
+    };
+    let reading = readings.get_mut(&content.key);
+    if let Some(Source::Memory(memory)) = reading.and_then(|reading| reading.source.as_mut()) {
+        memory.release(content.settled);
     }
 }
 
@@ -176,16 +185,16 @@ mod tests {
             log.push(part);
         }
         log.release(5_000);
-        assert!(log.bytes.len() <= 5_000 + MARK && log.end() == 10_000);
+        assert!(log.bytes.len() <= 5_000 + BLOCK && log.end() == 10_000);
         let mut buf = vec![0; 20_000];
-        let from = 5_000 - MARK as u64;
+        let from = 5_000 - BLOCK as u64;
         let n = log.read_at(&mut buf, from).unwrap();
         assert_eq!(&buf[..n], &text[from as usize..]);
         assert!(log.read_at(&mut buf, 10).is_err());
         assert_eq!(log.read_at(&mut buf, 10_000).unwrap(), 0);
         log.release(10_000);
         assert!(
-            log.bytes.capacity() <= 4 * MARK + 64,
+            log.bytes.capacity() <= 4 * BLOCK + 64,
             "{}",
             log.bytes.capacity()
         );

@@ -9,12 +9,41 @@ use std::os::unix::ffi::OsStrExt;
 
 /// How a rotation names files: where it puts its mark, and the mark's form. `app.log.1` and
 /// `app.log.2` follow one scheme; `app.1.log` and `app.log-20261123` follow two others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scheme {
     /// The mark stands before the log's extension, not at the end of the name.
     before_extension: bool,
     /// The mark with `0` for each digit of a date and `N` for a counter of any length.
     form: Vec<u8>,
+}
+
+impl Scheme {
+    /// For a checkpoint: `*` stands for the log's name, or for its parts around the mark. `*.N` is the scheme
+    /// of `app.log.1`, `*.N*` that of `app.1.log`.
+    pub fn to_text(&self) -> String {
+        let form = String::from_utf8_lossy(&self.form);
+        let end = if self.before_extension { "*" } else { "" };
+        format!("*{form}{end}")
+    }
+
+    /// From that text; `None` where no name follows such a scheme.
+    pub fn from_text(text: &str) -> Option<Scheme> {
+        let rest = text.strip_prefix('*')?;
+        let (mark, before_extension) = match rest.strip_suffix('*') {
+            Some(mark) => (mark, true),
+            None => (rest, false),
+        };
+        // A mark of this form has it
+        let example = mark.replace('N', "1").into_bytes();
+        let is_form = match mark {
+            "" => !before_extension,
+            _ => form(&example).as_deref() == Some(mark.as_bytes()),
+        };
+        is_form.then(|| Scheme {
+            before_extension,
+            form: mark.into(),
+        })
+    }
 }
 
 /// A name that a rotation of a certain log gives.
@@ -230,6 +259,26 @@ mod tests {
         ] {
             let [a, b] = other.map(|name| scheme("app.log", name));
             assert!(a.is_some() && b.is_some() && a != b, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_read_back_as_it_was_written_down() {
+        for (name, text) in [
+            ("app.log.1", "*.N"),
+            ("app.log.gz", "*"),
+            ("app.1.log", "*.N*"),
+            ("app.log-20261123.gz", "*-00000000"),
+            ("app-20261123.log", "*-00000000*"),
+            ("app.2026-11-23.1.log", "*.0000-00-00.N*"),
+            ("app.log-2026-11-23T12:00:00Z", "*-0000-00-00T00:00:00Z"),
+        ] {
+            let scheme = scheme("app.log", name);
+            assert_eq!(scheme.as_ref().map(Scheme::to_text).as_deref(), Some(text));
+            assert_eq!(Scheme::from_text(text), scheme);
+        }
+        for text in ["", ".N", "**", "*N", "*.1", "*.old", "*.N.*", "*é", "*-0"] {
+            assert_eq!(Scheme::from_text(text), None, "{text}");
         }
     }
 

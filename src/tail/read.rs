@@ -1,17 +1,17 @@
-//! Reading a generation's next lines into a batch. This is the hot path: per line one search for
+//! Reading a content's next lines into a batch. This is the hot path: per line one search for
 //! the line end, one copy, and no allocation, system call, lock or clock.
 
 use super::compressed::{self, Kind};
 use super::counters::{Counters, Skip};
-use super::generation::{is_gone, Generation, Lost, Source, State};
-use super::identity::{self, Signature, MARK};
+use super::identity;
+use super::ledger::{before, Bytes, Content, Evidence, Phase, BLOCK, HEAD};
+use super::sequence::Sequence;
+use super::source::{is_gone, Moved, Reading, Source};
 use super::zeros;
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Piece, Pipeline, Step, Unit};
 use crate::wire::{Batch, Envelope, Event, Label, Push, Span, Stamp};
-use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// The end of a turn of reading.
@@ -23,12 +23,10 @@ pub enum Turn {
     More,
     /// The batch has no room for the next line.
     BatchFull,
-    /// The content with this key is not what was being read: truncated or overwritten.
-    Replaced(u64),
-    /// The log's path does not show any more what it did.
+    /// The text is not what it was: truncated or overwritten.
+    Replaced,
+    /// The content is not where the last look has found it.
     Moved,
-    /// The content with this key is nowhere to be found any more.
-    Vanished(u64),
     /// It is compressed by the program of this name.
     Compressed(&'static str),
     /// It can't be read now.
@@ -43,6 +41,16 @@ pub struct Shape<'a> {
     pub unit: &'a mut Unit,
     /// The log's own attributes.
     pub log_attrs: &'a [(String, AttrValue)],
+}
+
+/// A content that is being read.
+pub struct Work<'a> {
+    /// Its state in the ledger.
+    pub content: &'a mut Content,
+    /// The state that is kept between two turns.
+    pub reading: &'a mut Reading,
+    /// The numbers of the events to come.
+    pub sequence: Sequence,
 }
 
 /// Bytes that were read, from a unit's start on.
@@ -87,100 +95,102 @@ pub struct Reader<'a> {
 /// The size of a read buffer that always holds a whole longest line or, with `window` bytes, a
 /// whole unit of any pipeline.
 pub fn buffer_size(read_page_size: usize, max_line_size: usize, window: usize) -> usize {
-    read_page_size.max(max_line_size + 1).max(window) + MARK
+    read_page_size.max(max_line_size + 1).max(window) + BLOCK
 }
 
 impl Reader<'_> {
-    /// Reads up to about `share` bytes of `generation`, whose log is at `log`. `buf` is reused
-    /// between files and has at least [`buffer_size`] bytes.
+    /// Reads up to about `share` bytes. `buf` is reused between files and has at least [`buffer_size`] bytes.
     pub fn turn(
         &mut self,
         buf: &mut [u8],
-        generation: &mut Generation,
-        log: &Path,
+        work: &mut Work,
         label: &mut Label,
         counters: &mut Counters,
         share: u64,
     ) -> Turn {
-        let until = generation.read.saturating_add(share);
+        let until = work.content.read.saturating_add(share);
         loop {
-            let end = match self.page(buf, generation, log, label, counters) {
+            let end = match self.page(buf, work, label, counters) {
                 Ok(end) => end,
-                Err(Stop::Replaced) => return Turn::Replaced(generation.key),
+                Err(Stop::Replaced) => return Turn::Replaced,
                 Err(Stop::Compressed(name)) => return Turn::Compressed(name),
-                Err(Stop::Io(e)) if Lost::of(&e) == Some(Lost::Replaced) => {
-                    return Turn::Replaced(generation.key)
-                }
-                Err(Stop::Io(e)) if Lost::of(&e) == Some(Lost::Moved) => return Turn::Moved,
-                Err(Stop::Io(e)) if is_gone(&e) => return Turn::Vanished(generation.key),
+                Err(Stop::TooShort) => return Turn::Drained(None),
+                Err(Stop::Io(e)) if Moved::is(&e) || is_gone(&e) => return Turn::Moved,
                 Err(Stop::Io(e)) => return Turn::Failed(e),
             };
             match end {
                 End::Full => return Turn::BatchFull,
                 End::OfContent { waits_until } => return Turn::Drained(waits_until),
-                End::OfPage if generation.read >= until => return Turn::More,
+                End::OfPage if work.content.read >= until => return Turn::More,
                 End::OfPage => {}
             }
+        }
+    }
+
+    /// Whether the file that is open still holds the content: its head after a look that saw growth, and where text
+    /// beyond the position was seen, that. The text right before the position comes with the page.
+    fn check(&self, work: &mut Work) -> Result<(), Stop> {
+        let is_plain = matches!(work.reading.open(work.content)?, Source::Plain(_));
+        if !is_plain || work.reading.is_text && !work.reading.check_head {
+            return Ok(());
+        }
+        let source = work.reading.source()?;
+        let head = before(HEAD as u64, HEAD, source)?;
+        let evidence = &work.content.evidence;
+        if !evidence.head_agrees(&head) {
+            return Err(Stop::Replaced);
+        }
+        if evidence.end() > work.content.read && !evidence.agrees_nearby(source)? {
+            return Err(Stop::Replaced);
+        }
+        work.reading.check_head = false;
+        if work.reading.is_text {
+            return Ok(());
+        }
+        match compressed::sniff(&head) {
+            Kind::Text => {
+                work.reading.is_text = head.len() >= compressed::LOOK_AT;
+                Ok(())
+            }
+            Kind::Compressed(name) => Err(Stop::Compressed(name)),
+            Kind::TooShort => Err(Stop::TooShort),
         }
     }
 
     fn page(
         &mut self,
         buf: &mut [u8],
-        generation: &mut Generation,
-        log: &Path,
+        work: &mut Work,
         label: &mut Label,
         counters: &mut Counters,
     ) -> Result<End, Stop> {
-        let read = generation.read;
-        let mark = generation.mark;
-        let signature = generation.signature;
-        let is_text = generation.is_text;
-        let check_head = std::mem::take(&mut generation.check_head) && read > 0;
-        let head = match generation.open(log)? {
-            // After a restart or growth: is it still the same content?
-            Source::Plain(file) if mark.is_none() || check_head || !is_text => {
-                Some(known_head(file, signature, read)?)
+        match self.check(work) {
+            Err(Stop::TooShort) => {
+                work.reading.partial = self.more_may_come();
+                return Ok(End::OfContent { waits_until: None });
             }
-            _ => None,
-        };
-        if let Some(head) = head.filter(|_| !is_text) {
-            match compressed::sniff(&head) {
-                Kind::Text => generation.is_text = head.len() >= compressed::LOOK_AT,
-                Kind::Compressed(name) => {
-                    generation.signature = Signature::of(&head);
-                    return Err(Stop::Compressed(name));
-                }
-                Kind::TooShort => {
-                    generation.partial = self.more_may_come();
-                    return Ok(End::OfContent { waits_until: None });
-                }
-            }
+            checked => checked?,
         }
-        let source = generation.open(log)?;
-        let lead = read.min(MARK as u64) as usize;
+        let read = work.content.read;
+        let source = work.reading.source()?;
+        let lead = read.min(BLOCK as u64) as usize;
         let n = source.read_at(buf, read - lead as u64)?;
         if n < lead {
             return Err(Stop::Replaced);
         }
-        if mark.is_some_and(|mark| mark != identity::mark(&buf[..lead])) {
+        let mark = identity::mark(&buf[..lead]);
+        let evidence = &work.content.evidence;
+        if evidence.end() == read && !evidence.follows(&buf[..lead])
+            || work.reading.mark.is_some_and(|known| known != mark)
+        {
             return Err(Stop::Replaced);
-        }
-        // Before its first byte a mark says nothing
-        let known = signature.len as usize;
-        if read == 0 && known.min(buf.len()) == known && !signature.agrees(&buf[..n]) {
-            // Zeros that are text by now: nothing was taken of them
-            if !signature.is_zeros() {
-                return Err(Stop::Replaced);
-            }
-            generation.signature = Signature::default();
         }
         let mut at_end = n < buf.len();
         let mut data = &buf[lead..n];
         let mut waits_for_text = false;
         if let zeros::End::Zeros(text) = zeros::end(data, at_end, self.max_line) {
-            if text == 0 && !at_end && generation.is_at_line_start() {
-                return self.pass_zeros(generation, log);
+            if text == 0 && !at_end && work.reading.is_at_line_start() {
+                return self.pass_zeros(work);
             }
             // The rest of a line that is withheld may be anything
             if text > 0 || at_end {
@@ -189,40 +199,29 @@ impl Reader<'_> {
                 waits_for_text = true;
             }
         }
+        let is_archive = work.content.is_archive();
         if data.is_empty() {
-            generation.mark = Some(identity::mark(&buf[..lead]));
+            work.reading.mark = Some(mark);
             if waits_for_text {
-                generation.partial = self.more_may_come();
-            }
-            if at_end && generation.gz {
-                generation.size = read;
+                work.reading.partial = self.more_may_come();
             }
             return Ok(End::OfContent { waits_until: None });
         }
-        // Of a short file all is known; the signature grows along with it.
-        if (signature.len as usize) < Signature::MOST
-            && read + data.len() as u64 > u64::from(signature.len)
-        {
-            if read == 0 {
-                generation.signature = Signature::of(data);
-            } else if let Some(Source::Plain(file)) = &generation.source {
-                generation.signature = Signature::of(&known_head(file, signature, read)?);
-            }
+        if !is_archive {
+            work.content.length = work.content.length.max(read + data.len() as u64);
         }
-        generation.size = generation.size.max(read + data.len() as u64);
-        let nanos = crate::util::time::now_nanos();
-        generation.verified = nanos as f64 / 1e9;
-        self.stamp.advance_to(nanos, self.monotonic);
+        self.stamp
+            .advance_to(crate::util::time::now_nanos(), self.monotonic);
 
         let mut span = Span {
-            source: generation.key,
+            source: work.content.key.0,
             from: read,
             to: read,
             lines: 0,
             message_bytes: 0,
             refused_lines: 0,
             refused_bytes: 0,
-            mark: None,
+            edition: work.content.edition,
             counts: Counts::default(),
         };
         let page = Page {
@@ -230,37 +229,30 @@ impl Reader<'_> {
             at_end,
             offset: read,
         };
-        let pieces = generation.pieces;
+        let pieces = work.reading.pieces;
         let Progress {
             done,
             full,
             waits_until,
         } = match self.shape.take() {
-            None => self.plain(&page, generation, label, counters, &mut span),
+            None => self.plain(&page, work, label, counters, &mut span),
             Some(mut shape) => {
-                let progress = self.shaped(&page, &mut shape, generation, label, &mut span);
+                let progress = self.shaped(&page, &mut shape, work, label, &mut span);
                 self.shape = Some(shape);
                 progress
             }
         };
-        if done > 0 || generation.pieces != pieces {
-            let upto = lead + done;
-            let mark = identity::mark(&buf[..upto]);
-            generation.read = read + done as u64;
-            generation.mark = Some(mark);
-            span.to = generation.read;
-            span.mark = Some(mark);
-            if let Some(hold) = generation.hold.filter(|hold| *hold < span.to) {
+        if done > 0 || work.reading.pieces != pieces {
+            work.content.advance(&buf[..lead], &buf[lead..lead + done]);
+            work.reading.mark = Some(identity::mark(&buf[..lead + done]));
+            span.to = work.content.read;
+            if let Some(hold) = work.reading.hold.filter(|hold| *hold < span.to) {
                 span.to = hold.max(span.from);
-                span.mark = None;
             }
             cover(self.batch, span);
         }
-        if generation.gz && at_end {
-            generation.size = generation.read.max(read + data.len() as u64);
-        }
         if waits_for_text && !full && waits_until.is_none() {
-            generation.partial = self.more_may_come();
+            work.reading.partial = self.more_may_come();
         }
         Ok(if full {
             End::Full
@@ -272,15 +264,15 @@ impl Reader<'_> {
     }
 
     /// A page of zeros: goes on behind them, or waits if there is nothing.
-    fn pass_zeros(&mut self, generation: &mut Generation, log: &Path) -> Result<End, Stop> {
-        let from = generation.read;
-        match zeros::text_after(generation.open(log)?, from)? {
+    fn pass_zeros(&mut self, work: &mut Work) -> Result<End, Stop> {
+        let from = work.content.read;
+        match zeros::text_after(work.reading.source()?, from)? {
             Some(to) => {
-                pass_zeros(self.batch, generation, to);
+                pass_zeros(self.batch, work.content, work.reading, to);
                 Ok(End::OfPage)
             }
             None => {
-                generation.partial = self.more_may_come();
+                work.reading.partial = self.more_may_come();
                 Ok(End::OfContent { waits_until: None })
             }
         }
@@ -296,7 +288,7 @@ impl Reader<'_> {
     fn plain(
         &mut self,
         page: &Page,
-        generation: &mut Generation,
+        work: &mut Work,
         label: &mut Label,
         counters: &mut Counters,
         span: &mut Span,
@@ -323,7 +315,7 @@ impl Reader<'_> {
                 None if self.max_line == 0 && !page.at_end => rest.len(),
                 None => break,
             };
-            match self.line(generation, label, counters, &rest[..line], done, span) {
+            match self.line(work, label, counters, &rest[..line], done, span) {
                 Ok(()) => done += line,
                 Err(pieces) => {
                     done += pieces;
@@ -340,25 +332,18 @@ impl Reader<'_> {
         let rest = data.len() - done;
         let mut waits_until = None;
         if full || rest == 0 {
-            generation.partial = None;
+            work.reading.partial = None;
         } else if page.at_end {
-            let since = match generation.partial {
+            let since = match work.reading.partial {
                 Some((len, since)) if len == rest as u64 => since,
                 _ => self.now,
             };
-            generation.partial = Some((rest as u64, since));
+            work.reading.partial = Some((rest as u64, since));
             let until = since + self.line_completion_wait;
             if self.now >= until {
-                if self.push(
-                    generation,
-                    label,
-                    &data[done..],
-                    done + rest,
-                    span,
-                    counters,
-                ) {
+                if self.push(work, label, &data[done..], done + rest, span, counters) {
                     done += rest;
-                    generation.partial = None;
+                    work.reading.partial = None;
                 } else {
                     full = true;
                 }
@@ -378,16 +363,16 @@ impl Reader<'_> {
         &mut self,
         page: &Page,
         shape: &mut Shape,
-        generation: &mut Generation,
+        work: &mut Work,
         label: &mut Label,
         span: &mut Span,
     ) -> Progress {
         let mut progress = Progress::default();
-        let seed = identity::hash(generation.sequence.id.as_bytes());
+        let seed = identity::hash(work.sequence.id.as_bytes());
         let mut hurry = false;
         while progress.done < page.data.len() {
             let offset = page.offset + progress.done as u64;
-            if generation.is_at_line_start() {
+            if work.reading.is_at_line_start() {
                 match zeros::start(&page.data[progress.done..]) {
                     zeros::Start::Out(zeros) => {
                         progress.done += zeros;
@@ -398,7 +383,7 @@ impl Reader<'_> {
                     _ => {}
                 }
             }
-            let since = generation.partial.filter(|(at, _)| *at == offset);
+            let since = work.reading.partial.filter(|(at, _)| *at == offset);
             let expired =
                 since.is_some_and(|(_, since)| self.now >= since + self.line_completion_wait);
             let input = Input {
@@ -410,14 +395,14 @@ impl Reader<'_> {
                 max_line: self.max_line,
                 log_attrs: shape.log_attrs,
             };
-            let before = generation.shape.clone();
+            let before = work.reading.shape.clone();
             match shape
                 .pipeline
-                .next(&input, &mut generation.shape, shape.unit)
+                .next(&input, &mut work.reading.shape, shape.unit)
             {
                 Step::Wait if page.at_end => {
                     let since = since.map_or(self.now, |(_, since)| since);
-                    generation.partial = Some((offset, since));
+                    work.reading.partial = Some((offset, since));
                     progress.waits_until = Some(since + self.line_completion_wait);
                     return progress;
                 }
@@ -426,19 +411,24 @@ impl Reader<'_> {
                 Step::Wait if progress.done == 0 && !hurry => hurry = true,
                 Step::Wait => return progress,
                 Step::Taken { used } => {
-                    for (at, piece) in shape.unit.events.iter().enumerate().skip(generation.pieces)
+                    for (at, piece) in shape
+                        .unit
+                        .events
+                        .iter()
+                        .enumerate()
+                        .skip(work.reading.pieces)
                     {
-                        if !self.push_piece(generation, label, shape.unit, &input, piece, span) {
+                        if !self.push_piece(work, label, shape.unit, &input, piece, span) {
                             // The rest of the unit goes into the next batch
-                            generation.pieces = at;
-                            generation.shape = before;
+                            work.reading.pieces = at;
+                            work.reading.shape = before;
                             progress.full = true;
                             return progress;
                         }
                     }
-                    generation.pieces = 0;
-                    generation.partial = None;
-                    generation.hold = shape.unit.hold;
+                    work.reading.pieces = 0;
+                    work.reading.partial = None;
+                    work.reading.hold = shape.unit.hold;
                     span.counts.add(&shape.unit.counts);
                     progress.done += used.max(1);
                     hurry = false;
@@ -450,25 +440,25 @@ impl Reader<'_> {
 
     fn push_piece(
         &mut self,
-        generation: &mut Generation,
+        work: &mut Work,
         label: &mut Label,
         unit: &Unit,
         input: &Input,
         piece: &Piece,
         span: &mut Span,
     ) -> bool {
-        let mut number = generation.sequence.number(piece.number);
+        let mut number = work.sequence.number(piece.number);
         if number > self.max_sequence_number {
-            generation.sequence = generation.sequence.successor(self.max_sequence_number);
-            number = generation.sequence.number(piece.number);
+            work.sequence = work.sequence.successor(self.max_sequence_number);
+            number = work.sequence.number(piece.number);
         }
         let message = unit.message(input, piece);
         let event = Event {
             message,
             attrs: unit.attrs(piece),
             sample_rate: piece.sample_rate,
-            source: generation.sequence.serial,
-            sequence_id: &generation.sequence.id,
+            source: work.sequence.serial,
+            sequence_id: &work.sequence.id,
             sequence_number: number,
         };
         if let Some(ts) = piece.ts.filter(|_| self.monotonic) {
@@ -509,7 +499,7 @@ impl Reader<'_> {
     #[inline]
     fn line(
         &mut self,
-        generation: &mut Generation,
+        work: &mut Work,
         label: &mut Label,
         counters: &mut Counters,
         line: &[u8],
@@ -517,7 +507,7 @@ impl Reader<'_> {
         span: &mut Span,
     ) -> Result<(), usize> {
         if line.len() <= self.max_line {
-            return if self.push(generation, label, line, at + line.len(), span, counters) {
+            return if self.push(work, label, line, at + line.len(), span, counters) {
                 Ok(())
             } else {
                 Err(0)
@@ -542,7 +532,7 @@ impl Reader<'_> {
             }
             let end = at + taken + piece;
             if !self.push(
-                generation,
+                work,
                 label,
                 &line[taken..taken + piece],
                 end,
@@ -560,7 +550,7 @@ impl Reader<'_> {
     #[inline]
     fn push(
         &mut self,
-        generation: &mut Generation,
+        work: &mut Work,
         label: &mut Label,
         message: &[u8],
         end: usize,
@@ -568,17 +558,17 @@ impl Reader<'_> {
         counters: &mut Counters,
     ) -> bool {
         let offset = span.from + end as u64;
-        let mut number = generation.sequence.number(offset);
+        let mut number = work.sequence.number(offset);
         if number > self.max_sequence_number {
-            generation.sequence = generation.sequence.successor(self.max_sequence_number);
-            number = generation.sequence.number(offset);
+            work.sequence = work.sequence.successor(self.max_sequence_number);
+            number = work.sequence.number(offset);
         }
         let event = Event {
             message,
             attrs: None,
             sample_rate: None,
-            source: generation.sequence.serial,
-            sequence_id: &generation.sequence.id,
+            source: work.sequence.serial,
+            sequence_id: &work.sequence.id,
             sequence_number: number,
         };
         let mut pushed = self.batch.push(self.envelope, label, self.stamp, event);
@@ -611,22 +601,15 @@ impl Reader<'_> {
     }
 }
 
-/// A content's first bytes, if they still are those that its signature was made of, or were zeros
-/// before anything was read.
-fn known_head(file: &File, signature: Signature, read: u64) -> Result<Vec<u8>, Stop> {
-    let head = identity::head(file)?;
-    match signature.agrees(&head) || read == 0 && signature.is_zeros() {
-        true => Ok(head),
-        false => Err(Stop::Replaced),
-    }
-}
-
 /// Notes in the batch that it covers these bytes.
 pub fn cover(batch: &mut Batch, span: Span) {
     match batch.spans.last_mut() {
-        Some(last) if last.source == span.source && last.to == span.from => {
+        Some(last)
+            if last.source == span.source
+                && last.to == span.from
+                && last.edition == span.edition =>
+        {
             last.to = span.to;
-            last.mark = span.mark;
             last.lines += span.lines;
             last.message_bytes += span.message_bytes;
             last.counts.add(&span.counts);
@@ -636,36 +619,41 @@ pub fn cover(batch: &mut Batch, span: Span) {
 }
 
 /// Leaves zeros out.
-pub fn pass_zeros(batch: &mut Batch, generation: &mut Generation, to: u64) {
+pub fn pass_zeros(batch: &mut Batch, content: &mut Content, reading: &mut Reading, to: u64) {
     let counts = Counts {
-        zero_bytes: to.saturating_sub(generation.read),
+        zero_bytes: to.saturating_sub(content.read),
         ..Counts::default()
     };
-    skip(batch, generation, to, counts);
+    skip(batch, content, reading, to, counts);
 }
 
 /// Notes bytes as settled without sending them; they settle in their turn.
-pub fn skip(batch: &mut Batch, generation: &mut Generation, to: u64, counts: Counts) {
-    let from = generation.read;
-    let mark = match &mut generation.source {
-        Some(Source::Plain(file)) => identity::mark_at(file, to).ok().flatten(),
-        _ => None,
-    };
-    generation.read = to;
-    generation.mark = mark;
-    generation.partial = None;
-    if generation.state != State::Current && mark.is_none() {
-        generation.size = to;
+pub fn skip(
+    batch: &mut Batch,
+    content: &mut Content,
+    reading: &mut Reading,
+    to: u64,
+    counts: Counts,
+) {
+    let from = content.read;
+    let evidence = reading
+        .source()
+        .and_then(|source| Evidence::taken(to, source));
+    content.skip(to, evidence.unwrap_or_default());
+    reading.mark = None;
+    reading.partial = None;
+    if content.phase != Phase::Shown && content.evidence.end() < to {
+        content.length = to;
     }
     let span = Span {
-        source: generation.key,
+        source: content.key.0,
         from,
         to,
         lines: 0,
         message_bytes: 0,
         refused_lines: 0,
         refused_bytes: 0,
-        mark,
+        edition: content.edition,
         counts,
     };
     cover(batch, span);
@@ -687,6 +675,8 @@ enum Stop {
     Replaced,
     /// It is no text.
     Compressed(&'static str),
+    /// It may be the beginning of something that is no text.
+    TooShort,
     Io(io::Error),
 }
 

@@ -2,12 +2,16 @@
 //! pipeline, with nothing in flight and nothing to wait for.
 
 use super::compressed::{self, Kind};
-use super::generation::{Generation, Sequence, Source, State};
-use super::identity::{self, FileId};
-use super::insight::{bare_log, origin, Outlook};
+use super::identity;
+use super::insight::bare_log;
+use super::ledger::{before, Bytes, Place, HEAD};
 use super::log::Log;
+use super::outlook::{origin, Outlook};
 use super::read;
+use super::sequence::Sequence;
 use super::settings::{Entry, Settings};
+use super::source::{Reading, Source};
+use super::turns::skip_ahead;
 use super::zeros;
 use crate::config::AttrValue;
 use crate::shape::{Counts, Input, Step, Unit};
@@ -65,6 +69,17 @@ pub enum Trouble {
     Sink(io::Error),
 }
 
+/// A content that is rehearsed.
+struct Text {
+    source: Source,
+    /// Where reading goes on, in bytes.
+    read: u64,
+    /// Its length in bytes; unknown of an archive.
+    size: Option<u64>,
+    sequence: Sequence,
+    shape: crate::shape::State,
+}
+
 /// Reads files for one worker. Memory is bounded by its options, whatever the files.
 pub struct Rehearsal {
     settings: Settings,
@@ -102,13 +117,16 @@ impl Rehearsal {
             return Ok(None);
         };
         let (file, meta) = identity::open(path).map_err(Trouble::Read)?;
-        let id = FileId::of(&meta);
-        let mut generation = Generation::new(path.to_path_buf(), id, 0, meta.len(), State::Current);
-        generation.source = Some(Source::Plain(file));
-        generation.sequence = Sequence::restored(NO_SEQUENCE, 0);
-        is_text(&mut generation)?;
+        let mut text = Text {
+            source: Source::Plain(file),
+            read: 0,
+            size: Some(meta.len()),
+            sequence: Sequence::named(NO_SEQUENCE),
+            shape: crate::shape::State::default(),
+        };
+        is_text(&mut text.source)?;
         let mut totals = Totals::default();
-        self.read(&mut log, &mut generation, sink, &mut totals)?;
+        self.read(&mut log, &mut text, sink, &mut totals)?;
         Ok(Some(totals))
     }
 
@@ -135,29 +153,48 @@ impl Rehearsal {
         };
         let mut totals = Totals::default();
         let mut result = Ok(());
-        for at in 0..log.generations.len() {
-            let original = &mut log.generations[at];
-            totals.before += original.read;
-            if matches!(original.state, State::Gone(_)) || original.unread() == 0 {
+        let most = self.settings.max_sequence_number;
+        for key in outlook.tailer.ledger.of_log(log.id()).to_vec() {
+            let Some(known) = outlook.tailer.ledger.get(key) else {
+                continue;
+            };
+            totals.before += known.read;
+            if matches!(known.place, Place::Nowhere { .. }) || known.unread() == 0 {
                 continue;
             }
             // The original stays as it is, for a second rehearsal
-            let mut reading = original.reader_from_committed();
-            if origin(original, &saved).is_none() {
-                reading.sequence = Sequence::restored(NO_SEQUENCE, 0);
+            let mut content = known.clone();
+            let now = Instant::now();
+            let mut reading = Reading::new(now);
+            let readable = reading.open(&content).map_err(Trouble::Read);
+            result = readable.and_then(is_text);
+            if result.is_ok() {
+                let settings = &outlook.tailer.settings;
+                skip_ahead(
+                    settings,
+                    &mut log,
+                    &mut content,
+                    &mut reading,
+                    &mut Batch::new(),
+                    now,
+                );
+                totals.before += content.read - known.read;
+                let sequence = match origin(known, &saved) {
+                    Some(_) => Sequence::at(key, &content.numbers, content.read, most),
+                    None => Sequence::named(NO_SEQUENCE),
+                };
+                let size = (!content.is_archive()).then_some(content.length);
+                if let Some(source) = reading.source {
+                    let mut text = Text {
+                        source,
+                        read: content.read,
+                        size,
+                        sequence,
+                        shape: crate::shape::State::default(),
+                    };
+                    result = self.read(&mut log, &mut text, sink, &mut totals);
+                }
             }
-            let original = std::mem::replace(original, reading);
-            let readable = match log.generations[at].open(&log.path) {
-                Ok(_) => is_text(&mut log.generations[at]),
-                Err(e) => Err(Trouble::Read(e)),
-            };
-            if readable.is_ok() {
-                let tailer = &mut outlook.tailer;
-                tailer.skip_ahead(&mut log, at, &mut Batch::new(), Instant::now());
-            }
-            let mut reading = std::mem::replace(&mut log.generations[at], original);
-            totals.before += reading.read.saturating_sub(log.generations[at].read);
-            result = readable.and_then(|()| self.read(&mut log, &mut reading, sink, &mut totals));
             if result.is_err() {
                 break;
             }
@@ -170,7 +207,7 @@ impl Rehearsal {
     fn read(
         &mut self,
         log: &mut Log,
-        generation: &mut Generation,
+        rehearsed: &mut Text,
         sink: &mut Sink,
         totals: &mut Totals,
     ) -> Result<(), Trouble> {
@@ -181,16 +218,15 @@ impl Rehearsal {
             attributes: log.attributes(),
         };
         // Reading ends at the present length: a busy file would never end otherwise
-        let end = (!generation.gz).then_some(generation.size);
-        let mut at = generation.read;
+        let end = rehearsed.size;
+        let mut at = rehearsed.read;
         let mut cutting = false;
         loop {
             let most = end.map_or(u64::MAX, |end| end.saturating_sub(at));
             let most = usize::try_from(most)
                 .unwrap_or(usize::MAX)
                 .min(self.buf.len());
-            let source = generation.source.as_mut();
-            let source = source.ok_or_else(|| Trouble::Read(io::ErrorKind::NotFound.into()))?;
+            let source = &mut rehearsed.source;
             let n = source
                 .read_at(&mut self.buf[..most], at)
                 .map_err(Trouble::Read)?;
@@ -218,9 +254,9 @@ impl Rehearsal {
                 max_number: self.settings.max_sequence_number,
             };
             let used = match log.entry.pipeline.as_deref() {
-                None => page.plain(generation, &mut cutting, &head, sink, totals),
+                None => page.plain(rehearsed, &mut cutting, &head, sink, totals),
                 Some(pipeline) => {
-                    page.shaped(pipeline, &mut self.unit, generation, &head, sink, totals)
+                    page.shaped(pipeline, &mut self.unit, rehearsed, &head, sink, totals)
                 }
             }
             .map_err(Trouble::Sink)?;
@@ -233,11 +269,11 @@ impl Rehearsal {
 }
 
 /// Whether an open content is one that is sent.
-fn is_text(generation: &mut Generation) -> Result<(), Trouble> {
-    let Some(Source::Plain(file)) = &generation.source else {
+fn is_text(source: &mut Source) -> Result<(), Trouble> {
+    if !matches!(source, Source::Plain(_)) {
         return Ok(());
-    };
-    let head = identity::head(file).map_err(Trouble::Read)?;
+    }
+    let head = before(HEAD as u64, HEAD, source).map_err(Trouble::Read)?;
     match compressed::sniff(&head) {
         Kind::Compressed(name) => {
             let why = io::Error::other(compressed::reason(name));
@@ -258,20 +294,20 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn number(&self, generation: &mut Generation, offset: u64) -> u64 {
-        let number = generation.sequence.number(offset);
+    fn number(&self, rehearsed: &mut Text, offset: u64) -> u64 {
+        let number = rehearsed.sequence.number(offset);
         if number <= self.max_number {
             return number;
         }
-        generation.sequence = generation.sequence.successor(self.max_number);
-        generation.sequence.number(offset)
+        rehearsed.sequence = rehearsed.sequence.successor(self.max_number);
+        rehearsed.sequence.number(offset)
     }
 
     /// Lines as they are; how many bytes they took. Of a line that goes on beyond the page only
     /// whole pieces are taken; `cutting` says from page to page that this is the rest of one.
     fn plain(
         &self,
-        generation: &mut Generation,
+        rehearsed: &mut Text,
         cutting: &mut bool,
         head: &Head,
         sink: &mut Sink,
@@ -319,7 +355,7 @@ impl Page<'_> {
                     attrs: None,
                     ts: None,
                     sample_rate: None,
-                    number: self.number(generation, end),
+                    number: self.number(rehearsed, end),
                 };
                 sink(head, &event)?;
                 counts.events += 1;
@@ -350,7 +386,7 @@ impl Page<'_> {
         &self,
         pipeline: &crate::shape::Pipeline,
         unit: &mut Unit,
-        generation: &mut Generation,
+        rehearsed: &mut Text,
         head: &Head,
         sink: &mut Sink,
         totals: &mut Totals,
@@ -372,11 +408,11 @@ impl Page<'_> {
                 at_end: self.at_end || hurry,
                 expired: hurry,
                 offset: self.offset + done as u64,
-                seed: identity::hash(generation.sequence.id.as_bytes()),
+                seed: identity::hash(rehearsed.sequence.id.as_bytes()),
                 max_line: self.max_line,
                 log_attrs: &head.attributes,
             };
-            match pipeline.next(&input, &mut generation.shape, unit) {
+            match pipeline.next(&input, &mut rehearsed.shape, unit) {
                 // Nothing more comes: as after line_completion_wait_time. In a page that is full it
                 // means that a unit is longer than any may be.
                 Step::Wait if (self.at_end || done == 0) && !hurry => hurry = true,
@@ -388,7 +424,7 @@ impl Page<'_> {
                             attrs: unit.attrs(piece),
                             ts: piece.ts.filter(|_| !self.monotonic),
                             sample_rate: piece.sample_rate,
-                            number: self.number(generation, piece.number),
+                            number: self.number(rehearsed, piece.number),
                         };
                         sink(head, &event)?;
                     }

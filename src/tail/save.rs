@@ -1,23 +1,26 @@
 //! Writing checkpoints: when, and of what.
 
-use super::checkpoint::Writer;
+use super::ledger::record::{SavedContent, SavedLog, Writer};
+use super::ledger::LogId;
+use super::log::Log;
+use super::source::name_of;
 use super::store::next_serial;
 use super::tailer::Tailer;
 use crate::util::time::now_secs;
 use std::time::Instant;
 
 impl Tailer {
-    /// Before a batch is sent: the start of each content in it must be on disk, so that what is
-    /// sent again after a crash has the same sequence id.
+    /// Before a batch is sent: where each content in it starts must be on disk, so that what is sent again
+    /// after a crash has the same sequence id.
     pub fn before_send(&mut self) {
-        if self.undurable {
+        if !self.ledger.is_durable() {
             self.checkpoint_active();
         }
     }
 
     /// Writes what moved, if the last full checkpoint is old enough all of it.
     pub fn checkpoint(&mut self, now: Instant) {
-        if !self.moved && !self.undurable {
+        if self.ledger.changed().is_empty() && !self.moved && self.ledger.is_durable() {
             return;
         }
         if now.duration_since(self.last_full) >= self.settings.full_checkpoint_interval {
@@ -33,39 +36,71 @@ impl Tailer {
         if self.store.write_full(text) {
             let empty = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
             self.store.write_active(empty.finish(), false);
-            for log in self.logs.values_mut() {
-                log.dirty = false;
-            }
+            self.ledger.written(true);
             self.moved = false;
-            self.undurable = false;
         }
         // Also after a failure: the next try is one interval away, the active one is tried before
         self.last_full = Instant::now();
     }
 
     fn full_text(&mut self) -> Vec<u8> {
+        let (now, serial) = (now_secs(), next_serial());
         let watched = Some(&self.watched_before[..]);
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), watched);
+        let mut writer = Writer::new(self.store.buffer(), now, serial, watched);
         writer.sessions(self.settings.share.1);
         for log in self.logs.values().filter(|log| !log.in_memory) {
-            writer.log(log);
+            self.ledger.reserve(log.id());
+        }
+        for log in self.logs.values().filter(|log| !log.in_memory) {
+            writer.saved(&log.path, &self.record(log, now, Some(serial)));
         }
         for (path, log) in &self.orphans {
             writer.saved(path, log);
+        }
+        for (root, listing) in self.ledger.listings() {
+            let root = self
+                .logs
+                .get(&u64::from(root.0))
+                .filter(|log| !log.in_memory);
+            if let Some(root) = root.filter(|_| !listing.is_empty()) {
+                writer.remembered(&root.path, listing);
+            }
         }
         writer.finish()
     }
 
     /// Writes what moved since the last full checkpoint.
     fn checkpoint_active(&mut self) {
-        let mut writer = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
-        for log in self.logs.values().filter(|log| log.dirty && !log.in_memory) {
-            writer.log(log);
+        let (now, serial) = (now_secs(), next_serial());
+        let mut writer = Writer::new(self.store.buffer(), now, serial, None);
+        let changed: Vec<LogId> = self.ledger.changed().iter().copied().collect();
+        for id in changed {
+            let log = self.logs.get(&u64::from(id.0)).filter(|log| !log.in_memory);
+            let Some(log) = log else { continue };
+            self.ledger.reserve(id);
+            writer.saved(&log.path, &self.record(log, now, Some(serial)));
         }
         // The start of a new content must outlive a loss of power, its name included
-        if self.store.write_active(writer.finish(), self.undurable) {
-            self.undurable = false;
+        let must_last = !self.ledger.is_durable();
+        if self.store.write_active(writer.finish(), must_last) {
+            self.ledger.written(false);
             self.moved = false;
+        }
+    }
+
+    /// The record of a log at a moment, in seconds since the epoch.
+    pub(super) fn record(&self, log: &Log, time: f64, serial: Option<u64>) -> SavedLog {
+        let name = name_of(&log.path);
+        let keys = self.ledger.of_log(log.id()).iter();
+        let contents = keys.filter_map(|key| self.ledger.get(*key));
+        SavedLog {
+            time,
+            serial,
+            contents: contents
+                .map(|content| SavedContent::of(content, &name))
+                .collect(),
+            schemes: self.ledger.schemes(log.id()).to_vec(),
+            attributes: log.entry.named_attributes().to_vec(),
         }
     }
 }

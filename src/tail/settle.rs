@@ -1,7 +1,8 @@
 //! A batch that was handed over, and one that came back decided: positions move.
 
+use super::ledger::{ContentKey, Span};
 use super::tailer::Tailer;
-use crate::wire::{Batch, Span};
+use crate::wire::{self, Batch};
 use std::time::{Duration, Instant};
 
 impl Tailer {
@@ -10,20 +11,19 @@ impl Tailer {
         let all = batch.message_bytes();
         let again = batch.posted.saturating_sub(all);
         for span in &batch.spans {
-            let Some(log) = self
-                .by_key
-                .get(&span.source)
-                .and_then(|n| self.logs.get_mut(n))
-            else {
+            let key = ContentKey(span.source);
+            let number = self.ledger.get(key).map(|content| u64::from(content.log.0));
+            let Some(log) = number.and_then(|n| self.logs.get_mut(&n)) else {
                 continue;
             };
-            if let Some(generation) = log.generations.iter_mut().find(|g| g.key == span.source) {
-                let before = generation.committed;
-                generation.commit(span.to, span.mark, self.settings.max_sequence_number);
-                log.counters.settled += generation.committed.saturating_sub(before);
-                super::memory::release(generation);
+            log.counters.settled += self.ledger.settle(&Span {
+                key,
+                to: span.to,
+                edition: span.edition,
+            });
+            if log.in_memory {
+                super::memory::release(&mut self.readings, self.ledger.get(key));
             }
-            log.dirty = true;
             log.last_success = now;
             self.moved = true;
             log.counters.shape.add(&span.counts);
@@ -47,13 +47,10 @@ impl Tailer {
     }
 
     /// Notes what a batch that was handed over covers.
-    pub fn handed_over(&mut self, spans: &[Span]) {
+    pub fn handed_over(&mut self, spans: &[wire::Span]) {
         for span in spans {
-            let log = self.by_key.get(&span.source);
-            if let Some(log) = log.and_then(|n| self.logs.get_mut(n)) {
-                if let Some(g) = log.generation(span.source) {
-                    g.sent = g.sent.max(span.to);
-                }
+            if let Some(reading) = self.readings.get_mut(&ContentKey(span.source)) {
+                reading.sent = reading.sent.max(span.to);
             }
         }
     }

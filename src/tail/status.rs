@@ -1,9 +1,11 @@
 //! The report of a session's files, for `status` and the statistics in agent.log.
 
 use super::counters::Counters;
-use super::generation::State;
+use super::ledger::{Content, Phase};
 use super::tailer::Tailer;
 use super::unreadable::Unreadable;
+use super::verdict::OVERFLOWN;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// One session's files at one moment.
@@ -25,6 +27,9 @@ pub struct TailStatus {
     pub open_files: usize,
     /// Why checkpoints can't be written, if so.
     pub checkpoint_error: Option<String>,
+    /// How often evidence left a question open, by what was decided. Of listings that are too long to be remembered,
+    /// how many there are.
+    pub ambiguities: BTreeMap<&'static str, u64>,
     /// Times that a batch was handed over.
     pub batches: u64,
 }
@@ -69,28 +74,37 @@ impl Tailer {
             .logs
             .values()
             .map(|log| {
-                let shown = log.generations.last();
+                let keys = self.ledger.of_log(log.id()).iter();
+                let contents: Vec<&Content> =
+                    keys.filter_map(|key| self.ledger.get(*key)).collect();
+                let shown = contents
+                    .iter()
+                    .find(|content| content.phase == Phase::Shown);
+                let last = shown.or(contents.last());
+                let reading = last.and_then(|content| self.readings.get(&content.key));
+                let sent = reading.map_or(0, |reading| reading.sent);
+                let is_unfinished =
+                    |content: &&&Content| content.phase == Phase::Draining && content.pending() > 0;
                 let name = log.reported_name();
                 LogStatus {
                     path: log.path.clone(),
                     pattern: log.entry.pattern.clone(),
                     reported: (name != log.path.to_string_lossy()).then_some(name),
-                    size: shown.map_or(0, |g| g.size.max(g.read)),
-                    read: shown.map_or(0, |g| g.read),
-                    sent: shown.map_or(0, |g| g.sent.min(g.read.max(g.committed))),
-                    acknowledged: shown.map_or(0, |g| g.committed),
-                    pending: log.pending(),
-                    unfinished: log
-                        .generations
-                        .iter()
-                        .filter(|g| g.state != State::Current && (g.unread() > 0 || !g.settled()))
-                        .count(),
-                    counters: log.counters,
+                    size: last.map_or(0, |content| content.length.max(content.read)),
+                    read: last.map_or(0, |content| content.read),
+                    sent: last.map_or(0, |content| {
+                        sent.max(content.settled)
+                            .min(content.read.max(content.settled))
+                    }),
+                    acknowledged: last.map_or(0, |content| content.settled),
+                    pending: self.pending(log.id()),
+                    unfinished: contents.iter().filter(is_unfinished).count(),
+                    counters: *log.counters,
                     last_check: log.last_check,
-                    present: shown.is_some_and(|g| g.state == State::Current),
+                    present: shown.is_some(),
                     reading: log.ready,
                     error: log.error.clone().or_else(|| {
-                        let name = shown.and_then(|g| g.compressed)?;
+                        let name = reading.and_then(|reading| reading.compressed)?;
                         Some(super::compressed::reason(name))
                     }),
                 }
@@ -112,7 +126,18 @@ impl Tailer {
             retired: self.retired,
             open_files: self.open_files(),
             checkpoint_error: self.store.error.clone(),
+            ambiguities: self.ambiguities(),
             batches: 0,
         }
+    }
+
+    fn ambiguities(&self) -> BTreeMap<&'static str, u64> {
+        let doubts = self.ledger.doubts().iter();
+        let mut all: BTreeMap<_, _> = doubts.map(|(doubt, n)| (doubt.words(), *n)).collect();
+        let listings = self.ledger.listings();
+        let overflown = listings.filter(|(_, listing)| listing.is_overflown());
+        let overflown = overflown.count() as u64;
+        all.extend((overflown > 0).then_some((OVERFLOWN, overflown)));
+        all
     }
 }

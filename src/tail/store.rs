@@ -1,8 +1,9 @@
 //! Checkpoint files on disk, with the Python agent's names: atomic, synced, and readable after power
 //! was lost in the middle of writing one.
 
-use super::checkpoint::{self, Saved, Writer};
 use super::fence::Fence;
+use super::ledger::record::{self, Saved, Writer};
+use crate::util::sort;
 use crate::util::time;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
@@ -244,12 +245,10 @@ fn gather(
             forget_retired(old, &sessions);
         }
     }
-    let all = sessions
-        .into_iter()
-        .map(|file| file.saved)
-        .chain(consolidated)
-        .reduce(merge)
-        .map(name_workers);
+    let files = sessions.into_iter().map(|file| file.saved);
+    let mut files: Vec<Saved> = files.chain(consolidated).collect();
+    sort::by_key(&mut files, |saved| saved.serial);
+    let all = files.into_iter().reduce(merge).map(name_workers);
     (all, read)
 }
 
@@ -293,7 +292,7 @@ fn load(path: &Path, worker: &str, wrong: &mut Vec<Unread>) -> Option<Saved> {
             return None;
         }
     };
-    match checkpoint::parse(&text, worker) {
+    match record::parse(&text, worker) {
         Ok(saved) => Some(saved),
         Err(why) => {
             wrong.push(Unread {
@@ -422,6 +421,9 @@ impl Store {
                 writer.of_worker(worker, path, log, !paths.insert(path));
             }
         }
+        for (root, listing) in &all.remembered {
+            writer.remembered(root, listing);
+        }
         let text = writer.finish();
         self.put(&self.dir.join(CONSOLIDATED_COPY), &text, None);
         self.put(&self.dir.join(CONSOLIDATED), &text, None)
@@ -523,7 +525,7 @@ fn replace(path: &Path, text: &[u8], previous: Option<&Path>) -> io::Result<()> 
     result
 }
 
-/// Of each path the entry that was written last.
+/// Of each path the entry that was written last, and the listing of `b`, which was written later.
 fn merge(mut a: Saved, b: Saved) -> Saved {
     for (path, log) in b.logs {
         match a.logs.get(&path) {
@@ -533,6 +535,7 @@ fn merge(mut a: Saved, b: Saved) -> Saved {
             }
         }
     }
+    a.remembered.extend(b.remembered);
     a.time = a.time.max(b.time);
     a.serial = a.serial.max(b.serial);
     // Each session knows only its own worker's patterns
@@ -566,7 +569,7 @@ mod tests {
     fn text(time: f64, logs: &[(&str, f64)]) -> Vec<u8> {
         let mut writer = Writer::new(Vec::new(), time, next_serial(), None);
         for (path, time) in logs {
-            let log = checkpoint::SavedLog {
+            let log = record::SavedLog {
                 time: *time,
                 ..Default::default()
             };
@@ -610,6 +613,26 @@ mod tests {
         // and one file is left, with the same content, and its copy
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
         assert_eq!(restored(&dir).logs, all.logs);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_there_before_is_not_new_after_two_restarts() {
+        let dir = folder();
+        let of = |serial, name| {
+            let mut writer = Writer::new(Vec::new(), 1.0, serial, Some(&[]));
+            let names = std::collections::BTreeSet::from([name]);
+            let listing = crate::tail::ledger::Remembered::restored(names, false);
+            writer.remembered(Path::new("/a"), &listing);
+            writer.finish()
+        };
+        fs::write(dir.join(CONSOLIDATED), of(1, 1)).unwrap();
+        assert!(Store::new(&dir, "default-0").write_full(of(2, 2)));
+        for _ in 0..2 {
+            let all = restored(&dir);
+            let names: Vec<u64> = all.remembered[Path::new("/a")].names().collect();
+            assert_eq!(names, [2]);
+        }
         fs::remove_dir_all(dir).unwrap();
     }
 

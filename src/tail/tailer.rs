@@ -1,28 +1,38 @@
 //! All files of one session: what is followed, what is due, what is in flight.
 //!
 //! One thread owns a [`Tailer`], so it has no locks. This file has what it consists of and when it
-//! looks at which path. Finding paths is in `discover.rs`, looking at one in `poll.rs`, reading in
-//! `turns.rs`, what comes back from the server in `settle.rs`, checkpoints in `save.rs`,
-//! `checkpoint.rs` and `store.rs`, which content is whose in `owners.rs`, open files in `descriptors.rs`.
+//! looks at which path. Finding paths is in `discover.rs`, looking at them in `look.rs` and `family.rs`, which
+//! content is whose in `ledger`, reading in `turns.rs`, what comes back from the server in `settle.rs`,
+//! checkpoints in `save.rs` and `store.rs`, open files in `descriptors.rs`.
 
-use super::checkpoint::Saved;
-use super::copies::Waiting;
 use super::counters::Counters;
 use super::identity::FileId;
+use super::ledger::record::{Saved, SavedLog};
+use super::ledger::{ContentKey, Ledger, Verdict};
 use super::log::Log;
 use super::read;
 use super::restore::RememberedFiles;
 use super::settings::{Entry, Settings};
+use super::source::Reading;
 use super::store::Store;
+use super::successor::{Carried, EntryNamed};
 use super::unreadable::Unreadable;
 use crate::shape::Unit;
 use crate::util::throttle::Throttle;
-use crate::wire::{Envelope, Stamp};
+use crate::wire::{Batch, Envelope, Stamp};
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// A file that may be the copy of another log's content, or a log of its own.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub file: File,
+    pub id: FileId,
+}
 
 /// The state machine of tailing.
 pub struct Tailer {
@@ -31,25 +41,27 @@ pub struct Tailer {
     pub(super) envelope: Arc<Envelope>,
     pub(super) logs: HashMap<u64, Log>,
     pub(super) by_path: HashMap<PathBuf, u64>,
-    /// Which log has the content with this identity.
-    pub(super) owned: HashMap<FileId, u64>,
-    /// Further logs with the same identity (links), rarely any.
-    pub(super) aliases: HashMap<FileId, Vec<u64>>,
-    /// Which log has the generation with this key.
-    pub(super) by_key: HashMap<u64, u64>,
+    /// Which contents there are, and whose.
+    pub(super) ledger: Ledger,
+    /// The contents that are read or looked at.
+    pub(super) readings: HashMap<ContentKey, Reading>,
+    /// Which log's path leads to this one.
+    pub(super) links: HashMap<PathBuf, u64>,
+    /// Which logs have names that a rotation may have made of this path.
+    pub(super) derived: HashMap<PathBuf, Vec<u64>>,
+    /// The numbers that logs get which are matched and not followed yet.
+    pub(super) promised: HashMap<PathBuf, u64>,
     pub(super) due: BinaryHeap<Reverse<(Instant, u64)>>,
     pub(super) ready: VecDeque<u64>,
     pub(super) store: Store,
-    /// Generations whose start is in no checkpoint yet.
-    pub(super) undurable: bool,
     /// Something moved since the last full checkpoint.
     pub(super) moved: bool,
     pub(super) last_full: Instant,
     pub(super) scans: u64,
     pub(super) last_scan: Option<f64>,
     pub(super) next_scan: Instant,
-    /// When the last scan was made.
-    pub(super) scanned_at: Instant,
+    /// The first scan is over.
+    pub(super) has_scanned: bool,
     /// Patterns of earlier runs: a file that they cover and that no checkpoint knows is new.
     pub(super) watched_before: Vec<PathBuf>,
     /// When the Python agent wrote the checkpoints that were taken over.
@@ -57,7 +69,7 @@ pub struct Tailer {
     /// Totals of logs that are not followed any more.
     pub(super) retired: Counters,
     /// Remembered logs that the configuration does not name at the moment.
-    pub(super) orphans: Vec<(PathBuf, super::checkpoint::SavedLog)>,
+    pub(super) orphans: Vec<(PathBuf, SavedLog)>,
     /// With more orphans than this, those whose files are gone are dropped.
     pub(super) many_orphans: usize,
     /// How many of `entries`, from the front, came while we run.
@@ -71,16 +83,22 @@ pub struct Tailer {
     pub(super) remembered: RememberedFiles,
     /// New files that may be copies in the making.
     pub(super) waiting: HashMap<PathBuf, Waiting>,
+    /// If they are asked for, the verdicts of looks: of each file that of the first look that had one.
+    pub(super) verdicts: Option<BTreeMap<Box<[u8]>, Verdict>>,
+    /// During a look, files whose contents go on elsewhere.
+    pub(super) left_open: HashMap<FileId, File>,
+    /// The files that other sessions are told of.
+    pub(super) held_files: HashMap<ContentKey, FileId>,
     pub(super) throttle: Throttle,
     /// How many files are open.
     pub(super) open: usize,
-    /// Logs in the order in which their files were opened, some more than once: whose file is
-    /// closed next.
-    pub(super) hand: VecDeque<u64>,
+    /// Contents in the order in which their files were opened, some more than once: whose file is closed
+    /// next.
+    pub(super) hand: VecDeque<ContentKey>,
     pub(super) buf: Vec<u8>,
     pub(super) unit: Unit,
     pub(super) stamp: Stamp,
-    started: Instant,
+    pub(super) started: Instant,
 }
 
 impl Tailer {
@@ -92,12 +110,26 @@ impl Tailer {
         envelope: Arc<Envelope>,
         saved: Option<&Saved>,
     ) -> Self {
+        Tailer::going_on(settings, entries, envelope, saved, Vec::new(), &|_, _| None).0
+    }
+
+    /// As [`Tailer::new`], but what earlier ones have `carried` goes on where it was. `named` makes entries of
+    /// paths that `entries` do not have. Also the batches that are to be sent before all others.
+    pub fn going_on(
+        settings: Settings,
+        entries: Vec<Entry>,
+        envelope: Arc<Envelope>,
+        saved: Option<&Saved>,
+        carried: Vec<Carried>,
+        named: EntryNamed,
+    ) -> (Self, Vec<Batch>) {
         let mut tailer = Tailer::bare(settings, entries, envelope);
         let now = tailer.started;
+        let batches = tailer.take_over(carried, named, now);
         tailer.restore(saved, now);
         tailer.scan(now);
         tailer.checkpoint_full();
-        tailer
+        (tailer, batches)
     }
 
     /// One that knows no file yet and has written nothing.
@@ -126,13 +158,14 @@ impl Tailer {
             envelope,
             logs: HashMap::new(),
             by_path: HashMap::new(),
-            owned: HashMap::new(),
-            aliases: HashMap::new(),
-            by_key: HashMap::new(),
+            ledger: Ledger::default(),
+            readings: HashMap::new(),
+            links: HashMap::new(),
+            derived: HashMap::new(),
+            promised: HashMap::new(),
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
             store,
-            undurable: false,
             moved: true,
             last_full: now,
             scans: 0,
@@ -140,7 +173,7 @@ impl Tailer {
             next_scan: now,
             watched_before: Vec::new(),
             restored_from_python: None,
-            scanned_at: now,
+            has_scanned: false,
             retired: Counters::default(),
             orphans: Vec::new(),
             many_orphans: super::dynamic::MANY_ORPHANS,
@@ -150,6 +183,9 @@ impl Tailer {
             unreadable: HashMap::new(),
             remembered: RememberedFiles::default(),
             waiting: HashMap::new(),
+            verdicts: None,
+            left_open: HashMap::new(),
+            held_files: HashMap::new(),
             throttle: Throttle::default(),
             open: 0,
             hand: VecDeque::new(),
@@ -223,7 +259,6 @@ impl Tailer {
         if now >= self.next_scan {
             self.scan(now);
         }
-        self.decide_waiting(now);
         while let Some(Reverse((due, number))) = self.due.peek().copied() {
             if due > now {
                 break;
@@ -237,7 +272,9 @@ impl Tailer {
         if self.leaving {
             self.retire_left();
         }
-        super::siblings::forget_listings();
+        // The findings of looks about rotations must outlive a kill: the next start goes by them
+        self.before_send();
+        super::listing::forget_listings();
     }
 
     /// Scans for new files now, whenever the next scan would have been.
@@ -257,8 +294,7 @@ impl Tailer {
     /// When [`Tailer::poll`] has something to do next.
     pub fn next_poll(&self) -> Instant {
         let look = self.due.peek().map(|Reverse((due, _))| *due);
-        let sooner = look.into_iter().chain(self.next_decision()).min();
-        sooner.map_or(self.next_scan, |at| at.min(self.next_scan))
+        look.map_or(self.next_scan, |at| at.min(self.next_scan))
     }
 
     /// Whether some file has unread bytes.

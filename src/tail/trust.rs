@@ -15,7 +15,6 @@ use super::glob;
 use super::identity::{self, FileId};
 use super::log::Log;
 use super::settings::Entry;
-use super::siblings::Sibling;
 use super::tailer::Tailer;
 use nix::fcntl::{openat, readlinkat, OFlag};
 use nix::sys::stat::Mode;
@@ -221,7 +220,7 @@ impl Tailer {
             }
             let seen = look(path, &entry.pattern)?;
             match seen.shared {
-                Some(refusal) if !self.owned.contains_key(&FileId::of(&seen.meta)) => {
+                Some(refusal) if self.ledger.in_file(FileId::of(&seen.meta)).next().is_none() => {
                     Err(refusal.into())
                 }
                 _ => Ok(seen.meta),
@@ -238,65 +237,17 @@ impl Tailer {
             .map_or(permitted, Ok)
     }
 
-    /// The thing at a log's path. A content that the log has already, or that `is_known` knows, is not
-    /// examined: a content that is followed is not dropped.
+    /// The thing at a log's path. A content that is followed already is not examined, as it is not dropped.
     ///
     /// # Errors
     /// As [`look`].
-    pub(super) fn shown(
-        &self,
-        log: &Log,
-        is_known: impl Fn(FileId) -> bool,
-    ) -> io::Result<Metadata> {
+    pub(super) fn shown(&self, log: &Log) -> io::Result<Metadata> {
         let meta = identity::stat(&log.path)?;
-        let id = FileId::of(&meta);
-        if is_known(id) || log.generations.iter().any(|g| g.id == id) {
+        let mut contents = self.ledger.in_file(FileId::of(&meta));
+        if contents.any(|content| content.log == log.id()) {
             return Ok(meta);
         }
         self.permitted(&log.path, &log.entry)
-    }
-
-    /// As [`Tailer::shown`], of the log with this number.
-    ///
-    /// # Errors
-    /// As there; `NotFound` if there is no such log.
-    pub(super) fn shown_now(
-        &self,
-        number: u64,
-        is_known: impl Fn(FileId) -> bool,
-    ) -> io::Result<Metadata> {
-        let log = self.logs.get(&number).ok_or(io::ErrorKind::NotFound)?;
-        self.shown(log, is_known)
-    }
-
-    /// The file at a log's path, open; none if it must not be read, or was replaced meanwhile.
-    pub(super) fn open_shown(
-        &self,
-        number: u64,
-        is_known: impl Fn(FileId) -> bool,
-    ) -> Option<(File, Metadata)> {
-        let log = self.logs.get(&number)?;
-        let shown = FileId::of(&self.shown(log, is_known).ok()?);
-        let opened = identity::open(&log.path).ok()?;
-        (FileId::of(&opened.1) == shown).then_some(opened)
-    }
-
-    /// Whether the files beside a log may be its own: not where its path leads through a link that
-    /// must not be followed.
-    pub(super) fn may_have_siblings(&self, log: &Log) -> bool {
-        let refused = |e: &io::Error| refusal(e).is_some();
-        !self.shown(log, |_| false).as_ref().is_err_and(refused)
-    }
-
-    /// Whether a rotated file beside a log may be read as the log's.
-    pub(super) fn may_read_sibling(&self, log: &Log, sibling: &Sibling) -> bool {
-        let may = |entry: &Entry| {
-            !entry.examines_links()
-                || permit(&sibling.path, &entry.pattern)
-                    .is_ok_and(|meta| FileId::of(&meta) == sibling.id)
-        };
-        let mut entries = self.entries.iter();
-        may(&log.entry) || entries.any(|entry| entry.covers(&log.path) && may(entry))
     }
 }
 

@@ -3,14 +3,16 @@
 use super::compressed;
 use super::counters::{Counters, Skip};
 use super::fence::touch;
-use super::generation::{Generation, Lost, State};
+use super::ledger::{Bytes, Content, ContentKey, Evidence, Phase, Span};
 use super::log::Log;
-use super::read::{self, Reader, Shape, Turn};
+use super::read::{self, Reader, Shape, Turn, Work};
+use super::sequence::Sequence;
+use super::settings::Settings;
+use super::source::{Moved, Reading};
 use super::tailer::Tailer;
 use super::zeros;
 use crate::shape::Counts;
 use crate::wire::Batch;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A log's share of a batch before the next log has its turn.
@@ -44,21 +46,14 @@ impl Tailer {
                     return true;
                 }
                 Turn::Drained(waits_until) => self.plan_after_read(number, now, waits_until),
-                Turn::Moved if disturbed.contains(&number) => {
-                    self.failed(number, &Lost::Moved.into(), now);
+                Turn::Moved | Turn::Replaced if disturbed.contains(&number) => {
+                    self.failed(number, &Moved.into(), now);
                 }
-                Turn::Replaced(_) if disturbed.contains(&number) => {
-                    self.failed(number, &Lost::Replaced.into(), now)
-                }
-                Turn::Moved => {
+                Turn::Moved | Turn::Replaced => {
                     disturbed.push(number);
-                    self.look(number, now);
+                    self.look_at_family(number, now);
+                    self.plan(number, now, Some(now));
                 }
-                Turn::Replaced(key) => {
-                    disturbed.push(number);
-                    self.replaced(number, key, now);
-                }
-                Turn::Vanished(key) => self.vanished(number, key, now),
                 Turn::Failed(e) => self.failed(number, &e, now),
                 // Dealt with in its turn
                 Turn::Compressed(_) => {}
@@ -71,11 +66,9 @@ impl Tailer {
         let min = self.settings.min_poll;
         if let Some(log) = self.logs.get_mut(&number) {
             // A log that only waits for zeros to become text is as idle as it was
-            if !log
-                .generations
-                .iter()
-                .any(|g| waits_for_text(g) && g.growth != now)
-            {
+            let mut keys = self.ledger.of_log(log.id()).iter();
+            let is_idle = |reading: &Reading| waits_for_text(reading) && reading.growth != now;
+            if !keys.any(|key| self.readings.get(key).is_some_and(is_idle)) {
                 log.interval = min;
             }
             if log.error.take().is_some() {
@@ -85,7 +78,7 @@ impl Tailer {
         self.plan(number, now, waits_until);
     }
 
-    /// Reads the log's generations in order: the current one only when the rotated ones are done.
+    /// Reads the log's contents in order: the one that its path shows only when the rotated ones are done.
     fn read_log(&mut self, log: &mut Log, batch: &mut Batch, now: Instant) -> Turn {
         let max_line = log.prepare(
             &self.envelope,
@@ -100,72 +93,67 @@ impl Tailer {
         let mut waits = None;
         let mut outcome = Turn::Drained(None);
         let mut share = SHARE;
-        for at in 0..log.generations.len() {
-            if log.generations[at].unread() == 0 {
+        for key in self.ledger.of_log(log.id()).to_vec() {
+            if !self.ledger.is_readable(key) {
                 continue;
             }
-            let was_open = log.generations[at].source.is_some();
-            if !was_open {
+            let mut reading = self
+                .readings
+                .remove(&key)
+                .unwrap_or_else(|| Reading::new(now));
+            if reading.source.is_none() {
                 self.make_room();
             }
-            self.skip_ahead(log, at, batch, now);
-            let generation = &mut log.generations[at];
-            let before = generation.read;
-            let nameless = generation.signature.len == 0;
-            let shape = log.entry.pipeline.as_deref().map(|pipeline| Shape {
-                pipeline,
-                unit: &mut self.unit,
-                log_attrs: &log.attrs,
-            });
-            let mut reader = Reader {
-                shape,
-                envelope: &self.envelope,
-                stamp: &mut self.stamp,
-                batch,
-                max_line,
-                max_request: self.settings.max_request,
-                line_completion_wait: self.settings.line_completion_wait,
-                monotonic: self.settings.monotonic,
-                max_sequence_number: self.settings.max_sequence_number,
-                now,
-            };
-            outcome = reader.turn(
-                &mut self.buf,
-                generation,
-                &log.path,
+            let was_open = reading.source.is_some();
+            let before = self.ledger.get(key).map_or(0, |content| content.read);
+            outcome = self.read_content(
+                key,
+                &mut reading,
+                log,
                 &mut label,
-                &mut log.counters,
+                batch,
                 share,
+                max_line,
+                now,
             );
-            // It was saved as any content; when it is truncated and written anew while nobody looks,
-            // the new one must not get its numbers
-            if nameless && generation.signature.len > 0 {
-                self.undurable = true;
-                log.dirty = true;
-            }
-            if generation.source.is_some() && !was_open {
+            let is_open = reading.source.is_some();
+            let is_text_to_come = waits_for_text(&reading);
+            self.readings.insert(key, reading);
+            if is_open && !was_open {
                 self.open += 1;
-                self.in_turn(log.number);
+                self.in_turn(key);
             }
-            if generation.read > before {
-                generation.growth = now;
-                share = share.saturating_sub(generation.read - before);
-            }
+            self.ledger.has_read(key);
+            let read = self.ledger.get(key).map_or(before, |content| content.read);
+            share = share.saturating_sub(read - before);
+            let is_shown = self
+                .ledger
+                .get(key)
+                .is_some_and(|content| content.phase == Phase::Shown);
             match outcome {
-                Turn::Drained(None) => self.give_zeros_up(log, at, batch, now),
+                Turn::Drained(None) => {
+                    if is_text_to_come {
+                        self.give_zeros_up(key, batch, now);
+                    }
+                    self.ledger.finish(key, true);
+                }
                 Turn::Drained(Some(until)) => {
                     waits = Some(until);
                     // Later content waits for the end of this line, or for its time to run out
                     break;
                 }
                 Turn::Compressed(name) => {
-                    pass_compressed(log, at, name, self.settings.max_sequence_number);
-                    self.moved = true;
+                    self.pass_compressed(key, log, name);
                     outcome = Turn::Drained(None);
                 }
-                Turn::Failed(e) if generation.state != State::Current && !is_full_table(&e) => {
-                    self.rotated_unreadable(generation, &mut log.counters, &e, now);
+                Turn::Failed(e) if !is_shown && !is_full_table(&e) => {
+                    self.rotated_unreadable(key, &mut log.counters, &e, now);
                     outcome = Turn::Drained(None);
+                }
+                Turn::Moved | Turn::Replaced => {
+                    self.ledger.suspect(key);
+                    self.close(key);
+                    break;
                 }
                 _ => break,
             }
@@ -184,15 +172,66 @@ impl Tailer {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
+    fn read_content(
+        &mut self,
+        key: ContentKey,
+        reading: &mut Reading,
+        log: &mut Log,
+        label: &mut crate::wire::Label,
+        batch: &mut Batch,
+        share: u64,
+        max_line: usize,
+        now: Instant,
+    ) -> Turn {
+        let Some(content) = self.ledger.get_mut(key) else {
+            return Turn::Drained(None);
+        };
+        skip_ahead(&self.settings, log, content, reading, batch, now);
+        let most = self.settings.max_sequence_number;
+        let sequence = Sequence::at(key, &content.numbers, content.read, most);
+        let before = content.read;
+        let shape = log.entry.pipeline.as_deref().map(|pipeline| Shape {
+            pipeline,
+            unit: &mut self.unit,
+            log_attrs: &log.attrs,
+        });
+        let mut reader = Reader {
+            shape,
+            envelope: &self.envelope,
+            stamp: &mut self.stamp,
+            batch,
+            max_line,
+            max_request: self.settings.max_request,
+            line_completion_wait: self.settings.line_completion_wait,
+            monotonic: self.settings.monotonic,
+            max_sequence_number: most,
+            now,
+        };
+        let mut work = Work {
+            content,
+            reading,
+            sequence,
+        };
+        let outcome = reader.turn(&mut self.buf, &mut work, label, &mut log.counters, share);
+        if work.content.read > before {
+            reading.growth = now;
+        }
+        outcome
+    }
+
     /// The zeros at the end of a rotated file that was preallocated: nobody writes there any more.
-    fn give_zeros_up(&self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
-        let generation = &mut log.generations[at];
-        let waits = waits_for_text(generation);
-        if let State::Rotated(since) | State::Gone(since) = generation.state {
-            let limit = self.settings.rotated_grace;
-            if waits && now.duration_since(since.max(generation.growth)) > limit {
-                read::pass_zeros(batch, generation, generation.size);
-            }
+    fn give_zeros_up(&mut self, key: ContentKey, batch: &mut Batch, now: Instant) {
+        let (Some(content), Some(reading)) =
+            (self.ledger.get_mut(key), self.readings.get_mut(&key))
+        else {
+            return;
+        };
+        let since = reading.left.max(reading.growth);
+        let is_over = now.saturating_duration_since(since) > self.settings.rotated_grace;
+        if content.phase != Phase::Shown && is_over {
+            let end = content.length;
+            read::pass_zeros(batch, content, reading, end);
         }
     }
 
@@ -200,101 +239,121 @@ impl Tailer {
     /// grace is over.
     fn rotated_unreadable(
         &mut self,
-        generation: &mut Generation,
+        key: ContentKey,
         counters: &mut Counters,
         e: &std::io::Error,
         now: Instant,
     ) {
-        let (State::Rotated(since) | State::Gone(since)) = generation.state else {
+        let (Some(content), Some(reading)) = (self.ledger.get_mut(key), self.readings.get(&key))
+        else {
             return;
         };
-        let path = generation.path.display().to_string();
+        let path = super::source::path_of(content.place.last_name())
+            .display()
+            .to_string();
         if self.throttle.allow(&path, Duration::from_secs(60)) {
             log::warn!("{path} can't be read at the moment and is tried again: {e}");
         }
-        if now.duration_since(since) > self.settings.rotated_grace {
-            let lost = generation.unread();
+        let grace = self.settings.rotated_grace;
+        if now.saturating_duration_since(reading.left) > grace {
+            let lost = content.unread();
             log::warn!(
                 "{path} could not be read for {:.0} s ({e}); its last {lost} bytes are given up",
-                self.settings.rotated_grace.as_secs_f64()
+                grace.as_secs_f64()
             );
             counters.skip(Skip::Vanished, lost);
-            generation.size = generation.read;
+            content.give_up();
         }
     }
 
-    /// Applies the limits that the operator set on how far behind a file may be.
-    pub(super) fn skip_ahead(&mut self, log: &mut Log, at: usize, batch: &mut Batch, now: Instant) {
-        let generation = &mut log.generations[at];
-        let waiting = generation.unread();
-        if waiting == 0 || waits_for_text(generation) {
+    /// Passes over a content that is compressed, up to the length that it has now. Nothing of it was taken.
+    fn pass_compressed(&mut self, key: ContentKey, log: &mut Log, name: &'static str) {
+        let (Some(content), Some(reading)) =
+            (self.ledger.get_mut(key), self.readings.get_mut(&key))
+        else {
             return;
-        }
-        let (to, why, limit) = match self.settings.staleness {
-            Some(limit) if now.duration_since(log.last_success) > limit => (
-                generation.size,
-                Skip::Stale,
-                format!("copy_staleness_threshold = {} s", limit.as_secs_f64()),
-            ),
-            _ => {
-                let (name, limit) = if log.started {
-                    (
-                        "max_existing_log_offset_size",
-                        self.settings.max_existing_offset,
-                    )
-                } else {
-                    ("max_log_offset_size", self.settings.max_new_offset)
-                };
-                match limit {
-                    Some(limit) if waiting > limit => (
-                        next_line(generation, &log.path, generation.size - limit),
-                        Skip::TooFarBehind,
-                        format!("{name} = {limit}"),
-                    ),
-                    _ => return,
-                }
-            }
         };
-        let bytes = to.saturating_sub(generation.read);
-        if bytes == 0 {
-            return;
+        let bytes = content.unread();
+        if reading.compressed.replace(name).is_none() {
+            log::warn!(
+                "{} is not copied: {}",
+                super::source::path_of(content.place.last_name()).display(),
+                compressed::reason(name)
+            );
         }
-        let _ = generation.open(&log.path);
-        read::skip(batch, generation, to, Counts::default());
-        log.counters.skip(why, bytes);
-        let kind = if log.started { "existing" } else { "new" };
-        log::warn!(
-            "Skipped copying {bytes} {kind} bytes in '{}' due to: {} ({limit} is set)",
-            log.path.display(),
-            why.name()
-        );
-        log.last_success = now;
+        reading.mark = None;
+        let end = content.length;
+        let evidence = reading
+            .source()
+            .and_then(|source| Evidence::taken(end, source));
+        content.skip(end, evidence.unwrap_or_default());
+        let span = Span {
+            key,
+            to: end,
+            edition: content.edition,
+        };
+        self.ledger.settle(&span);
+        self.moved = true;
+        log.counters.skip(Skip::Compressed, bytes);
+        log.counters.settled += bytes;
     }
+}
+
+/// Applies the limits that the operator set on how far behind a file may be.
+pub(super) fn skip_ahead(
+    settings: &Settings,
+    log: &mut Log,
+    content: &mut Content,
+    reading: &mut Reading,
+    batch: &mut Batch,
+    now: Instant,
+) {
+    let waiting = content.unread();
+    if waiting == 0 || waits_for_text(reading) || content.is_archive() {
+        return;
+    }
+    let (to, why, limit) = match settings.staleness {
+        Some(limit) if now.duration_since(log.last_success) > limit => (
+            content.length,
+            Skip::Stale,
+            format!("copy_staleness_threshold = {} s", limit.as_secs_f64()),
+        ),
+        _ => {
+            let (name, limit) = if log.started {
+                ("max_existing_log_offset_size", settings.max_existing_offset)
+            } else {
+                ("max_log_offset_size", settings.max_new_offset)
+            };
+            match limit {
+                Some(limit) if waiting > limit => (
+                    next_line(content, reading, content.length - limit),
+                    Skip::TooFarBehind,
+                    format!("{name} = {limit}"),
+                ),
+                _ => return,
+            }
+        }
+    };
+    let bytes = to.saturating_sub(content.read);
+    if bytes == 0 {
+        return;
+    }
+    let _ = reading.open(content);
+    read::skip(batch, content, reading, to, Counts::default());
+    log.counters.skip(why, bytes);
+    let kind = if log.started { "existing" } else { "new" };
+    log::warn!(
+        "Skipped copying {bytes} {kind} bytes in '{}' due to: {} ({limit} is set)",
+        log.path.display(),
+        why.name()
+    );
+    log.last_success = now;
 }
 
 /// Whether what is not read yet are zeros that may become text.
-fn waits_for_text(generation: &Generation) -> bool {
-    let partial = generation.partial;
+fn waits_for_text(reading: &Reading) -> bool {
+    let partial = reading.partial;
     partial.is_some_and(|(len, _)| len == zeros::WAITS)
-}
-
-/// Passes over a content that is compressed, up to the length that it has now. Nothing of it was taken.
-fn pass_compressed(log: &mut Log, at: usize, name: &'static str, max_sequence_number: u64) {
-    let generation = &mut log.generations[at];
-    let bytes = generation.unread();
-    if generation.compressed.replace(name).is_none() {
-        log::warn!(
-            "{} is not copied: {}",
-            generation.path.display(),
-            compressed::reason(name)
-        );
-    }
-    generation.read = generation.size;
-    generation.mark = None;
-    generation.commit(generation.size, None, max_sequence_number);
-    log.counters.skip(Skip::Compressed, bytes);
-    log.counters.settled += bytes;
-    log.dirty = true;
 }
 
 /// Whether an error says that no file descriptor is left.
@@ -303,9 +362,9 @@ fn is_full_table(e: &std::io::Error) -> bool {
 }
 
 /// The start of the first line at or after `offset`, if one begins within the next 64 KiB.
-fn next_line(generation: &mut Generation, log: &Path, offset: u64) -> u64 {
+fn next_line(content: &Content, reading: &mut Reading, offset: u64) -> u64 {
     let mut buf = vec![0; 64 << 10];
-    let Ok(source) = generation.open(log) else {
+    let Ok(source) = reading.open(content) else {
         return offset;
     };
     match source.read_at(&mut buf, offset.saturating_sub(1)) {

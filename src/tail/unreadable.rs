@@ -27,7 +27,7 @@ pub struct Unreadable {
 
 impl Tailer {
     /// Looks for files that match a pattern and are not followed yet.
-    pub(super) fn expand(&mut self, entry: &Arc<Entry>, first: bool, now: Instant) {
+    pub(super) fn expand(&mut self, entry: &Arc<Entry>, now: Instant) {
         let found = expand(&entry.pattern, entry.examines_links());
         if found.is_cut {
             self.unreadable(&entry.pattern, entry, expand::cut().to_string());
@@ -36,7 +36,7 @@ impl Tailer {
             self.unreadable(&link, entry, refusal.to_string());
         }
         for path in found.paths {
-            self.matched(path, entry, first, now);
+            self.matched(path, entry, now);
         }
     }
 

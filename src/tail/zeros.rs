@@ -6,8 +6,9 @@
 //! place will be text. Other NULs are part of their line. A page in which no line begins with a NUL
 //! and that does not end with one costs nothing but the two comparisons.
 
-use super::generation::Source;
 use super::identity;
+use super::ledger::Bytes;
+use super::source::Source;
 use std::fs::File;
 use std::io;
 use std::path::Path;

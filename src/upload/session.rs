@@ -14,6 +14,7 @@ use crate::wire::Batch;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ pub enum Fate {
     /// The server has each event of it or refuses it for good: its spans are committed, and tell
     /// what was refused.
     Decided,
-    /// A stop came before all of it was decided.
+    /// A stop, or the death of the thread, came before all of it was decided.
     Unsent,
 }
 
@@ -51,7 +52,8 @@ pub struct Verdict {
 ///
 /// After `stop` a request in flight is awaited, which takes no longer than its deadlines, no new
 /// one is begun, and batches come back unsent. The thread ends when `batches` is disconnected, when
-/// `stop` is set and nothing is waiting, or when nobody listens to `verdicts`.
+/// `stop` is set and nothing is waiting, or when nobody listens to `verdicts`. Should it die, the batch
+/// that it had comes back unsent all the same.
 ///
 /// # Errors
 /// The system's, if it has no thread to give.
@@ -121,9 +123,26 @@ struct Attempt {
 impl Session {
     fn run(mut self) {
         self.note_pace();
-        while let Some(batch) = self.next() {
-            let verdict = self.deliver(batch);
-            if self.verdicts.send(verdict).is_err() {
+        while let Some(mut batch) = self.next() {
+            // A batch outlives a panic of the thread that sends it: sending changes nothing of its events
+            let delivery = AssertUnwindSafe(|| self.deliver(&mut batch));
+            let (fate, panic) = match std::panic::catch_unwind(delivery) {
+                Ok(fate) => (fate, None),
+                Err(panic) => (Fate::Unsent, Some(panic)),
+            };
+            let now = Instant::now();
+            let paced = self.pacing.earliest(false).unwrap_or(now);
+            let verdict = Verdict {
+                batch,
+                fate,
+                limit: self.pacing.limit(),
+                next_at: paced.max(self.limiter.free_at()),
+            };
+            let is_heard = self.verdicts.send(verdict).is_ok();
+            if let Some(panic) = panic {
+                std::panic::resume_unwind(panic);
+            }
+            if !is_heard {
                 return;
             }
         }
@@ -137,8 +156,9 @@ impl Session {
     }
 
     /// Sends a batch until its fate is known, in parts where the server finds it too large.
-    fn deliver(&mut self, mut batch: Batch) -> Verdict {
-        let mut fate = Fate::Decided;
+    fn deliver(&mut self, batch: &mut Batch) -> Fate {
+        #[cfg(test)]
+        super::session_tests::die_over(batch);
         let all = batch.events();
         // The number of events from the start that are decided, and the most that go in one request
         let mut decided = 0;
@@ -147,10 +167,9 @@ impl Session {
             let events = decided..all.min(decided + most);
             let many = events.end - events.start;
             if self.wait() {
-                fate = Fate::Unsent;
-                break;
+                return Fate::Unsent;
             }
-            let attempt = self.attempt(&mut batch, &events);
+            let attempt = self.attempt(batch, &events);
             let now = Instant::now();
             let is_decided = match attempt.judgement.action {
                 Action::Commit => {
@@ -165,7 +184,7 @@ impl Session {
                 }
                 Action::Discard => {
                     self.failed(&attempt, now);
-                    self.refuse(&mut batch, &events, &attempt);
+                    self.refuse(batch, &events, &attempt);
                     true
                 }
                 Action::Shrink if many == 1 => {
@@ -177,7 +196,7 @@ impl Session {
                         attempt.message_bytes,
                         attempt.size
                     );
-                    self.refuse(&mut batch, &events, &attempt);
+                    self.refuse(batch, &events, &attempt);
                     true
                 }
                 Action::Shrink => {
@@ -204,14 +223,7 @@ impl Session {
         }
         // Seldom used, and as large as a batch
         self.part = Vec::new();
-        let now = Instant::now();
-        let paced = self.pacing.earliest(false).unwrap_or(now);
-        Verdict {
-            batch,
-            fate,
-            limit: self.pacing.limit(),
-            next_at: paced.max(self.limiter.free_at()),
-        }
+        Fate::Decided
     }
 
     fn refuse(&self, batch: &mut Batch, events: &Range<u64>, attempt: &Attempt) {

@@ -10,6 +10,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// A thread that is given an event with this text dies, once.
+pub fn die_over(batch: &mut Batch) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    if memchr::memmem::find(batch.complete(0), b"[die over this once]").is_some() {
+        let mut dies = false;
+        ONCE.call_once(|| dies = true);
+        assert!(!dies, "as asked");
+    }
+}
+
 fn settings(port: u16) -> UploadSettings {
     let mut settings = UploadSettings::to(ServerUrl {
         https: false,
@@ -59,7 +69,7 @@ fn batch(form: Form, limit: usize, messages: &[&[u8]]) -> Batch {
         source: 1,
         from: 0,
         to: bytes,
-        mark: None,
+        edition: 0,
         counts: Default::default(),
         lines: batch.events(),
         message_bytes: bytes,

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Bytes of a file that a batch covers, and what became of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Which content (the tail room's number for a file's generation).
+    /// Which content (the tail room's number for it).
     pub source: u64,
     /// First byte covered.
     pub from: u64,
@@ -23,8 +23,8 @@ pub struct Span {
     pub refused_lines: u64,
     /// Bytes of the messages of refused events.
     pub refused_bytes: u64,
-    /// The tail room's mark of position `to`, if it knows it.
-    pub mark: Option<u64>,
+    /// How often the content had been edited when it was read.
+    pub edition: u16,
     /// The counts of shaping for these bytes.
     pub counts: crate::shape::Counts,
 }

@@ -436,7 +436,7 @@ fn refused_events_are_counted_in_the_spans_that_they_are_of() {
         message_bytes,
         refused_lines: 0,
         refused_bytes: 0,
-        mark: None,
+        edition: 0,
         counts: Default::default(),
     };
     let body = batch.complete(7).to_vec();

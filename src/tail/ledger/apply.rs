@@ -4,32 +4,137 @@
 //! shortened below it, and then the base of the numbers grows by at least as much. What is here must be
 //! on disk before the next byte of a changed content leaves; [`Ledger::is_durable`] says whether it is.
 
+mod parts;
+
+pub use parts::{Doubts, Part};
+
 use super::content::{
     Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Trust,
 };
 use super::decide::{Born, Change, Copied, Decision, Doubt, Hidden, Known, Original, Sight};
 use super::evidence::Evidence;
+use super::mutants::{self, Mutant};
 use super::naming::{Policy, Rotation};
-use super::observe::Remembered;
+use super::observe::{Remembered, Stat};
+use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The contents of a folder's logs.
+/// The contents of a session's logs.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
     contents: BTreeMap<ContentKey, Content>,
+    by_log: HashMap<LogId, Vec<ContentKey>>,
+    /// One file holds one content, and one more for each further family of which a path shows it: both names of
+    /// a link are followed.
+    by_file: HashMap<FileId, Vec<ContentKey>>,
     schemes: BTreeMap<LogId, Vec<Scheme>>,
-    remembered: Option<Remembered>,
-    copies: BTreeMap<Box<[u8]>, Copied>,
-    hidden: BTreeMap<Box<[u8]>, Hidden>,
-    pending: BTreeSet<FileId>,
+    /// By the root of each family.
+    families: BTreeMap<LogId, Family>,
     doubts: BTreeMap<Doubt, u64>,
     /// Their place can't be read at the moment.
     unclear: BTreeSet<ContentKey>,
+    /// Logs whose path may have shown further contents since the last look: nothing told the one that was read from
+    /// them.
+    pending: BTreeSet<LogId>,
     last_key: u64,
-    /// Changed since it was last written down.
-    changed: bool,
+    /// Logs of which something changed since it was last written down.
+    changed: BTreeSet<LogId>,
+    /// Something that has to be on disk before the next byte leaves.
+    undurable: bool,
+}
+
+/// The findings of the last look at the files that a log and its rotations name.
+#[derive(Debug, Clone, Default)]
+struct Family {
+    /// `None` before the first look.
+    remembered: Option<Remembered>,
+    copies: BTreeMap<Box<[u8]>, Copied>,
+    hidden: BTreeMap<Box<[u8]>, Hidden>,
+}
+
+/// The part of the ledger that a look is about: a family's contents, and those of others that lie in files
+/// which the look sees. A copy, so that nothing waits for the look's I/O.
+#[derive(Debug, Default)]
+pub struct Scope {
+    root: LogId,
+    contents: BTreeMap<ContentKey, Content>,
+    /// Those of other families.
+    visitors: BTreeSet<ContentKey>,
+    schemes: BTreeMap<LogId, Vec<Scheme>>,
+    family: Family,
+    unclear: BTreeSet<ContentKey>,
+    logs: Vec<LogId>,
+    pending: BTreeSet<LogId>,
+    now: Moment,
+}
+
+impl Scope {
+    /// The knowledge that the look is compared with.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            contents: &self.contents,
+            schemes: &self.schemes,
+            remembered: self.family.remembered.as_ref(),
+            copies: &self.family.copies,
+            hidden: &self.family.hidden,
+            unclear: &self.unclear,
+            pending: &self.pending,
+            now: self.now,
+        }
+    }
+}
+
+/// Something that a look has changed, for those who count, log and open files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A new content.
+    Born {
+        /// The content.
+        key: ContentKey,
+        /// Whose.
+        log: LogId,
+        /// Bytes before the position that will not be sent, and why.
+        skipped: Option<(Skip, u64)>,
+        /// It may be another log's text, which is sent a second time then.
+        may_repeat: bool,
+    },
+    /// A content lies elsewhere, has grown or was confirmed.
+    Seen {
+        /// The content.
+        key: ContentKey,
+        /// It lies in another file or has another name than before.
+        moved: bool,
+    },
+    /// A content's text is not where it was; so many bytes of it were not read.
+    Lost {
+        /// The content.
+        key: ContentKey,
+        /// Bytes.
+        bytes: u64,
+        /// Its file has other text by now.
+        overwritten: bool,
+    },
+    /// A content is not known any more.
+    Forgotten {
+        /// The content.
+        key: ContentKey,
+    },
+    /// A content that was never sent is this log's now.
+    Owned {
+        /// The content.
+        key: ContentKey,
+        /// Whose.
+        log: LogId,
+    },
+    /// A content was edited below its position and goes on from there.
+    Edited {
+        /// The content.
+        key: ContentKey,
+        /// The position, in bytes.
+        from: u64,
+    },
 }
 
 /// A part of a content that went into a batch.
@@ -39,20 +144,31 @@ pub struct Span {
     pub key: ContentKey,
     /// Where it ends, in bytes.
     pub to: u64,
-    edition: u16,
+    /// The content's, when it was read.
+    pub edition: u16,
 }
 
 impl Ledger {
     /// The ledger that an earlier process has written down. Nothing is read before a look has seen it, and then
     /// from what was settled on.
+    #[cfg(test)]
     pub fn restored(&self) -> Ledger {
         let mut ledger = self.clone();
-        ledger.hidden.clear();
-        for copy in ledger.copies.values_mut() {
-            copy.since = Moment(0);
+        for family in ledger.families.values_mut() {
+            family.hidden.clear();
+            for copy in family.copies.values_mut() {
+                copy.since = Moment(0);
+            }
         }
         for content in ledger.contents.values_mut() {
             content.trust = Trust::Restored;
+            content.numbered = content.reserved;
+            if mutants::is(Mutant::SentIsSettled) {
+                content.settled = content.read;
+            }
+            if mutants::is(Mutant::SentIsSettled) {
+                content.settled = content.read;
+            }
             match content.place {
                 // It may have had a name that could not be read
                 Place::Unlinked(ref at) => content.place = Place::At(at.clone()),
@@ -61,26 +177,137 @@ impl Ledger {
                 Place::At(_) | Place::InArchive(_) => {}
             }
         }
+        ledger.changed.clear();
+        ledger.undurable = false;
         ledger
     }
 
-    /// The knowledge that a look is compared with.
-    pub fn known(&self, now: Moment) -> Known<'_> {
-        Known {
-            contents: &self.contents,
-            schemes: &self.schemes,
-            remembered: self.remembered.as_ref(),
-            copies: &self.copies,
-            hidden: &self.hidden,
-            pending: &self.pending,
-            unclear: &self.unclear,
-            now,
+    /// Takes up a content that an earlier process has written down. Its key, if it has none, is made.
+    pub fn take_up(&mut self, mut content: Content) -> ContentKey {
+        if content.key.0 == 0 || self.contents.contains_key(&content.key) {
+            content.key = self.next_key();
+        }
+        self.last_key = self.last_key.max(content.key.0);
+        let (key, log) = (content.key, content.log);
+        if let Some(id) = content.place.location() {
+            self.by_file.entry(id).or_default().push(key);
+        }
+        self.by_log.entry(log).or_default().push(key);
+        self.contents.insert(key, content);
+        self.changed.insert(log);
+        self.undurable = true;
+        key
+    }
+
+    /// Takes up the kinds of names that rotations of a log were seen to give.
+    pub fn take_up_schemes(&mut self, log: LogId, schemes: &[Scheme]) {
+        for scheme in schemes {
+            self.note_scheme(log, scheme.clone());
         }
     }
 
+    /// Takes up the remembered listing of a family.
+    pub fn take_up_listing(&mut self, root: LogId, remembered: Remembered) {
+        self.families.entry(root).or_default().remembered = Some(remembered);
+    }
+
+    fn next_key(&mut self) -> ContentKey {
+        self.last_key += 1;
+        ContentKey(self.last_key)
+    }
+
+    /// Copies what a look at the family of `root` needs: the contents of `logs`, which are its logs, and those
+    /// that lie in `files`, but for such that the path of a log of another family `shows`.
+    pub fn scope(
+        &self,
+        root: LogId,
+        logs: &[LogId],
+        files: &[FileId],
+        shows: &dyn Fn(&Content) -> bool,
+        now: Moment,
+    ) -> Scope {
+        let mut scope = Scope {
+            root,
+            now,
+            family: self.families.get(&root).cloned().unwrap_or_default(),
+            logs: logs.to_vec(),
+            pending: logs
+                .iter()
+                .filter(|log| self.pending.contains(log))
+                .copied()
+                .collect(),
+            ..Scope::default()
+        };
+        for log in logs {
+            let known = self.schemes.get(log);
+            scope.schemes.extend(known.map(|all| (*log, all.clone())));
+            for key in self.of_log(*log) {
+                scope
+                    .contents
+                    .extend(self.contents.get(key).map(|c| (*key, c.clone())));
+            }
+        }
+        for key in files.iter().filter_map(|id| self.by_file.get(id)).flatten() {
+            let content = self
+                .contents
+                .get(key)
+                .filter(|_| !scope.contents.contains_key(key));
+            if let Some(content) = content.filter(|content| !shows(content)) {
+                scope.contents.insert(*key, content.clone());
+                scope.visitors.insert(*key);
+            }
+        }
+        let unclear = self.unclear.iter().copied();
+        scope.unclear = unclear
+            .filter(|key| scope.contents.contains_key(key))
+            .collect();
+        scope
+    }
+
     /// The contents, by key.
+    #[cfg(test)]
     pub fn contents(&self) -> &BTreeMap<ContentKey, Content> {
         &self.contents
+    }
+
+    /// All logs that have contents.
+    #[cfg(test)]
+    pub fn logs(&self) -> Vec<LogId> {
+        let mut logs: Vec<LogId> = self.by_log.keys().copied().collect();
+        logs.sort();
+        logs
+    }
+
+    /// The content with this key.
+    pub fn get(&self, key: ContentKey) -> Option<&Content> {
+        self.contents.get(&key)
+    }
+
+    /// The content with this key, to be read on.
+    pub fn get_mut(&mut self, key: ContentKey) -> Option<&mut Content> {
+        self.contents.get_mut(&key)
+    }
+
+    /// The contents of a log, the oldest first.
+    pub fn of_log(&self, log: LogId) -> &[ContentKey] {
+        self.by_log.get(&log).map_or(&[], Vec::as_slice)
+    }
+
+    /// The content that the path of a log shows.
+    pub fn shown(&self, log: LogId) -> Option<&Content> {
+        let mut all = self
+            .of_log(log)
+            .iter()
+            .rev()
+            .filter_map(|key| self.contents.get(key));
+        all.find(|content| content.phase == Phase::Shown)
+    }
+
+    /// The contents that lie in a file, as far as the last look knows: several only if the paths of several logs
+    /// lead to it.
+    pub fn in_file(&self, id: FileId) -> impl Iterator<Item = &Content> {
+        let keys = self.by_file.get(&id).into_iter().flatten();
+        keys.filter_map(|key| self.contents.get(key))
     }
 
     /// The number of questions that evidence left open, by kind.
@@ -88,59 +315,143 @@ impl Ledger {
         &self.doubts
     }
 
-    /// Whether all of it was written down.
+    /// Whether all of it was written down that has to be before a byte leaves.
     pub fn is_durable(&self) -> bool {
-        !self.changed
+        !self.undurable || mutants::is(Mutant::Unsynced)
     }
 
-    /// It was written down.
-    pub fn written(&mut self) {
-        self.changed = false;
+    /// The logs of which something changed since it was last written down.
+    pub fn changed(&self) -> &BTreeSet<LogId> {
+        &self.changed
     }
 
-    /// Takes in what a look has found out. `sequence` makes ids.
+    /// The kinds of names that rotations of a log were seen to give.
+    pub fn schemes(&self, log: LogId) -> &[Scheme] {
+        self.schemes.get(&log).map_or(&[], Vec::as_slice)
+    }
+
+    /// The remembered listings, by the root of each family.
+    pub fn listings(&self) -> impl Iterator<Item = (LogId, &Remembered)> {
+        let all = self.families.iter();
+        all.filter_map(|(root, family)| Some((*root, family.remembered.as_ref()?)))
+    }
+
+    /// Makes room for the numbers of text to come in what is about to be written down of a log. Not of a content of
+    /// which nothing was read: that it was never sent must be known, as it is its log's by its name then.
+    pub fn reserve(&mut self, log: LogId) {
+        for key in self.by_log.get(&log).into_iter().flatten() {
+            if let Some(content) = self.contents.get_mut(key) {
+                content.reserved = match content.is_begun() {
+                    true => content.numbered.saturating_add(RESERVE),
+                    false => 0,
+                };
+            }
+        }
+    }
+
+    /// The changes were written down: those that must be before a byte leaves, or `all`.
+    pub fn written(&mut self, all: bool) {
+        self.undurable = false;
+        if all {
+            self.changed.clear();
+        }
+    }
+
+    /// Takes in what a look at a scope has found out. `sequence` makes ids.
     pub fn apply(
         &mut self,
+        scope: &Scope,
         decision: Decision,
         policy: &dyn Policy,
-        now: Moment,
         sequence: &mut dyn FnMut() -> SequenceId,
-    ) {
+    ) -> Vec<Note> {
         for (doubt, count) in decision.doubts {
             *self.doubts.entry(doubt).or_default() += u64::from(count);
         }
         for (log, scheme) in decision.schemes {
             self.note_scheme(log, scheme);
         }
-        self.unclear = decision.unclear;
-        self.copies = decision.copies;
-        self.hidden = decision.hidden;
-        self.pending = decision.pending;
-        self.remembered = Some(decision.remembered);
-        self.changed |= !decision.changes.is_empty();
+        for key in scope
+            .contents
+            .keys()
+            .filter(|key| !scope.visitors.contains(key))
+        {
+            self.unclear.remove(key);
+        }
+        let unclear = decision.unclear.into_iter();
+        self.unclear
+            .extend(unclear.filter(|key| !scope.visitors.contains(key)));
+        let family = Family {
+            copies: decision.copies,
+            hidden: decision.hidden,
+            remembered: Some(decision.remembered),
+        };
+        self.families.insert(scope.root, family);
+        for log in &scope.logs {
+            self.pending.remove(log);
+        }
+        if !mutants::is(Mutant::PendingForgotten) {
+            self.pending.extend(decision.pending);
+        }
+        self.undurable |= !decision.changes.is_empty();
+        let mut notes = Vec::new();
         for change in decision.changes {
             match change {
-                Change::Seen(key, sight) => self.seen(key, sight, policy, now),
+                Change::Seen(key, sight) => self.seen(key, sight, policy, scope, &mut notes),
                 Change::Edited(key, upto, sight) => {
                     if let Some(content) = self.contents.get_mut(&key) {
+                        let unread = content.length.saturating_sub(content.read);
+                        let gone = content.length.saturating_sub(sight.stat.length);
                         edited(content, upto);
+                        let from = content.read;
+                        notes.push(Note::Edited { key, from });
+                        let bytes = unread.min(gone);
+                        if bytes > 0 && !matches!(sight.place, Place::InArchive(_)) {
+                            notes.push(Note::Lost {
+                                key,
+                                bytes,
+                                overwritten: true,
+                            });
+                        }
                     }
-                    self.seen(key, sight, policy, now);
+                    self.seen(key, sight, policy, scope, &mut notes);
                 }
                 Change::Owned(key, log) => {
-                    if let Some(content) = self.contents.get_mut(&key) {
-                        content.log = log;
-                    }
+                    self.owned(key, log);
+                    notes.push(Note::Owned { key, log });
                 }
-                Change::Born(born) => self.born(born, policy, now, sequence()),
-                Change::Vanished(key) => self.vanished(key, now),
+                Change::Born(born) => self.born(scope, born, policy, sequence(), &mut notes),
+                // Its own family's look will say where it is
+                Change::Vanished(key, _) if scope.visitors.contains(&key) => {}
+                Change::Vanished(key, overwritten) => {
+                    self.vanished(key, overwritten, scope, &mut notes)
+                }
             }
         }
+        notes
     }
 
-    fn born(&mut self, born: Born, policy: &dyn Policy, now: Moment, sequence: SequenceId) {
-        self.last_key += 1;
-        let key = ContentKey(self.last_key);
+    fn owned(&mut self, key: ContentKey, log: LogId) {
+        let Some(content) = self.contents.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut content.log, log);
+        if let Some(all) = self.by_log.get_mut(&before) {
+            all.retain(|other| *other != key);
+        }
+        self.by_log.entry(log).or_default().push(key);
+        self.changed.extend([before, log]);
+    }
+
+    fn born(
+        &mut self,
+        scope: &Scope,
+        born: Born,
+        policy: &dyn Policy,
+        sequence: SequenceId,
+        notes: &mut Vec<Note>,
+    ) {
+        let key = self.next_key();
         let content = Content {
             key,
             log: born.log,
@@ -149,6 +460,7 @@ impl Ledger {
             settled: born.start,
             read: born.start,
             numbered: born.start,
+            reserved: born.start,
             evidence: Evidence::default(),
             length: 0,
             place: Place::InMemory,
@@ -156,34 +468,96 @@ impl Ledger {
             trust: Trust::Verified,
             edition: 0,
             edited_at: 0,
+            was_vague: false,
         };
         let id = born.sight.stat.id;
-        for copy in self
-            .copies
-            .values_mut()
-            .filter(|copy| copy.of == Original::New(id))
-        {
-            copy.of = Original::Known(key);
+        let family = self.families.entry(scope.root).or_default();
+        for copy in family.copies.values_mut() {
+            if copy.of == Original::New(id) {
+                copy.of = Original::Known(key);
+            }
         }
         self.contents.insert(key, content);
-        self.seen(key, born.sight, policy, now);
+        let all = self.by_log.entry(born.log).or_default();
+        // A content that was rotated away unseen is older than the one that the path shows
+        let is_before = |other: &&ContentKey| {
+            let other = self.contents.get(other);
+            !born.sight.shown && other.is_some_and(|c| c.phase == Phase::Shown)
+        };
+        let at = all
+            .iter()
+            .position(|other| is_before(&other))
+            .unwrap_or(all.len());
+        all.insert(at, key);
+        notes.push(Note::Born {
+            key,
+            log: born.log,
+            skipped: born.skipped.map(|why| (why, born.start)),
+            may_repeat: born.may_repeat,
+        });
+        self.seen(key, born.sight, policy, scope, notes);
+    }
+
+    /// The one way in which a content comes to lie elsewhere. What lay there of the same scope does so no more.
+    fn relocate(&mut self, key: ContentKey, place: Place, scope: &Scope) {
+        let id = place.location();
+        let Some(content) = self.contents.get_mut(&key) else {
+            return;
+        };
+        let before = std::mem::replace(&mut content.place, place);
+        let before = before.location().filter(|before| Some(*before) != id);
+        if let Some(before) = before {
+            self.leaves(before, key);
+        }
+        let Some(id) = id else { return };
+        let lying = self.by_file.entry(id).or_default();
+        let mut displaced = Vec::new();
+        lying.retain(|other| {
+            let is_displaced = *other != key && scope.contents.contains_key(other);
+            displaced.extend(is_displaced.then_some(*other));
+            !is_displaced && *other != key
+        });
+        lying.push(key);
+        for other in displaced {
+            if let Some(other) = self.contents.get_mut(&other) {
+                nowhere(other, scope.now);
+                self.changed.insert(other.log);
+            }
+        }
+    }
+
+    /// A content lies in this file no more.
+    fn leaves(&mut self, id: FileId, key: ContentKey) {
+        if let Some(lying) = self.by_file.get_mut(&id) {
+            lying.retain(|other| *other != key);
+            if lying.is_empty() {
+                self.by_file.remove(&id);
+            }
+        }
     }
 
     /// The content lies where this says.
-    fn seen(&mut self, key: ContentKey, sight: Sight, policy: &dyn Policy, now: Moment) {
+    fn seen(
+        &mut self,
+        key: ContentKey,
+        sight: Sight,
+        policy: &dyn Policy,
+        scope: &Scope,
+        notes: &mut Vec<Note>,
+    ) {
         if let Some(at) = sight.place.file() {
-            let at_id = at.id;
-            let others = self.contents.values_mut().filter(|c| c.key != key);
-            for other in others.filter(|c| c.place.location() == Some(at_id)) {
-                // One file holds one content
-                nowhere(other, now);
-            }
-
             // Where a wildcard has rotated files as logs of their own, they tell of the first one's
             if let Some(rotation) = Rotation::of_any(&at.name, policy) {
                 self.note_scheme(rotation.log, rotation.scheme);
             }
         }
+        let Some(content) = self.contents.get(&key) else {
+            return;
+        };
+        let moved = content.place.location() != sight.place.location();
+        let renamed = moved || content.place.last_name() != sight.place.last_name();
+        let is_archive = matches!(sight.place, Place::InArchive(_));
+        self.relocate(key, sight.place, scope);
         let Some(content) = self.contents.get_mut(&key) else {
             return;
         };
@@ -191,16 +565,17 @@ impl Ledger {
             content.read = content.settled;
         }
         content.trust = Trust::Verified;
+        // The next archive may have the inode of the one before
+        let moved = moved || content.stamp != sight.stat.stamp;
         content.stamp = sight.stat.stamp;
         if let Some(text) = sight.text {
             content.evidence = text;
         } else if let Some(head) = sight.head {
             content.evidence.set_head(head);
         }
-        let is_archive = matches!(sight.place, Place::InArchive(_));
-        let moved = content.place.location() != sight.place.location();
-        content.place = sight.place;
-        if !is_archive {
+        if is_archive {
+            content.length = content.length.max(content.read);
+        } else {
             content.length = sight.stat.length;
         }
         // A late writer may have written before the file was compressed
@@ -213,6 +588,14 @@ impl Ledger {
             Phase::Finished if !has_more => Phase::Finished,
             _ => Phase::Draining,
         };
+        let log = content.log;
+        self.changed.insert(log);
+        // A content that is read to its end and settled is over at once
+        self.finish(key, false);
+        notes.push(Note::Seen {
+            key,
+            moved: renamed,
+        });
     }
 
     fn note_scheme(&mut self, log: LogId, scheme: Scheme) {
@@ -222,42 +605,125 @@ impl Ledger {
         }
     }
 
-    fn vanished(&mut self, key: ContentKey, now: Moment) {
-        let Some(content) = self.contents.get_mut(&key) else {
+    fn vanished(
+        &mut self,
+        key: ContentKey,
+        overwritten: bool,
+        scope: &Scope,
+        notes: &mut Vec<Note>,
+    ) {
+        let Some(content) = self.contents.get(&key) else {
             return;
         };
-        if content.evidence.is_empty() {
+        let (log, bytes) = (content.log, content.unread());
+        let bytes = if content.is_archive() { 0 } else { bytes };
+        notes.push(Note::Lost {
+            key,
+            bytes,
+            overwritten,
+        });
+        let is_empty = content.evidence.is_empty();
+        let name = content.place.last_name().into();
+        let since = scope.now;
+        self.relocate(key, Place::Nowhere { since, name }, scope);
+        self.changed.insert(log);
+        if is_empty || mutants::is(Mutant::AbsentForgotten) {
             // Nothing could tell it from others, should it come back
-            self.contents.remove(&key);
-            return;
+            self.remove(key);
+            notes.push(Note::Forgotten { key });
+        } else if let Some(content) = self.contents.get_mut(&key) {
+            content.length = content.read;
+            content.phase = Phase::Draining;
         }
-        nowhere(content, now);
-        content.length = content.read;
-        content.phase = Phase::Draining;
+    }
+
+    /// Forgets a content.
+    fn remove(&mut self, key: ContentKey) {
+        let Some(content) = self.contents.remove(&key) else {
+            return;
+        };
+        if let Some(id) = content.place.location() {
+            self.leaves(id, key);
+        }
+        if let Some(all) = self.by_log.get_mut(&content.log) {
+            all.retain(|other| *other != key);
+            if all.is_empty() {
+                self.by_log.remove(&content.log);
+            }
+        }
+        self.unclear.remove(&key);
+        self.changed.insert(content.log);
+    }
+
+    /// Forgets a log with all its contents, which somebody else remembers.
+    pub fn forget_log(&mut self, log: LogId) {
+        for key in self.by_log.get(&log).cloned().unwrap_or_default() {
+            self.remove(key);
+        }
+        self.schemes.remove(&log);
+        self.families.remove(&log);
+        self.changed.remove(&log);
+    }
+
+    /// Whether nothing could be concluded about a content at the last look.
+    pub fn is_unclear(&self, key: ContentKey) -> bool {
+        self.unclear.contains(&key)
     }
 
     /// Whether a content may be read where it lies.
     pub fn is_readable(&self, key: ContentKey) -> bool {
         let content = self.contents.get(&key);
         content.is_some_and(|c| {
-            c.trust == Trust::Verified && c.has_unread() && !self.unclear.contains(&key)
+            c.trust == Trust::Verified && c.unread() > 0 && !self.unclear.contains(&key)
         })
     }
 
     /// A page was read into a batch: whole lines. `lead` is what lies before it, at least
     /// [`BLOCK`](super::evidence::BLOCK) bytes if there are so many.
+    #[cfg(test)]
     pub fn advance(&mut self, key: ContentKey, lead: &[u8], page: &[u8]) -> Option<Span> {
         let content = self.contents.get_mut(&key)?;
-        content.evidence.advance(content.read, lead, page);
-        content.read += page.len() as u64;
-        content.numbered = content.numbered.max(content.read);
-        content.length = content.length.max(content.read);
-        self.changed = true;
+        content.advance(lead, page);
+        self.changed.insert(content.log);
+        self.undurable = true;
+        if std::mem::take(&mut content.was_vague) {
+            self.pending.insert(content.log);
+        }
         Some(Span {
             key,
             to: content.read,
             edition: content.edition,
         })
+    }
+
+    /// Reading has moved a content's position. What it has read may be sent once that is on disk, unless
+    /// there is room left in what was written down before.
+    pub fn has_read(&mut self, key: ContentKey) {
+        if let Some(content) = self.contents.get_mut(&key) {
+            self.undurable |= content.read > content.reserved;
+            self.changed.insert(content.log);
+            if std::mem::take(&mut content.was_vague) {
+                self.pending.insert(content.log);
+            }
+        }
+    }
+
+    /// A glance has compared the text of a file that was written to: it holds what it held.
+    pub fn confirm(&mut self, key: ContentKey, stat: &Stat) {
+        if let Some(content) = self.contents.get_mut(&key) {
+            content.stamp = stat.stamp;
+        }
+    }
+
+    /// A glance has seen a longer file. Its text is not compared before it is read, so that it stays to be proved.
+    pub fn has_grown(&mut self, key: ContentKey, length: u64) {
+        if let Some(content) = self.contents.get_mut(&key) {
+            content.length = length;
+            if content.phase == Phase::Finished {
+                content.phase = Phase::Draining;
+            }
+            self.changed.insert(content.log);
+        }
     }
 
     /// The reader met text that disagrees.
@@ -267,22 +733,26 @@ impl Ledger {
         }
     }
 
-    /// The server has a span, or refuses it for good.
-    pub fn settle(&mut self, span: &Span) {
+    /// The server has a span, or refuses it for good. By how much the position of what is settled moves, in
+    /// bytes.
+    pub fn settle(&mut self, span: &Span) -> u64 {
         let Some(content) = self.contents.get_mut(&span.key) else {
-            return;
+            return 0;
         };
         // Text that an edit brought in after the span was read is not what the server has
         let to = match content.edition.wrapping_sub(span.edition) {
             0 => span.to,
+            _ if mutants::is(Mutant::EditionIgnored) => span.to,
             1 => span.to.min(content.edited_at),
-            _ => return,
+            _ => return 0,
         };
-        if to > content.settled {
+        let by = to.saturating_sub(content.settled);
+        if by > 0 {
             content.settled = to;
-            self.changed = true;
+            self.changed.insert(content.log);
             self.finish(span.key, false);
         }
+        by
     }
 
     /// A content whose path shows something else is over once it was read to its end and settled. Only
@@ -299,37 +769,48 @@ impl Ledger {
         };
         if all && content.read == content.settled && content.phase == Phase::Draining {
             content.phase = Phase::Finished;
-            self.changed = true;
+            self.changed.insert(content.log);
         }
     }
 
-    /// Forgets contents that no listing has shown for `delay` milliseconds, and the oldest of them beyond
-    /// twice the folder's `files`. Only to be called after a listing that succeeded. `keep` says of
-    /// which logs the last content stays: those with a literal path.
-    pub fn forget(&mut self, now: Moment, delay: u64, files: usize, keep: &dyn Fn(LogId) -> bool) {
-        let mut last = BTreeMap::new();
-        for content in self.contents.values() {
-            last.insert(content.log, content.key);
-        }
+    /// Forgets contents of these logs that no listing has shown for `delay` milliseconds, and the oldest of
+    /// them beyond twice the `files` that a listing shows. Only to be called after a listing that succeeded.
+    /// `keep` says of which logs the last content stays: those with a literal path. The contents that are forgotten.
+    pub fn forget(
+        &mut self,
+        logs: &[LogId],
+        now: Moment,
+        delay: u64,
+        files: usize,
+        keep: &dyn Fn(LogId) -> bool,
+    ) -> Vec<ContentKey> {
         let mut absent: Vec<(Moment, ContentKey)> = Vec::new();
-        for content in self.contents.values() {
-            if let Place::Nowhere { since, .. } = content.place {
-                let is_last = keep(content.log) && last.get(&content.log) == Some(&content.key);
-                if !is_last && !self.unclear.contains(&content.key) {
-                    absent.push((since, content.key));
-                }
+        for log in logs {
+            let all = self.of_log(*log);
+            let last = all.last().filter(|_| keep(*log));
+            for key in all.iter().filter(|key| Some(*key) != last) {
+                let since = match self.contents.get(key).map(|content| &content.place) {
+                    Some(Place::Nowhere { since, .. }) if !self.unclear.contains(key) => *since,
+                    _ => continue,
+                };
+                absent.push((since, *key));
             }
         }
         absent.sort();
         let beyond = absent.len().saturating_sub(2 * files.max(1));
-        for (at, (since, key)) in absent.iter().enumerate() {
+        let mut gone = Vec::new();
+        for (at, (since, key)) in absent.into_iter().enumerate() {
             if at < beyond || now.0.saturating_sub(since.0) > delay {
-                self.contents.remove(key);
-                self.changed = true;
+                self.remove(key);
+                gone.push(key);
             }
         }
+        gone
     }
 }
+
+/// At most this many bytes of text may be sent before the reach of its numbers has to be written down anew.
+const RESERVE: u64 = 64 << 20;
 
 fn nowhere(content: &mut Content, since: Moment) {
     let name = content.place.last_name().into();
@@ -348,7 +829,9 @@ fn edited(content: &mut Content, upto: u64) {
         return;
     }
     let back = resume.min(content.settled);
-    content.numbers.base = content.numbers.base.wrapping_add(content.numbered - back);
+    if !mutants::is(Mutant::BaseKept) {
+        content.numbers.base = content.numbers.base.wrapping_add(content.numbered - back);
+    }
     content.edition = content.edition.wrapping_add(1);
     content.edited_at = resume;
     content.numbered = resume;

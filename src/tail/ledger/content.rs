@@ -13,7 +13,7 @@ use std::num::NonZeroI64;
 pub struct ContentKey(pub u64);
 
 /// Names a log: a path that an entry of the configuration leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct LogId(pub u32);
 
 /// The bytes of the UUID by which the server knows a sequence of events.
@@ -24,13 +24,34 @@ pub struct SequenceId(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Birth(pub NonZeroI64);
 
+impl Birth {
+    /// From seconds since the epoch, as checkpoints of older versions have it: a float (0.24 µs apart today)
+    /// rounded to a microsecond.
+    pub fn from_secs(secs: f64) -> Option<Birth> {
+        let nanos = (secs * 1e9).round();
+        let is_time = nanos.is_finite() && nanos.abs() < i64::MAX as f64;
+        NonZeroI64::new(nanos as i64).filter(|_| is_time).map(Birth)
+    }
+
+    /// Whether two files may be one by this, where it is known.
+    pub fn may_be_same(a: Option<Birth>, b: Option<Birth>) -> bool {
+        a.zip(b).is_none_or(|(a, b)| a.same(b))
+    }
+
+    /// Whether it is the same birth, to 2 µs: for one that was rounded once. Births are compared by this alone.
+    /// No inode is freed and given to a new file that fast, and a kernel's dates move by 1 ms or more.
+    pub fn same(self, other: Birth) -> bool {
+        self.0.get().abs_diff(other.0.get()) < 2_000
+    }
+}
+
 /// A hash of a file's length and dates. Where it is unchanged nothing was written, as far as dates
 /// tell; it is never compared with a clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp(pub u32);
 
 /// Milliseconds of a clock that nobody sets, since the start of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Moment(pub u64);
 
 /// The numbers of a content's events: base plus offset.
@@ -159,6 +180,8 @@ pub struct Content {
     /// Everything before this offset may have been sent, by this process or by one before. After a restart
     /// it is beyond `read` until that is there again.
     pub numbered: u64,
+    /// The offset up to which text may be sent: `numbered` as it is on disk, with some room ahead.
+    pub reserved: u64,
     /// Of the text before `read`, and beyond where more was seen.
     pub evidence: Evidence,
     /// Known length of the text in bytes; of an archive what was read of it.
@@ -174,19 +197,91 @@ pub struct Content {
     pub edition: u16,
     /// Where reading went on after the last of these edits.
     pub edited_at: u64,
+    /// Nothing told its text from others when reading moved on.
+    pub was_vague: bool,
 }
 
 impl Content {
-    /// Whether bytes wait to be read, as far as is known.
-    pub fn has_unread(&self) -> bool {
-        let grows = matches!(self.place, Place::At(_) | Place::Unlinked(_));
-        let archived = matches!(self.place, Place::InArchive(_)) && self.phase != Phase::Finished;
-        grows && self.length > self.read || archived
+    /// One that is in no file.
+    pub fn in_memory(log: LogId, sequence: SequenceId) -> Content {
+        Content {
+            key: ContentKey(0),
+            log,
+            stamp: Stamp(0),
+            numbers: Numbers { sequence, base: 0 },
+            settled: 0,
+            read: 0,
+            numbered: 0,
+            // Nothing of it is on disk: it may be sent at once
+            reserved: u64::MAX,
+            evidence: Evidence::default(),
+            length: 0,
+            place: Place::InMemory,
+            phase: Phase::Shown,
+            trust: Trust::Verified,
+            edition: 0,
+            edited_at: 0,
+            was_vague: false,
+        }
     }
 
-    /// Whether anything was ever put into a batch of it.
+    /// Whether anything was ever put into a batch of it, by this process or by one before.
     pub fn is_begun(&self) -> bool {
-        self.read > 0
+        // After a restart reading goes back, and after an edit numbers do
+        self.numbered > 0 || self.numbers.base > 0
+    }
+
+    /// Bytes that are known to wait in its file.
+    pub fn unread(&self) -> u64 {
+        match self.place {
+            // How long it is shows when it is read; until then there is something to read
+            Place::InArchive(_) if self.phase != Phase::Finished => {
+                self.length.saturating_sub(self.read).max(1)
+            }
+            Place::InArchive(_) | Place::Nowhere { .. } => 0,
+            Place::At(_) | Place::Unlinked(_) | Place::InMemory => {
+                self.length.saturating_sub(self.read)
+            }
+        }
+    }
+
+    /// Known bytes that are not settled.
+    pub fn pending(&self) -> u64 {
+        let read = self.read.saturating_sub(self.settled);
+        read + self.unread()
+    }
+
+    /// Whether it is compressed.
+    pub fn is_archive(&self) -> bool {
+        matches!(self.place, Place::InArchive(_))
+    }
+
+    /// The position moves over `page`, which was read into a batch. `lead` are the bytes before it, at least
+    /// [`BLOCK`](super::evidence::BLOCK) if there are so many.
+    pub fn advance(&mut self, lead: &[u8], page: &[u8]) {
+        self.was_vague |= !self.evidence.is_distinct();
+        self.evidence.advance(self.read, lead, page);
+        self.read += page.len() as u64;
+        self.numbered = self.numbered.max(self.read);
+        self.length = self.length.max(self.read);
+    }
+
+    /// The rest of it can't be read, and is not waited for any more.
+    pub fn give_up(&mut self) {
+        self.length = self.read;
+        if self.is_archive() {
+            self.phase = Phase::Finished;
+        }
+    }
+
+    /// The position moves to `to` over text that nobody looked at.
+    pub fn skip(&mut self, to: u64, evidence: Evidence) {
+        if evidence.end() >= self.evidence.end() {
+            self.evidence = evidence;
+        }
+        self.read = self.read.max(to);
+        self.numbered = self.numbered.max(self.read);
+        self.length = self.length.max(self.read);
     }
 }
 
@@ -198,7 +293,7 @@ mod tests {
     fn an_idle_content_is_small() {
         let size = std::mem::size_of::<Content>();
         // 64 bytes for the name's allocation and the ledger's index come on top
-        assert!(size <= 256, "{size} bytes");
+        assert!(size <= 264, "{size} bytes");
         assert!(std::mem::size_of::<Evidence>() <= 120);
     }
 }

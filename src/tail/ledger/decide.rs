@@ -11,10 +11,14 @@
 //! 4. What is left of the contents is held by a descriptor, hidden by an error, or nowhere.
 
 use super::content::{At, Content, ContentKey, LogId, Moment, Place, Trust};
+use super::evidence::Bytes;
 use super::evidence::{head_of, Agreement, Evidence, Head};
 use super::fresh;
+use super::mutants::{self, Mutant};
 use super::naming::{Claim, Policy, Rotation};
 use super::observe::{Eyes, Listed, Remembered, Snapshot, Stat};
+use super::sample::Sampling;
+use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,8 +41,9 @@ pub struct Known<'a> {
     pub hidden: &'a BTreeMap<Box<[u8]>, Hidden>,
     /// Contents of which nothing could be concluded at the last look.
     pub unclear: &'a BTreeSet<ContentKey>,
-    /// New files that could not be judged then, at a moment when they could be rotated ones of a log.
-    pub pending: &'a BTreeSet<FileId>,
+    /// Logs whose path showed another content at a look that could not judge all new files: what is
+    /// judged later may have come then, whatever its file is named or compressed to by now.
+    pub pending: &'a BTreeSet<LogId>,
     /// The moment of the look.
     pub now: Moment,
 }
@@ -48,8 +53,6 @@ pub struct Known<'a> {
 pub struct Hidden {
     /// The moment since when.
     pub since: Moment,
-    /// It could be a rotated file that came since the look before.
-    pub may_be_unseen: bool,
 }
 
 /// Of which content a file is the copy.
@@ -103,8 +106,9 @@ pub enum Change {
     Owned(ContentKey, LogId),
     /// A new content.
     Born(Born),
-    /// No listing shows it, no descriptor holds it, and all was readable where it could be.
-    Vanished(ContentKey),
+    /// No listing shows it, no descriptor holds it, and all was readable where it could be. Whether its file
+    /// is there with other text.
+    Vanished(ContentKey, bool),
 }
 
 /// A new content.
@@ -116,6 +120,10 @@ pub struct Born {
     pub sight: Sight,
     /// Where reading starts.
     pub start: u64,
+    /// Why it does not start at the beginning.
+    pub skipped: Option<Skip>,
+    /// It begins as another log's content does: should it be that one's copy, its text is sent twice.
+    pub may_repeat: bool,
 }
 
 /// The finding of a look about a file, in the words that `explain` prints.
@@ -175,8 +183,8 @@ pub struct Decision {
     pub copies: BTreeMap<Box<[u8]>, Copied>,
     /// The names that can't be read.
     pub hidden: BTreeMap<Box<[u8]>, Hidden>,
-    /// The new files that can't be judged.
-    pub pending: BTreeSet<FileId>,
+    /// The logs whose new files can't all be judged.
+    pub pending: BTreeSet<LogId>,
     /// The number of questions left open, by kind.
     pub doubts: BTreeMap<Doubt, u32>,
     /// The contents whose place can't be read at the moment; nothing is concluded about them.
@@ -184,6 +192,12 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether some content is not where it was, so that further folders are worth a look.
+    pub fn misses_something(&self) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| matches!(change, Change::Vanished(..) | Change::Edited(..)))
+    }
+
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         *self.doubts.entry(doubt).or_default() += 1;
     }
@@ -228,6 +242,45 @@ pub(super) struct Deciding<'a> {
     pub decision: Decision,
 }
 
+/// The answer to a glance at one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Glance {
+    /// It is as it was.
+    Same,
+    /// It was written to, and holds what it held.
+    Touched,
+    /// It is longer. The first page that is read of it shows whether it is the same content.
+    Grown,
+    /// Only a look at all files can tell.
+    Question,
+}
+
+/// The short form of the decision, for one file that was seen to hold a content: whether it still does,
+/// as far as its inode, length and date tell. Text is read, through `bytes`, only of a file that has another
+/// date at the same length.
+pub fn glance(
+    content: &Content,
+    stat: &Stat,
+    bytes: &mut dyn FnMut() -> io::Result<Box<dyn Bytes>>,
+) -> Glance {
+    let is_in_place = content.place.location() == Some(stat.id) && !content.is_archive();
+    if !is_in_place || content.trust != Trust::Verified {
+        return Glance::Question;
+    }
+    if content.length == stat.length && content.stamp == stat.stamp {
+        return Glance::Same;
+    }
+    let is_known = !content.evidence.is_empty();
+    if stat.length > content.length && is_known {
+        return Glance::Grown;
+    }
+    let agrees = |mut bytes: Box<dyn Bytes>| content.evidence.agrees_nearby(&mut *bytes);
+    match stat.length == content.length && is_known && bytes().and_then(agrees).unwrap_or(false) {
+        true => Glance::Touched,
+        false => Glance::Question,
+    }
+}
+
 /// Decides what has changed. `explain` and `dry-run` print the verdicts of this.
 pub fn decide(
     known: &Known,
@@ -235,6 +288,7 @@ pub fn decide(
     eyes: &mut dyn Eyes,
     policy: &dyn Policy,
 ) -> Decision {
+    let eyes: &mut dyn Eyes = &mut Sampling::new(eyes, known);
     let mut deciding = Deciding {
         known,
         snapshot,
@@ -247,29 +301,47 @@ pub fn decide(
         unreadable: BTreeSet::new(),
         decision: Decision::default(),
     };
-    deciding.seek_in_place(eyes);
+    deciding.seek_in_place(true, eyes);
     deciding.ask_descriptors(true, eyes);
+    deciding.seek_in_place(false, eyes);
     deciding.seek_elsewhere(eyes);
     deciding.say_where(eyes);
     deciding.ask_descriptors(false, eyes);
     fresh::decide(&mut deciding, eyes);
+    fresh::decide_unlinked(&mut deciding, eyes);
     deciding.say_what_is_left();
     let renewed = fresh::renewed(&deciding);
     let hidden = deciding.hidden().map(|name| {
-        let before = known.hidden.get(name);
-        let rotation = Rotation::of_any(name, policy);
-        let is_now = rotation.is_some_and(|rotation| renewed.contains(&rotation.log));
-        let hidden = Hidden {
-            since: before.map_or(known.now, |hidden| hidden.since),
-            may_be_unseen: is_now || before.is_some_and(|hidden| hidden.may_be_unseen),
-        };
-        (name.clone(), hidden)
+        let since = known
+            .hidden
+            .get(name)
+            .map_or(known.now, |hidden| hidden.since);
+        (name.clone(), Hidden { since })
     });
     deciding.decision.hidden = hidden.collect();
+    if deciding.hides_something() {
+        deciding.decision.pending = renewed;
+    }
+    let sees_all = snapshot.unclear.is_empty() && deciding.unreadable.is_empty();
+    if let Some(remembered) = known.remembered.filter(|_| !sees_all) {
+        deciding.decision.remembered.keep(remembered);
+    }
     for (name, copy) in known.copies {
-        let is_unclear = |key| deciding.decision.unclear.contains(key);
-        if matches!(&copy.of, Original::Known(key) if is_unclear(key)) {
+        let Original::Known(key) = copy.of else {
+            continue;
+        };
+        let is_hidden = snapshot.unclear.contains(name);
+        if is_hidden || deciding.decision.unclear.contains(&key) {
+            // Another copy may have the name by now
             let copies = &mut deciding.decision.copies;
+            let found = deciding.found.get(&key);
+            let found = found.map(|found| &snapshot.files[found.file].name);
+            let mut hidden = snapshot.unclear.iter();
+            let name = match copies.contains_key(name) {
+                true => found.or_else(|| hidden.find(|hidden| !copies.contains_key(*hidden))),
+                false => Some(name),
+            };
+            let Some(name) = name else { continue };
             copies.entry(name.clone()).or_insert_with(|| copy.clone());
         }
     }
@@ -284,10 +356,13 @@ impl<'a> Deciding<'a> {
     /// Whether something that is not found may lie where nothing can be read at the moment. An archive
     /// that is never readable, as it is root's alone, must not keep logs waiting for good.
     pub(super) fn hides_something(&self) -> bool {
-        self.hidden().any(|name| {
-            let known = self.known.hidden.get(name);
-            known.is_none_or(|hidden| self.known.now.0 - hidden.since.0 < HIDES_FOR)
-        })
+        !mutants::is(Mutant::ErrorsConclude)
+            && self.hidden().any(|name| {
+                let known = self.known.hidden.get(name);
+                known.is_none_or(|hidden| {
+                    self.known.now.0.saturating_sub(hidden.since.0) < HIDES_FOR
+                })
+            })
     }
 
     /// The names that can't be read.
@@ -303,12 +378,16 @@ impl<'a> Deciding<'a> {
         self.known.contents.values()
     }
 
-    /// Looks for each content where it was.
-    fn seek_in_place(&mut self, eyes: &mut dyn Eyes) {
+    /// Looks for each content where it was: first for those with a text of their own, as what is where a
+    /// banner was may be the copy of one of them.
+    fn seek_in_place(&mut self, distinct: bool, eyes: &mut dyn Eyes) {
         let mut claims: Vec<(&Content, Found)> = Vec::new();
         for content in self.contents() {
+            if content.evidence.is_distinct() != distinct {
+                continue;
+            }
             let held = eyes.held(content.key).map(|(stat, _)| stat.id);
-            let at = content.place.file();
+            let at = content.place.last_file();
             let Some(file) = self.file_of(content, held) else {
                 if at.is_some_and(|at| self.snapshot.unclear.contains(&at.name)) {
                     self.decision.unclear.insert(content.key);
@@ -334,8 +413,20 @@ impl<'a> Deciding<'a> {
             std::cmp::Reverse((part, content.evidence.end()))
         });
         for (content, found) in claims {
-            let id = self.file(found.file).stat.id;
-            if self.unreadable.contains(&id) || self.holds.contains_key(&id) {
+            let file = self.file(found.file);
+            let id = file.stat.id;
+            let may_be_copy = Rotation::of_any(&file.name, self.policy).is_some();
+            let is_vague = !distinct && !found.sure && !found.unchanged && may_be_copy;
+            if is_vague && self.hides_something() {
+                self.unreadable.insert(id);
+                self.decision.unclear.insert(content.key);
+                continue;
+            }
+            if is_vague && self.begins_others(content, file, eyes) {
+                continue;
+            }
+            let is_taken = self.holds.contains_key(&id) && !mutants::is(Mutant::Shared);
+            if self.unreadable.contains(&id) || is_taken {
                 continue;
             }
             self.holds.insert(id, content.key);
@@ -350,7 +441,10 @@ impl<'a> Deciding<'a> {
         let id = held.or(at.map(|at| at.id))?;
         let same_age = |stat: &Stat| {
             let then = at.and_then(|at| at.birth);
-            held.is_some() || then.is_none() || stat.birth.is_none() || then == stat.birth
+            let both = then.zip(stat.birth);
+            mutants::is(Mutant::BirthIgnored)
+                || held.is_some()
+                || both.is_none_or(|(then, now)| then.same(now))
         };
         let files = self.snapshot.files.iter().enumerate();
         // Compressing makes a new file: what has the inode is another one
@@ -378,17 +472,37 @@ impl<'a> Deciding<'a> {
         let file = self.file(at);
         let was = content.place.last_file();
         let in_place = was.is_some_and(|was| was.name == file.name && was.id == file.stat.id);
+        let births = was.and_then(|was| was.birth).zip(file.stat.birth);
+        let is_born = births.is_some_and(|(then, now)| then.same(now));
         let found = |agreement, unchanged| {
             Ok(Some(Found {
                 file: at,
                 agreement,
                 unchanged,
                 // The name and the inode may both be those of the next archive
-                sure: held || in_place && content.evidence.is_distinct(),
+                sure: held || is_born || in_place && content.evidence.is_distinct(),
             }))
         };
-        let is_verified = content.trust == Trust::Verified && in_place;
+        let is_unwritten = is_born && content.stamp == file.stat.stamp;
+        if !held
+            && !is_unwritten
+            && !content.evidence.is_distinct()
+            && self.is_anothers(content, file)
+        {
+            // The inode of an empty file or a banner is no reason to send another log's text as this one's
+            return Ok(None);
+        }
+        // Once closed, a file without a name may be no more, and its inode another one's
+        let is_closed = matches!(content.place, Place::Unlinked(_)) && !held;
+        let is_verified = content.trust == Trust::Verified && !is_closed;
         let is_archived = matches!(content.place, Place::InArchive(_));
+        let is_restored = content.trust == Trust::Restored;
+        if is_archived && mutants::is(Mutant::ArchiveInodeBelieved)
+            || mutants::is(Mutant::InodeBelieved)
+            || is_restored && mutants::is(Mutant::RestoredTrusted)
+        {
+            return found(Agreement::Whole, false);
+        }
         if is_archived && content.stamp != file.stat.stamp {
             // An archive does not change: its inode is another one's by now
             return Ok(None);
@@ -396,8 +510,16 @@ impl<'a> Deciding<'a> {
         // The reader may have been further than the last look
         let is_as_long = file.is_archive() || content.length == file.stat.length;
         if is_verified && is_as_long && content.stamp == file.stat.stamp {
-            return found(Agreement::Whole, true);
+            // Nothing was written, whatever its name is by now. Without a birth it may be the next file
+            // that has the inode, which the head of an archive tells without reading all of it
+            let is_it = in_place
+                || is_born
+                || file.is_archive() && content.evidence.begins(&mut *eyes.open(file)?)?;
+            if is_it {
+                return found(Agreement::Whole, true);
+            }
         }
+        let is_verified = is_verified && in_place;
         let mut bytes = eyes.open(file)?;
         let grown = !file.is_archive() && file.stat.length > content.length;
         let is_known = !content.evidence.is_empty();
@@ -409,19 +531,28 @@ impl<'a> Deciding<'a> {
         let agreement = match !held && !in_place && !self.is_family(content, file) {
             // Its inode may be that of another log's file by now
             true => self.compare(content, file, eyes)?,
-            false => content.evidence.compare(&mut *eyes.open(file)?)?,
+            false => {
+                let mut bytes = eyes.open(file)?;
+                content
+                    .evidence
+                    .compare(&mut *bytes)?
+                    .or_other(&mut *bytes)?
+            }
         };
         match agreement {
             Agreement::Not => Ok(None),
-            Agreement::Unknown if held || self.is_family(content, file) => {
+            Agreement::Unknown if held || !is_closed && self.is_family(content, file) => {
                 found(Agreement::Unknown, false)
             }
             Agreement::Unknown => {
                 self.decision.doubt(Doubt::NothingToCompare);
                 Ok(None)
             }
-            // Edited in place. Under another name it is a file that has no more than a banner in common
-            Agreement::Upto(_) if !held && !in_place => Ok(None),
+            // Edited in place. Under another name it is a file that has no more than a banner in common,
+            // unless it goes on right where the content ended
+            Agreement::Upto(upto) if !held && !in_place && upto < content.evidence.end() => {
+                Ok(None)
+            }
             agreement => found(agreement, false),
         }
     }
@@ -437,7 +568,8 @@ impl<'a> Deciding<'a> {
             self.decision
                 .verdicts
                 .insert(file.name.clone(), Verdict::Holds(*key));
-            if found.unchanged {
+            let is_there = content.place.file().is_some_and(|at| at.name == file.name);
+            if found.unchanged && is_there {
                 continue;
             }
             // A file that agrees wholly may be where nothing can be read
@@ -449,11 +581,16 @@ impl<'a> Deciding<'a> {
                 Agreement::Whole if !content.evidence.is_empty() => Some(&content.evidence),
                 _ => None,
             };
-            let Ok(sight) = self.sight(file, content.log, known, eyes) else {
+            let sight = match found.unchanged {
+                true => Ok(self.glance(file, content.log)),
+                false => self.sight(file, content.log, known, eyes),
+            };
+            let Ok(sight) = sight else {
                 self.decision.unclear.insert(*key);
                 continue;
             };
-            if let (false, Claim::Own(log)) = (content.is_begun(), self.policy.claim(&file.name)) {
+            let is_bound = content.is_begun() && !mutants::is(Mutant::LogFollowsName);
+            if let (false, Claim::Own(log)) = (is_bound, self.policy.claim(&file.name)) {
                 if log != content.log {
                     self.decision.changes.push(Change::Owned(*key, log));
                 }
@@ -491,21 +628,30 @@ impl<'a> Deciding<'a> {
             None => Some(fresh::seen_text_of(file, &mut *bytes)?),
         };
         drop(bytes);
+        Ok(Sight {
+            head: Some(head),
+            text,
+            ..self.glance(file, log)
+        })
+    }
+
+    /// How a file is seen that is not opened.
+    fn glance(&self, file: &Listed, log: LogId) -> Sight {
         let at = At {
             name: file.name.clone(),
             id: file.stat.id,
             birth: file.stat.birth,
         };
-        Ok(Sight {
+        Sight {
             place: match file.is_archive() {
                 true => Place::InArchive(at),
                 false => Place::At(at),
             },
             stat: file.stat,
-            head: Some(head),
-            text,
+            head: None,
+            text: None,
             shown: self.policy.claim(&file.name) == Claim::Own(log),
-        })
+        }
     }
 
     /// Contents that no file of the listing has in place may be in one that a descriptor holds.
@@ -521,7 +667,8 @@ impl<'a> Deciding<'a> {
             else {
                 continue;
             };
-            let Ok(agreement) = content.evidence.compare(&mut *bytes) else {
+            let agreement = content.evidence.compare(&mut *bytes);
+            let Ok(agreement) = agreement.and_then(|it| it.or_other(&mut *bytes)) else {
                 self.decision.unclear.insert(key);
                 continue;
             };
@@ -562,6 +709,13 @@ impl<'a> Deciding<'a> {
         }
         for (key, unlinked) in &self.unlinked {
             let sight = unlinked.sight.clone();
+            if unlinked.upto.is_some() && self.hides_something() {
+                self.decision.unclear.insert(*key);
+            }
+            if self.decision.unclear.contains(key) {
+                // It may have a name that can't be read
+                continue;
+            }
             self.decision.changes.extend(match unlinked.upto {
                 _ if unlinked.unchanged => None,
                 Some(upto) => Some(Change::Edited(*key, upto, sight)),
@@ -581,14 +735,21 @@ impl<'a> Deciding<'a> {
             if self.hides_something() || self.decision.unclear.contains(&key) {
                 self.decision.unclear.insert(key);
             } else if !matches!(content.place, Place::Nowhere { .. }) {
-                self.decision.changes.push(Change::Vanished(key));
+                let at = content.place.file().map(|at| at.id);
+                let mut files = self.snapshot.files.iter();
+                let is_there = files.any(|file| Some(file.stat.id) == at);
+                self.decision.changes.push(Change::Vanished(key, is_there));
             }
         }
     }
 
-    /// Whether it is where it was, and all of its text before the position with it.
-    pub(super) fn is_whole(&self, content: &Content) -> bool {
+    /// Whether this look has proved where a content lies: nothing was written to its file, or all of its
+    /// text is there and is not what other contents have as well. An empty file or a banner may have been
+    /// truncated, written again and rotated in between, so nothing about the order of names or about a
+    /// log's path follows from it.
+    pub(super) fn is_proved(&self, content: &Content) -> bool {
         let found = self.found.get(&content.key);
-        found.is_some_and(|found| found.agreement == Agreement::Whole)
+        let is_told = content.evidence.is_distinct() || mutants::is(Mutant::BannerProves);
+        found.is_some_and(|it| it.agreement == Agreement::Whole && (is_told || it.unchanged))
     }
 }

@@ -5,10 +5,13 @@
 //! content of that very log stands or stood, and by that name it was rotated away after the newest known
 //! content while the path shows a new one, or between two known ones.
 
-use super::content::{Content, ContentKey, LogId};
-use super::decide::{Born, Change, Copied, Deciding, Doubt, Original, Verdict};
-use super::evidence::{before, line_end, Agreement, Bytes, Evidence, BLOCK, HEAD};
-use super::naming::{Claim, Rotation};
+use super::content::{At, Content, ContentKey, LogId, Phase, Place};
+use super::decide::{Born, Change, Copied, Deciding, Doubt, Original, Sight, Verdict};
+use super::evidence::{
+    before, head_bytes, head_of, line_end, without_zeros, Agreement, Bytes, Evidence, BLOCK, HEAD,
+};
+use super::mutants::{self, Mutant};
+use super::naming::{Claim, Rotation, Start};
 use super::observe::{Eyes, Listed};
 use std::collections::BTreeSet;
 use std::io;
@@ -38,9 +41,18 @@ pub(super) fn decide(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
                 .known
                 .remembered
                 .is_some_and(|known| known.has(file));
-            let is_copy = !is_known
-                && !is_old
-                && is_copy(deciding, file, rotation.log, eyes).unwrap_or(false);
+            if is_known || is_old {
+                continue;
+            }
+            let Ok(is_copy) = is_copy(deciding, file, rotation.log, eyes) else {
+                // Its original can't be read, or it can't itself
+                deciding.unreadable.insert(file.stat.id);
+                if let Some(copy) = deciding.known.copies.get(&file.name) {
+                    let copies = &mut deciding.decision.copies;
+                    copies.insert(file.name.clone(), copy.clone());
+                }
+                continue;
+            };
             if is_copy && file.stat.length > 0 {
                 deciding
                     .decision
@@ -49,8 +61,79 @@ pub(super) fn decide(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
             }
         }
     }
-    for at in rest {
+    // Files come in the order in which they were rotated away, as far as names tell
+    let rotation = |at: &usize| Rotation::of_any(&deciding.file(*at).name, deciding.policy);
+    let mut rest: Vec<_> = rest.into_iter().map(|at| (rotation(&at), at)).collect();
+    rest.sort_by(|(a, _), (b, _)| {
+        a.as_ref()
+            .map(Rotation::age)
+            .cmp(&b.as_ref().map(Rotation::age))
+    });
+    for (_, at) in rest {
         judge(deciding, at, &mut renewed, eyes);
+    }
+}
+
+/// Files without a name that descriptors of contents hold which lie elsewhere by now: the file was truncated,
+/// or rewritten, and then deleted. Their text is the log's, and nobody else can read it.
+pub(super) fn decide_unlinked(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
+    let mut born = BTreeSet::new();
+    for content in deciding.known.contents.values() {
+        let Some((stat, mut bytes)) = eyes.held(content.key) else {
+            continue;
+        };
+        let listed = deciding
+            .snapshot
+            .files
+            .iter()
+            .any(|file| file.stat.id == stat.id);
+        let is_known = deciding
+            .unlinked
+            .values()
+            .any(|unlinked| unlinked.sight.stat.id == stat.id);
+        let is_clear =
+            !deciding.hides_something() && !deciding.decision.unclear.contains(&content.key);
+        if listed || is_known || !is_clear || stat.length == 0 {
+            continue;
+        }
+        // A content that goes on in its archive is in its file as well
+        let agreement = content.evidence.compare(&mut *bytes);
+        if !matches!(agreement, Ok(Agreement::Not)) || !born.insert(stat.id) {
+            continue;
+        }
+        let (Ok(head), Ok(text)) = (head_of(&mut *bytes), seen_text(stat.length, &mut *bytes))
+        else {
+            continue;
+        };
+        drop(bytes);
+        // It may have been renamed and compressed before it was deleted
+        let mut fresh = deciding.fresh.iter().filter(|(log, _)| *log == content.log);
+        let is_copied = fresh.any(|(_, at)| {
+            let copy = eyes.open(deciding.file(*at));
+            let agreement = copy.and_then(|mut copy| text.compare(&mut *copy));
+            matches!(agreement, Ok(Agreement::Whole) | Err(_))
+        });
+        if is_copied {
+            continue;
+        }
+        let sight = Sight {
+            place: Place::Unlinked(At {
+                name: content.place.last_name().into(),
+                id: stat.id,
+                birth: content.place.last_file().and_then(|at| at.birth),
+            }),
+            stat,
+            head: Some(head),
+            text: Some(text),
+            shown: false,
+        };
+        deciding.decision.changes.push(Change::Born(Born {
+            log: content.log,
+            sight,
+            start: 0,
+            skipped: None,
+            may_repeat: false,
+        }));
     }
 }
 
@@ -78,13 +161,6 @@ fn judge(deciding: &mut Deciding, at: usize, renewed: &mut BTreeSet<LogId>, eyes
         deciding.unreadable.insert(id);
         Verdict::Unreadable
     });
-    if verdict == Verdict::Unreadable {
-        let rotation = Rotation::of_any(&file.name, deciding.policy);
-        let is_renewed = rotation.is_some_and(|rotation| renewed.contains(&rotation.log));
-        if is_renewed || deciding.known.pending.contains(&id) {
-            deciding.decision.pending.insert(id);
-        }
-    }
     let remember = match verdict {
         Verdict::Old(_) => true,
         Verdict::UnknownScheme(_) | Verdict::OutOfOrder(_) | Verdict::NotRenewed(_) => {
@@ -108,11 +184,14 @@ fn judge(deciding: &mut Deciding, at: usize, renewed: &mut BTreeSet<LogId>, eyes
 pub(super) fn renewed(deciding: &Deciding) -> BTreeSet<LogId> {
     let all = deciding.known.contents.values();
     let kept = |content: &&Content| {
-        !content.evidence.is_empty() && deciding.is_whole(content) && is_shown(deciding, content)
+        let was_shown = content.phase == Phase::Shown;
+        let is_same = was_shown && deciding.is_proved(content) && is_shown(deciding, content);
+        is_same && !mutants::is(Mutant::AlwaysRenewed)
     };
     let still: BTreeSet<LogId> = all.clone().filter(kept).map(|c| c.log).collect();
-    all.map(|c| c.log)
-        .filter(|log| !still.contains(log))
+    let changed = all.map(|c| c.log).filter(|log| !still.contains(log));
+    changed
+        .chain(deciding.known.pending.iter().copied())
         .collect()
 }
 
@@ -140,18 +219,25 @@ fn one(
         },
         Claim::Own(log) => {
             let rotation = rotation.filter(|_| !is_first);
+            let mut may_repeat = false;
             if rotation.is_some() && deciding.hides_something() {
                 // It may be the copy of what can't be read
                 return Ok(Verdict::Unreadable);
             }
             if let Some(rotation) = rotation {
-                if waits(deciding, file, rotation.log, eyes)? {
-                    return Ok(Verdict::Waits(log));
+                match waits(deciding, file, rotation.log, eyes)? {
+                    Wait::Yes => return Ok(Verdict::Waits(log)),
+                    Wait::Over => may_repeat = true,
+                    Wait::No => {
+                        may_repeat = shares_text(deciding, file, rotation.log, eyes)?.is_some();
+                    }
                 }
             }
-            let at_end = is_first && deciding.policy.starts_at_end();
-            let start = if at_end { Start::End } else { Start::Begin };
-            born(deciding, file, log, start, eyes)?;
+            let start = match mutants::is(Mutant::FirstLookSends) {
+                true => Start::Begin,
+                false => deciding.policy.start(log, file, is_first),
+            };
+            born(deciding, file, log, start, may_repeat, eyes)?;
             renewed.insert(log);
             Ok(Verdict::New(log))
         }
@@ -180,10 +266,9 @@ fn rotated(
     if deciding.known.remembered.is_none() {
         return Ok(Verdict::Old(log));
     }
-    let hidden = deciding.known.hidden.get(&file.name);
-    let was_open = deciding.known.pending.contains(&file.stat.id)
-        || hidden.is_some_and(|hidden| hidden.may_be_unseen);
-    let mut verdict = by_name(deciding, rotation, renewed.contains(&log));
+    let was_open = deciding.known.pending.contains(&log);
+    let is_known = deciding.contents().any(|content| content.log == log);
+    let mut verdict = by_name(deciding, rotation, !is_known || renewed.contains(&log));
     if was_open && matches!(verdict, Verdict::OutOfOrder(_) | Verdict::NotRenewed(_)) {
         // It would have been taken for the log's at the look that could not judge it
         verdict = Verdict::Unseen(log);
@@ -191,12 +276,16 @@ fn rotated(
     let was_ours =
         |content: &&Content| content.log == log && content.place.location() == Some(file.stat.id);
     if let Some(content) = deciding.known.contents.values().find(was_ours) {
-        // A descriptor tells that it is the very file that was at the log's path. Else it came to be
+        // A descriptor or its creation tells that it is the very file that was at the log's path. Else it came to be
         // after the last look, whatever its name says: the content had its inode then
         let is_held = eyes
             .held(content.key)
             .is_some_and(|(stat, _)| stat.id == file.stat.id);
-        if is_held || !matches!(verdict, Verdict::UnknownScheme(_)) {
+        let then = content.place.last_file().and_then(|at| at.birth);
+        let both = then.zip(file.stat.birth);
+        let is_plain = !file.is_archive() && !content.is_archive();
+        let is_same = is_plain && both.is_some_and(|(then, now)| then.same(now));
+        if is_held || is_same || !matches!(verdict, Verdict::UnknownScheme(_)) {
             verdict = Verdict::Unseen(log);
         }
     }
@@ -205,7 +294,7 @@ fn rotated(
         return Ok(Verdict::Unreadable);
     }
     if verdict == Verdict::Unseen(log) {
-        born(deciding, file, log, Start::Begin, eyes)?;
+        born(deciding, file, log, Start::Begin, false, eyes)?;
         return Ok(verdict);
     }
     let may_share = matches!(verdict, Verdict::UnknownScheme(_) | Verdict::NotRenewed(_));
@@ -214,7 +303,7 @@ fn rotated(
         false => None,
     };
     if let Some(after) = shared.filter(|_| !deciding.hides_something()) {
-        born(deciding, file, log, Start::After(after), eyes)?;
+        born(deciding, file, log, Start::At(after, None), false, eyes)?;
         return Ok(Verdict::Unseen(log));
     }
     // The proof of the name may be where nothing can be read
@@ -224,15 +313,25 @@ fn rotated(
     })
 }
 
+/// Whether a new file is still waited for.
+enum Wait {
+    /// It is the copy of nothing.
+    No,
+    /// It may be a copy in the making.
+    Yes,
+    /// It had the time to show that it is one.
+    Over,
+}
+
 /// Whether a file that is new at a log's path may still turn out to be the copy of another log's content.
 fn waits(
     deciding: &mut Deciding,
     file: &Listed,
     original: LogId,
     eyes: &mut dyn Eyes,
-) -> io::Result<bool> {
-    if !is_copy(deciding, file, original, eyes)? {
-        return Ok(false);
+) -> io::Result<Wait> {
+    if !is_copy(deciding, file, original, eyes)? || mutants::is(Mutant::CopiesNotAwaited) {
+        return Ok(Wait::No);
     }
     let copy = deciding.decision.copies.get(&file.name);
     let is_gone = copy.is_some_and(|copy| match copy.of {
@@ -241,15 +340,16 @@ fn waits(
     });
     if is_gone {
         // The original was deleted meanwhile: it was a copy
-        return Ok(true);
+        return Ok(Wait::Yes);
     }
     let since = copy.map(|copy| copy.since);
-    let waited = since.is_some_and(|since| deciding.known.now.0 - since.0 >= DECIDE_AFTER);
+    let waited =
+        since.is_some_and(|since| deciding.known.now.0.saturating_sub(since.0) >= DECIDE_AFTER);
     if waited {
         deciding.decision.copies.remove(&file.name);
         deciding.decision.doubt(Doubt::TookForOwn);
     }
-    Ok(!waited)
+    Ok(if waited { Wait::Over } else { Wait::Yes })
 }
 
 /// Whether a file is the beginning of a content of this log that lies elsewhere. It is remembered as
@@ -274,9 +374,14 @@ fn is_copy(
         }
     }
     for original in originals {
-        if of.is_none() && text.is_of(&mut *eyes.open(original)?)? {
-            let id = original.stat.id;
-            let key = deciding.holds.get(&id);
+        let id = original.stat.id;
+        let key = deciding.holds.get(&id);
+        let known = key.and_then(|key| deciding.known.contents.get(key));
+        // An archive is not opened where its head is known to be another one
+        let may_be = known.is_none_or(|known| {
+            !original.is_archive() || text.head.len() < HEAD || known.evidence.may_begin(&text.head)
+        });
+        if of.is_none() && may_be && text.is_of(&mut *eyes.open(original)?)? {
             of = Some(key.map_or(Original::New(id), |key| Original::Known(*key)));
         }
     }
@@ -323,6 +428,19 @@ pub(super) fn is_beginning(file: &Listed, of: &Listed, eyes: &mut dyn Eyes) -> i
     text.is_of(&mut *eyes.open(of)?)
 }
 
+/// The same of the file that a descriptor of this content holds.
+pub(super) fn is_beginning_of_held(
+    file: &Listed,
+    of: ContentKey,
+    eyes: &mut dyn Eyes,
+) -> io::Result<bool> {
+    let text = Beginning::of(file, eyes)?;
+    match eyes.held(of) {
+        Some((_, mut bytes)) => text.is_of(&mut *bytes),
+        None => Ok(false),
+    }
+}
+
 /// The text of a file that may be the beginning of another one.
 struct Beginning {
     head: Vec<u8>,
@@ -335,14 +453,14 @@ impl Beginning {
         let mut bytes = eyes.open(file)?;
         let length = length(file, &mut *bytes)?;
         Ok(Beginning {
-            head: before(HEAD as u64, HEAD, &mut *bytes)?,
+            head: head_bytes(&mut *bytes)?,
             end: before(length, BLOCK, &mut *bytes)?,
             length,
         })
     }
 
     fn is_of(&self, bytes: &mut dyn Bytes) -> io::Result<bool> {
-        let begins = before(HEAD as u64, HEAD, bytes)?.starts_with(&self.head);
+        let begins = head_bytes(bytes)?.starts_with(&self.head);
         Ok(begins && before(self.length, BLOCK, bytes)? == self.end)
     }
 }
@@ -352,14 +470,7 @@ pub(super) fn length(file: &Listed, bytes: &mut dyn Bytes) -> io::Result<u64> {
     if !file.is_archive() {
         return Ok(file.stat.length);
     }
-    let mut length = 0;
-    let mut buf = vec![0; 64 << 10];
-    loop {
-        match bytes.read_at(&mut buf, length)? {
-            0 => return Ok(length),
-            read => length += read as u64,
-        }
-    }
+    bytes.length()
 }
 
 /// The verdict by the name of a file that came since the last look.
@@ -367,7 +478,10 @@ fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
     let log = rotation.log;
     // Of this log, and such that a wildcard has as logs of their own
     let (mut standing, mut own) = (Vec::new(), Vec::new());
-
+    let stood = deciding.known.schemes.get(&log);
+    let found = &deciding.decision.schemes;
+    let mut has_scheme = stood.is_some_and(|s| s.contains(&rotation.scheme))
+        || found.contains(&(log, rotation.scheme.clone()));
     for file in &deciding.snapshot.files {
         let copy = deciding.decision.copies.get(&file.name).and_then(|copy| {
             let Original::Known(key) = copy.of else {
@@ -381,18 +495,22 @@ fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
             // A banner alone is not the copy of one content more than of another
             (copy.length > 0 && copy.length >= of.evidence.end()).then_some(of.key)
         });
-        let key = deciding.holds.get(&file.stat.id).copied().or(copy);
-        let content = key.and_then(|key| deciding.known.contents.get(&key));
+        let held = deciding.holds.get(&file.stat.id).copied();
+        let content = held.or(copy);
+        let content = content.and_then(|key| deciding.known.contents.get(&key));
         let known = Rotation::of(log, &file.name, deciding.policy);
         if let (Some(content), Some(known)) = (content, known) {
             if known.scheme == rotation.scheme {
-                own.extend((content.log == log).then(|| known.clone()));
-                standing.push(known);
+                has_scheme = true;
+                let is_copy = copy.is_some() && content.evidence.is_distinct();
+                if is_copy || deciding.is_proved(content) {
+                    own.extend((content.log == log).then(|| known.clone()));
+                    standing.push(known);
+                }
             }
         }
     }
-    let stood = deciding.known.schemes.get(&log);
-    if standing.is_empty() && !stood.is_some_and(|s| s.contains(&rotation.scheme)) {
+    if !has_scheme && !mutants::is(Mutant::SchemeIgnored) {
         return Verdict::UnknownScheme(log);
     }
     let is_after = |known: &Rotation| known.is_older_than(rotation) == Some(true);
@@ -400,21 +518,12 @@ fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
     if own.iter().any(is_after) && own.iter().any(is_before) {
         return Verdict::Unseen(log);
     }
-    match (standing.iter().any(is_before), renewed) {
+    let is_old = standing.iter().any(is_before) && !mutants::is(Mutant::OrderIgnored);
+    match (is_old, renewed) {
         (true, _) => Verdict::OutOfOrder(log),
         (false, true) => Verdict::Unseen(log),
         (false, false) => Verdict::NotRenewed(log),
     }
-}
-
-/// Where a new content is read from.
-#[derive(Debug, Clone, Copy)]
-enum Start {
-    Begin,
-    /// A position that text before it was read up to under another content.
-    After(u64),
-    /// The end of the last line: one that is still being written is sent whole.
-    End,
 }
 
 /// Up to where a file has the text that is known of a content which lies elsewhere. They may be two
@@ -444,24 +553,29 @@ fn born(
     file: &Listed,
     log: LogId,
     start: Start,
+    may_repeat: bool,
     eyes: &mut dyn Eyes,
 ) -> io::Result<()> {
-    let start = match start {
-        Start::Begin => 0,
-        Start::After(position) => position,
-        Start::End => last_line_end(file.stat.length, &mut *eyes.open(file)?)?,
+    let (start, skipped) = match start {
+        Start::Begin => (0, None),
+        Start::At(position, why) => (position, why),
+        #[cfg(test)]
+        Start::End => (
+            last_line_end(file.stat.length, &mut *eyes.open(file)?)?,
+            None,
+        ),
     };
     let sight = deciding.sight(file, log, None, eyes)?;
-    let at = deciding
-        .snapshot
-        .files
-        .iter()
-        .position(|other| other.name == file.name);
+    let mut files = deciding.snapshot.files.iter();
+    let at = files.position(|other| other.name == file.name);
     deciding.fresh.extend(at.map(|at| (log, at)));
-    deciding
-        .decision
-        .changes
-        .push(Change::Born(Born { log, sight, start }));
+    deciding.decision.changes.push(Change::Born(Born {
+        log,
+        sight,
+        start,
+        skipped,
+        may_repeat,
+    }));
     Ok(())
 }
 
@@ -475,8 +589,13 @@ pub(super) fn seen_text(length: u64, bytes: &mut dyn Bytes) -> io::Result<Eviden
     Evidence::taken(last_line_end(length, bytes)?, bytes)
 }
 
-/// The end of the last line that has one, as far as it is near.
+/// The end of the last line that has one, as far as it is near. A file that ends with many zeros is
+/// preallocated: where its text ends is not known.
 pub(super) fn last_line_end(length: u64, bytes: &mut dyn Bytes) -> io::Result<u64> {
     let end = before(length, 64 << 10, bytes)?;
-    Ok(length - (end.len() - line_end(&end)) as u64)
+    let text = without_zeros(&end);
+    Ok(match text.is_empty() {
+        true => 0,
+        false => length - (end.len() - line_end(text)) as u64,
+    })
 }

@@ -3,8 +3,10 @@
 
 use super::super::names::{self, Scheme};
 use super::content::LogId;
+use super::observe::Listed;
+use crate::tail::counters::Skip;
 use std::ffi::OsStr;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 /// The configuration's claim to a name in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +23,20 @@ pub enum Claim {
 pub trait Policy {
     /// Of this name.
     fn claim(&self, name: &[u8]) -> Claim;
-    /// Whether logs that are there at the very first look are read from their end on.
-    fn starts_at_end(&self) -> bool;
+    /// Where a file is read from that is new at the path of its log. `first`: this is the first look.
+    fn start(&self, log: LogId, file: &Listed, first: bool) -> Start;
+}
+
+/// Where a new content is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// From its first byte.
+    Begin,
+    /// From this offset, in bytes; why what is before it is not sent.
+    At(u64, Option<Skip>),
+    /// From the end of its last line.
+    #[cfg(test)]
+    End,
 }
 
 /// A name that a rotation of a log gives.
@@ -49,20 +63,31 @@ impl Rotation {
 
     /// With the names of the logs.
     fn any(name: &[u8], policy: &dyn Policy) -> Vec<(Vec<u8>, Rotation)> {
-        let originals = names::originals(OsStr::from_bytes(name)).into_iter();
-        let of = |original: std::ffi::OsString| match policy.claim(original.as_bytes()) {
-            Claim::Own(log) => {
-                let rotated = names::rotated(original.as_bytes(), name)?;
-                let rotation = Rotation {
-                    log,
-                    mark: rotated.mark.into(),
-                    scheme: rotated.scheme,
-                };
-                Some((original.into_vec(), rotation))
+        let slash = name.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+        let (folder, file) = name.split_at(slash);
+        // A rotation may have an `olddir` below the log's folder
+        let above = folder.strip_suffix(b"/").and_then(|folder| {
+            let slash = folder.iter().rposition(|b| *b == b'/')?;
+            Some(&folder[..=slash])
+        });
+        let mut found = Vec::new();
+        for original in names::originals(OsStr::from_bytes(file)) {
+            let Some(rotated) = names::rotated(original.as_bytes(), file) else {
+                continue;
+            };
+            for folder in [Some(folder), above].into_iter().flatten() {
+                let original = [folder, original.as_bytes()].concat();
+                if let Claim::Own(log) = policy.claim(&original) {
+                    let rotation = Rotation {
+                        log,
+                        mark: rotated.mark.into(),
+                        scheme: rotated.scheme.clone(),
+                    };
+                    found.push((original, rotation));
+                }
             }
-            Claim::Others | Claim::Nobody => None,
-        };
-        originals.filter_map(of).collect()
+        }
+        found
     }
 
     /// The same of one log.
@@ -81,6 +106,16 @@ impl Rotation {
             ([a], [b]) if a.len() <= COUNTER && b.len() <= COUNTER => number(a) > number(b),
             _ => a.iter().map(|p| number(p)).lt(b.iter().map(|p| number(p))),
         })
+    }
+
+    /// By this the older one of two files comes first, where their names tell.
+    pub fn age(&self) -> (LogId, &Scheme, Vec<i64>) {
+        let parts = self.parts();
+        let age = match &parts[..] {
+            [counter] if counter.len() <= COUNTER => vec![-(number(counter) as i64)],
+            dates => dates.iter().map(|part| number(part) as i64).collect(),
+        };
+        (self.log, &self.scheme, age)
     }
 
     /// The runs of digits in the mark.
@@ -113,8 +148,8 @@ mod tests {
             }
         }
 
-        fn starts_at_end(&self) -> bool {
-            true
+        fn start(&self, _: LogId, _: &Listed, _: bool) -> Start {
+            Start::Begin
         }
     }
 

@@ -4,6 +4,7 @@
 use super::super::identity::{hash, FileId};
 use super::content::{Birth, ContentKey, Stamp};
 use super::evidence::Bytes;
+use super::mutants::{self, Mutant};
 use std::collections::BTreeSet;
 use std::io;
 
@@ -27,24 +28,26 @@ pub struct Listed {
     pub name: Box<[u8]>,
     /// Of the file that it leads to, past links.
     pub stat: Stat,
+    /// It is gzip by its name, and not the path of a log, as what a log holds is text.
+    pub is_archive: bool,
 }
 
 impl Listed {
-    /// Whether it is gzip by its name.
+    /// Whether its text is compressed.
     pub fn is_archive(&self) -> bool {
-        self.name.ends_with(b".gz")
+        self.is_archive
     }
 
-    /// The hash of it that a remembered listing keeps. The name and the inode alone may be those of the next
-    /// archive by the time of the next look.
+    /// The hash of it that a remembered listing keeps. Its name is not part of it, as each rotation gives
+    /// another one to all that were rotated before. The inode alone may be the next archive's by the time
+    /// of the next look.
     fn short(&self) -> u64 {
         let stat = &self.stat;
         let birth = stat.birth.map_or(0, |birth| birth.0.get());
         let parts = [
-            &self.name[..],
-            &stat.id.ino.to_le_bytes(),
-            &birth.to_le_bytes(),
-            &stat.stamp.0.to_le_bytes(),
+            stat.id.ino.to_le_bytes(),
+            birth.to_le_bytes(),
+            u64::from(stat.stamp.0).to_le_bytes(),
         ];
         hash(&parts.concat())
     }
@@ -60,6 +63,7 @@ pub struct Snapshot {
 }
 
 /// A folder of a file system.
+#[cfg(test)]
 pub trait Disk {
     /// The names in it.
     ///
@@ -86,6 +90,7 @@ pub trait Eyes {
     fn held(&mut self, key: ContentKey) -> Option<(Stat, Box<dyn Bytes + '_>)>;
 }
 
+#[cfg(test)]
 impl Snapshot {
     /// Lists the folder.
     ///
@@ -97,7 +102,11 @@ impl Snapshot {
         let mut snapshot = Snapshot::default();
         for name in names {
             match disk.stat(&name) {
-                Ok(Some(stat)) => snapshot.files.push(Listed { name, stat }),
+                Ok(Some(stat)) => snapshot.files.push(Listed {
+                    is_archive: name.ends_with(b".gz"),
+                    name,
+                    stat,
+                }),
                 Ok(None) => {}
                 // Renamed or deleted since the listing; where it is now was perhaps listed before
                 Err(_) => snapshot.unclear.push(name),
@@ -112,7 +121,7 @@ const MOST: usize = 20_000;
 
 /// The files that could be rotated ones of a log and that were there at an earlier look without being
 /// followed. A file that is not among them came since then, whatever its dates say.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remembered {
     names: BTreeSet<u64>,
     /// There were more; what is new can't be told any more.
@@ -122,7 +131,42 @@ pub struct Remembered {
 impl Remembered {
     /// Whether the file may have been there.
     pub fn has(&self, file: &Listed) -> bool {
-        self.overflown || self.names.contains(&file.short())
+        let is_known = self.overflown || self.names.contains(&file.short());
+        is_known && !mutants::is(Mutant::Forgetful)
+    }
+
+    /// All that another one has: a look that could not see every file forgets none.
+    pub fn keep(&mut self, other: &Remembered) {
+        self.overflown |= other.overflown;
+        for name in &other.names {
+            if self.names.len() >= MOST {
+                self.overflown = true;
+                return;
+            }
+            self.names.insert(*name);
+        }
+    }
+
+    /// As an earlier process has written it down: the hashes, and whether there were more files.
+    pub fn restored(names: BTreeSet<u64>, overflown: bool) -> Remembered {
+        let overflown = overflown || names.len() > MOST;
+        let names = names.into_iter().take(MOST).collect();
+        Remembered { names, overflown }
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && !self.overflown
+    }
+
+    /// The hashes, in order.
+    pub fn names(&self) -> impl Iterator<Item = u64> + '_ {
+        self.names.iter().copied()
+    }
+
+    /// Whether there were more files than are remembered.
+    pub fn is_overflown(&self) -> bool {
+        self.overflown
     }
 
     /// One more.

@@ -3,7 +3,7 @@
 
 use super::content::{Content, ContentKey, Phase, Place};
 use super::decide::{Copied, Deciding, Doubt, Found, Original};
-use super::evidence::Agreement;
+use super::evidence::{Agreement, Evidence};
 use super::fresh;
 use super::naming::{Claim, Rotation};
 use super::observe::{Eyes, Listed};
@@ -25,9 +25,29 @@ impl Deciding<'_> {
     /// Whether a name is one that a rotation gives to what lay next to this content: where rotated files
     /// are logs of their own, their archives need not be.
     pub(super) fn is_neighbour(&self, content: &Content, file: &Listed) -> bool {
-        self.is_family(content, file)
-            || self.policy.claim(&file.name) == Claim::Nobody
-                && names::family(content.place.last_name()) == names::family(&file.name)
+        let is_next = match self.policy.claim(&file.name) {
+            Claim::Nobody => names::family(content.place.last_name()) == names::family(&file.name),
+            Claim::Own(_) => !self.is_anothers(content, file),
+            Claim::Others => false,
+        };
+        is_next || self.is_family(content, file)
+    }
+
+    /// Whether a name is the path of a log that no rotation gives to this content's file.
+    pub(super) fn is_anothers(&self, content: &Content, file: &Listed) -> bool {
+        let root = |name: &[u8]| {
+            let rotation = Rotation::of_any(name, self.policy);
+            rotation.map_or(self.policy.claim(name), |it| Claim::Own(it.log))
+        };
+        match self.policy.claim(&file.name) {
+            Claim::Own(log) if log == content.log => false,
+            // No rotation gives a rotated file its first name back
+            own @ Claim::Own(_) => {
+                own == root(&file.name) || root(&file.name) != root(content.place.last_name())
+            }
+            Claim::Others => true,
+            Claim::Nobody => false,
+        }
     }
 
     /// Compares a content with a file that may hold it. A neighbour's archive has to hold all of it. Where a descriptor holds the content, a file takes its
@@ -70,9 +90,14 @@ impl Deciding<'_> {
         let mut contents: Vec<&Content> = contents.collect();
         // More text proves more
         contents.sort_by_key(|content| std::cmp::Reverse(content.evidence.end()));
-        for wholly in [true, false] {
-            for content in &contents {
-                self.seek(content, wholly, eyes);
+        // A banner alone proves nothing: it takes what no other text has a claim to, not even in part
+        let (distinct, alike): (Vec<&Content>, Vec<&Content>) =
+            contents.into_iter().partition(|c| c.evidence.is_distinct());
+        for contents in [distinct, alike] {
+            for wholly in [true, false] {
+                for content in &contents {
+                    self.seek(content, wholly, eyes);
+                }
             }
         }
     }
@@ -92,6 +117,10 @@ impl Deciding<'_> {
             Some(Agreement::Upto(upto)) => upto,
             _ => 0,
         };
+        if !content.evidence.is_distinct() && self.hides_something() {
+            // The text that it may be the beginning of can't be read
+            return;
+        }
         let mut whole = 0;
         for (at, file) in self.snapshot.files.iter().enumerate() {
             let id = file.stat.id;
@@ -103,14 +132,19 @@ impl Deciding<'_> {
                 .is_some_and(|key| !wholly || !self.gives_way(key, content));
             if is_old
                 || is_held
-                || self.is_copy_of_another(content, file)
+                || self.is_copy_of_another(content, file, eyes)
                 || !self.is_neighbour(content, file)
             {
                 continue;
             }
             let agreement = match self.compare(content, file, eyes) {
                 Ok(agreement) if wholly && agreement != Agreement::Whole => continue,
-                Ok(Agreement::Whole) if self.is_shown_elsewhere(content, file, eyes) => continue,
+                Ok(Agreement::Whole)
+                    if !content.evidence.is_distinct()
+                        && self.begins_others(content, file, eyes) =>
+                {
+                    continue;
+                }
                 Ok(Agreement::Upto(upto)) if !self.may_be_edited(content, file, upto, eyes) => {
                     self.known_copy(content, file, eyes)
                 }
@@ -136,7 +170,11 @@ impl Deciding<'_> {
                 sure: false,
             });
             whole += u32::from(agreement == Agreement::Whole);
-            if upto(found) > upto(best) {
+            // Of the file at the log's path and its copy the first is the one
+            let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
+            let is_as_good = upto(found) > 0 && upto(found) == upto(best);
+            let is_first = is_own && is_as_good && !self.is_in_place(content, best);
+            if upto(found) > upto(best) || is_first {
                 best = found;
             }
         }
@@ -156,31 +194,70 @@ impl Deciding<'_> {
         self.unlinked.remove(&content.key);
     }
 
-    /// Whether a file that agrees with no more than a banner is the copy of what the log's path shows now.
-    fn is_shown_elsewhere(&self, content: &Content, file: &Listed, eyes: &mut dyn Eyes) -> bool {
-        let files = self.snapshot.files.iter();
-        let mut shown = files.filter(|other| {
-            other.stat.id != file.stat.id
-                && self.policy.claim(&other.name) == Claim::Own(content.log)
-                && self.holds.get(&other.stat.id) != Some(&content.key)
-        });
-        !content.evidence.is_distinct()
-            && shown.any(|shown| fresh::is_beginning(file, shown, eyes).unwrap_or(false))
+    fn is_in_place(&self, content: &Content, found: Option<Found>) -> bool {
+        let id = found.map(|found| self.file(found.file).stat.id);
+        id == content.place.location()
     }
 
-    /// Whether a file was seen to be the copy of another content, which still lies where it did.
-    fn is_copy_of_another(&self, content: &Content, file: &Listed) -> bool {
-        let known = self.known.copies.get(&file.name);
-        let of = known
-            .filter(|copy| copy.id == file.stat.id)
-            .map(|copy| copy.of);
-        match of {
-            Some(Original::Known(key)) if key != content.key => {
-                let found = self.found.get(&key);
-                found.is_some_and(|found| found.agreement == Agreement::Whole)
+    /// Whether another content, or what a path of the log shows now, begins with the text of a file: it is
+    /// a copy of that, or no more than a banner.
+    pub(super) fn begins_others(
+        &self,
+        content: &Content,
+        file: &Listed,
+        eyes: &mut dyn Eyes,
+    ) -> bool {
+        let unlinked = self.unlinked.keys().filter(|key| **key != content.key);
+        for key in unlinked {
+            let of = self.known.contents.get(key);
+            if of.is_some_and(|of| self.is_neighbour(of, file))
+                && fresh::is_beginning_of_held(file, *key, eyes).unwrap_or(false)
+            {
+                return true;
             }
-            _ => false,
         }
+        let files = self.snapshot.files.iter();
+        let root = Rotation::of_any(&file.name, self.policy).map(|it| Claim::Own(it.log));
+        let mut shown = files.filter(|other| {
+            let claim = self.policy.claim(&other.name);
+            let holds = self.holds.get(&other.stat.id);
+            other.stat.id != file.stat.id
+                && holds != Some(&content.key)
+                && (claim == Claim::Own(content.log)
+                    || Some(claim) == root
+                    || holds.is_some_and(|key| {
+                        let other = self.known.contents.get(key);
+                        other.is_some_and(|other| self.is_neighbour(other, file))
+                    }))
+        });
+        shown.any(|shown| fresh::is_beginning(file, shown, eyes).unwrap_or(false))
+    }
+
+    /// Whether a file was seen to be the copy of another content, which still lies where it did or has more
+    /// of a text than this one.
+    fn is_copy_of_another(&self, content: &Content, file: &Listed, eyes: &mut dyn Eyes) -> bool {
+        let is_distinct = content.evidence.is_distinct();
+        let mut copies = self.known.copies.values();
+        copies.any(|copy| {
+            let Original::Known(key) = copy.of else {
+                return false;
+            };
+            let found = self.found.get(&key);
+            let is_there = found.is_some_and(|found| found.agreement == Agreement::Whole);
+            // Its inode may be another file's by now
+            let mut is_it = || {
+                let mut bytes = eyes.open(file)?;
+                let is_whole = copy.evidence.compare(&mut *bytes)? == Agreement::Whole;
+                let is_enough = copy.evidence.is_distinct()
+                    || is_whole && fresh::length(file, &mut *bytes)? == copy.length;
+                Ok::<_, io::Error>(is_whole && is_enough)
+            };
+            copy.id == file.stat.id
+                && key != content.key
+                && copy.length > 0
+                && (is_there || !is_distinct)
+                && is_it().unwrap_or(false)
+        })
     }
 
     /// Whether a content that was found by its inode alone leaves the file to one of which more is proved.
@@ -190,16 +267,16 @@ impl Deciding<'_> {
             .contents
             .get(key)
             .map(|content| content.evidence.end());
-        let is_sure = self
-            .found
-            .get(key)
-            .is_none_or(|found| found.sure || found.unchanged);
+        let is_sure = self.found.get(key).is_none_or(|found| {
+            found.unchanged || found.sure && found.agreement == Agreement::Whole
+        });
         !is_sure && end < Some(to.evidence.end())
     }
 
     /// Whether a file that has only a part of a content's text may hold it. One that is new at its path
-    /// may be an edited one (`sed -i`), and one that is shorter a copy from before it grew. Any other has
-    /// no more in common with it than a banner.
+    /// may be an edited one (`sed -i`), and one that is shorter a copy from before it grew: then no more
+    /// than what lies between two blocks comes again. One that goes on right where the content ended was
+    /// edited far above. Any other has no more in common with it than a banner.
     fn may_be_edited(
         &self,
         content: &Content,
@@ -211,8 +288,19 @@ impl Deciding<'_> {
             && self.policy.claim(&file.name) == Claim::Own(content.log);
         let was_there =
             matches!(content.place, Place::At(_)) || self.known.unclear.contains(&content.key);
-        let mut length = || fresh::length(file, &mut *eyes.open(file)?);
-        was_there && (is_shown || length().is_ok_and(|length| length == upto))
+        let mut is_it = || {
+            let mut bytes = eyes.open(file)?;
+            let is_distinct = Evidence::taken(upto, &mut *bytes)?.is_distinct();
+            let is_shorter = fresh::length(file, &mut *bytes)? < content.evidence.end();
+            drop(bytes);
+            // It may be the copy of the file that the content was edited into
+            let goes_on =
+                upto == content.evidence.end() && !self.begins_others(content, file, eyes);
+            // A banner is no reason
+            let is_it = goes_on || was_there && (is_shown || is_shorter);
+            Ok::<_, io::Error>(is_distinct && is_it)
+        };
+        is_it().unwrap_or(false)
     }
 
     /// A file that was seen to be a copy while the original was there is one, however far that was read since.
@@ -231,7 +319,9 @@ impl Deciding<'_> {
                 let is_whole = agreement == Agreement::Whole;
                 Ok::<_, io::Error>(is_whole && fresh::length(file, &mut *bytes)? == copy.length)
             };
-            if is_it().unwrap_or(false) {
+            let is_copy = is_it().unwrap_or(false);
+            if is_copy && (copy.evidence.is_distinct() || !self.begins_others(content, file, eyes))
+            {
                 return Agreement::Upto(copy.length);
             }
         }

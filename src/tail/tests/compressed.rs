@@ -94,7 +94,7 @@ fn an_archive_that_is_still_being_written_is_not_sent() {
         assert_eq!(desk.names(), [""; 0]);
         assert!(said(&desk, "a").unwrap().contains("compressed"));
         // Nothing of it counts as waiting to be sent
-        assert_eq!(desk.log("a").pending(), 0);
+        assert_eq!(desk.pending("a"), 0);
     }
 }
 

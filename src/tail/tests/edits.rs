@@ -49,11 +49,11 @@ fn a_file_that_is_overwritten_where_the_folder_cannot_be_listed_does_not_turn_fo
         desk.tailer.as_mut().unwrap().open = 0;
         // A bind mount: the listing shows another inode than the path does
         let ino = desk.ino("a.log");
-        siblings::hide(ino);
+        listing::hide(ino);
         fs::write(desk.path("a.log"), "quite another text\n").unwrap();
         desk.append("b.log", "2\n");
         desk.run(3);
-        siblings::hide(0);
+        listing::hide(0);
         assert_eq!(desk.all("a.log"), "1\nquite another text\n");
         assert_eq!(desk.all("b.log"), "1\n2\n");
     });

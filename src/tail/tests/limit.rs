@@ -187,7 +187,7 @@ fn opening_and_closing_for_days_leaves_no_trace() {
         desk.append("a.log", "x\n");
         desk.run(3);
     }
-    assert!(desk.log("a.log").generations.len() < 10);
+    assert!(desk.contents("a.log").len() < 10);
     let tailer = desk.tailer.as_ref().unwrap();
     let (hand, due) = (tailer.hand.len(), tailer.due.len());
     assert!(hand < 50 && due < 50, "{hand} {due}");
@@ -253,4 +253,16 @@ fn fewer_descriptors_than_max_open_files_keep_no_file_waiting_for_ever() {
     let checkpoint_error = desk.tailer.as_ref().unwrap().store.error.clone();
     eprintln!("{checkpoint_error:?}");
     assert_eq!(desk.names().len(), 100);
+}
+
+#[test]
+fn an_idle_log_is_small() {
+    let log = std::mem::size_of::<Log>();
+    let content = std::mem::size_of::<Content>();
+    let reading = std::mem::size_of::<super::super::source::Reading>();
+    let counters = std::mem::size_of::<super::super::counters::Counters>();
+    eprintln!(
+        "log {log}, of these counters {counters}; content {content}, reading {reading} bytes"
+    );
+    assert!(log + content <= 1_100, "{log} {content}");
 }

@@ -12,18 +12,24 @@ mod limit;
 mod line;
 mod model;
 mod names;
+mod player;
 mod rotation;
 mod sessions;
 mod shape;
 mod start;
 mod stopped;
+mod stories;
+mod story;
+mod successor;
 mod trust;
 mod wakes;
 mod zeros;
 
+use super::ledger::Content;
+use super::listing;
 use super::log::Log;
 use super::settings::{Entry, Settings};
-use super::siblings;
+use super::successor::Carried;
 use super::tailer::Tailer;
 use crate::util::random;
 use crate::wire::{Batch, Envelope, EnvelopeSpec, Form};
@@ -172,6 +178,11 @@ impl Desk {
     }
 
     fn start(&mut self) {
+        self.go_on(Vec::new());
+    }
+
+    /// Starts one that goes on with what earlier ones have left. The batches that it is to send first.
+    fn go_on(&mut self, carried: Vec<Carried>) -> Vec<Batch> {
         let mut settings = Settings::new(self.path("data"));
         (self.change)(&mut settings);
         let entries = self
@@ -189,12 +200,17 @@ impl Desk {
         self.now = Instant::now();
         let (saved, _) = super::consolidate(&self.dir.join("data")).unwrap();
         settings.max_request = self.limit;
-        self.tailer = Some(Tailer::new(
+        let envelope = self.envelope.clone();
+        let (tailer, batches) = Tailer::going_on(
             settings,
             entries,
-            self.envelope.clone(),
+            envelope,
             saved.as_ref(),
-        ));
+            carried,
+            &|_, _| None,
+        );
+        self.tailer = Some(tailer);
+        batches
     }
 
     fn kill(&mut self) {
@@ -285,22 +301,34 @@ impl Desk {
     /// How many files really are open, whatever the count says.
     fn really_open(&self) -> usize {
         let tailer = self.tailer.as_ref().unwrap();
-        let generations = tailer.logs.values().flat_map(|l| &l.generations);
-        generations.filter(|g| g.source.is_some()).count()
+        let readings = tailer.readings.values();
+        readings.filter(|reading| reading.source.is_some()).count()
     }
 
     /// Closes all files behind the tailer's back, as `max_open_files` would in time.
     fn close_all(&mut self) {
-        for log in self.tailer.as_mut().unwrap().logs.values_mut() {
-            for g in &mut log.generations {
-                g.source = None;
-            }
+        for reading in self.tailer.as_mut().unwrap().readings.values_mut() {
+            reading.source = None;
         }
     }
 
     fn log(&mut self, name: &str) -> &mut Log {
         let path = self.path(name);
         self.tailer.as_mut().unwrap().log_at(&path).unwrap()
+    }
+
+    /// The contents of a log.
+    fn contents(&mut self, name: &str) -> Vec<Content> {
+        let id = self.log(name).id();
+        let tailer = self.tailer.as_ref().unwrap();
+        let keys = tailer.ledger.of_log(id).iter();
+        keys.map(|key| tailer.ledger.get(*key).unwrap().clone())
+            .collect()
+    }
+
+    /// Known bytes of a log that are not settled.
+    fn pending(&mut self, name: &str) -> u64 {
+        self.contents(name).iter().map(Content::pending).sum()
     }
 
     /// Looks at what is due, and reads into the desk's batch; nothing is sent.

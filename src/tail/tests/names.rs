@@ -231,5 +231,5 @@ fn a_file_that_waited_keeps_no_idle_agent_busy() {
     desk.run(70);
     assert_eq!(desk.all("a.log.1"), "older\nstarted\n");
     assert_eq!(desk.all("a.log.3"), "started\nmore\n");
-    assert!(desk.tailer.as_ref().unwrap().next_decision().is_none());
+    assert!(desk.tailer.as_ref().unwrap().waiting.is_empty());
 }

@@ -241,3 +241,46 @@ fn truncated_twice_since_the_last_look_before_a_stop_loses_nothing() {
         "1\n2\n3\n4 is longer than what was there\n"
     );
 }
+
+#[test]
+fn an_archive_of_years_ago_is_not_sent_after_a_restart_and_a_rotation() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.append("a.log.3", "years ago\n");
+    desk.append("a.log", "1\n2\n");
+    desk.start();
+    desk.run(2);
+    desk.rename("a.log", "a.log.4");
+    desk.append("a.log", "3\n4\n");
+    desk.run(2);
+    for _ in 0..2 {
+        desk.stop();
+        desk.start();
+        desk.run(2);
+    }
+    desk.stop();
+    // By its name it would be one that came in between
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "5\n6\n");
+    desk.start();
+    desk.run(2);
+    assert_eq!(desk.all("a.log"), "1\n2\n3\n4\n5\n6\n");
+}
+
+#[test]
+fn a_folder_with_more_old_files_than_can_be_remembered_is_named_in_status() {
+    use crate::tail::ledger::Remembered;
+    let mut desk = Desk::copied("1\n2\n");
+    let id = desk.log("a.log").id();
+    let mut told = |count: u64| {
+        let tailer = desk.tailer.as_mut().unwrap();
+        let listing = Remembered::restored((0..count).collect(), false);
+        tailer.ledger.take_up_listing(id, listing);
+        tailer
+            .status()
+            .ambiguities
+            .into_values()
+            .collect::<Vec<_>>()
+    };
+    assert!(told(20_000).is_empty());
+    assert_eq!(told(20_001), [1]);
+}

@@ -2,6 +2,7 @@
 //! server that drops what has a number for the second time.
 
 use super::world::{Fault, World};
+use crate::tail::identity::FileId;
 use crate::tail::ledger::apply::{Ledger, Span};
 use crate::tail::ledger::content::{ContentKey, LogId, Moment, Phase, Place, SequenceId, Trust};
 use crate::tail::ledger::decide::decide;
@@ -35,12 +36,20 @@ pub struct Server {
     pub lines: BTreeMap<u32, Vec<LogId>>,
     /// Lines that came with the number of another one, and that one.
     pub conflicts: Vec<(Option<u32>, Option<u32>)>,
+    /// The log under which the first event of each sequence came.
+    logs: BTreeMap<SequenceId, LogId>,
+    /// A line of a content of which others came under another log.
+    pub divided: Option<u32>,
 }
 
 impl Server {
     fn take(&mut self, batch: &Batch) {
         for event in &batch.events {
             let key = (event.sequence, event.number);
+            let log = *self.logs.entry(event.sequence).or_insert(event.log);
+            if log != event.log {
+                self.divided = self.divided.or(line_id(&event.text));
+            }
             if let Some(known) = self.numbers.get(&key) {
                 if *known != event.text {
                     self.conflicts.push((line_id(known), line_id(&event.text)));
@@ -72,14 +81,41 @@ impl Batch {
 struct FileBytes<'a> {
     world: &'a RefCell<World>,
     ino: u64,
+    /// How far it was decompressed.
+    at: u64,
+}
+
+impl<'a> FileBytes<'a> {
+    fn open(world: &'a RefCell<World>, ino: u64) -> Self {
+        world.borrow_mut().reads.entry(ino).or_default().opens += 1;
+        FileBytes { world, ino, at: 0 }
+    }
 }
 
 impl Bytes for FileBytes<'_> {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let text = self.world.borrow().plain(self.ino);
+        let mut world = self.world.borrow_mut();
+        let is_gz = world.nodes[&self.ino].gz;
+        let plain;
+        let text = match is_gz {
+            true => {
+                plain = world.plain(self.ino);
+                &plain
+            }
+            false => &world.nodes[&self.ino].text,
+        };
         let rest = text.get(offset as usize..).unwrap_or(&[]);
         let len = rest.len().min(buf.len());
         buf[..len].copy_from_slice(&rest[..len]);
+        let end = offset.min(text.len() as u64) + len as u64;
+        // A step back starts anew
+        let cost = match is_gz && offset >= self.at {
+            true => end.saturating_sub(self.at),
+            false if is_gz => end,
+            false => len as u64,
+        };
+        self.at = end;
+        world.reads.entry(self.ino).or_default().bytes += cost;
         Ok(len)
     }
 }
@@ -98,20 +134,14 @@ impl Eyes for Look<'_> {
         let ino = world.resolve(std::str::from_utf8(&file.name).unwrap());
         let ino = ino.filter(|ino| *ino == file.stat.id.ino);
         let ino = ino.ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(FileBytes {
-            world: self.world,
-            ino,
-        }))
+        drop(world);
+        Ok(Box::new(FileBytes::open(self.world, ino)))
     }
 
     fn held(&mut self, key: ContentKey) -> Option<(Stat, Box<dyn Bytes + '_>)> {
         let ino = *self.held.get(&key)?;
         let stat = self.world.borrow().stat_of(ino);
-        let bytes = FileBytes {
-            world: self.world,
-            ino,
-        };
-        Some((stat, Box::new(bytes)))
+        Some((stat, Box::new(FileBytes::open(self.world, ino))))
     }
 }
 
@@ -119,6 +149,7 @@ pub struct Agent {
     pub ledger: Ledger,
     held: BTreeMap<ContentKey, u64>,
     pub batches: VecDeque<Batch>,
+    has_looked: bool,
 }
 
 /// The things that outlive an agent.
@@ -150,6 +181,7 @@ impl Agent {
                 .unwrap_or_default(),
             held: BTreeMap::new(),
             batches: VecDeque::new(),
+            has_looked: false,
         }
     }
 
@@ -163,7 +195,10 @@ impl Agent {
                     world,
                     held: &self.held,
                 };
-                let decision = decide(&self.ledger.known(now), &snapshot, &mut eyes, &config);
+                let files: Vec<FileId> = snapshot.files.iter().map(|file| file.stat.id).collect();
+                let logs = self.ledger.logs();
+                let scope = self.ledger.scope(LogId(0), &logs, &files, &|_| false, now);
+                let decision = decide(&scope.known(), &snapshot, &mut eyes, &config);
                 if std::env::var_os("LEDGER_SHOW").is_some() {
                     let said = format!(
                         "    {:?} {:?} {:?}",
@@ -184,12 +219,16 @@ impl Agent {
                     id[..8].copy_from_slice(&sequences.to_be_bytes());
                     SequenceId(id)
                 };
-                self.ledger.apply(decision, &config, now, &mut sequence);
+                self.ledger.apply(&scope, decision, &config, &mut sequence);
                 let literal = |log: LogId| log.0 < 0x8000_0000;
+                let logs = self.ledger.logs();
                 self.ledger
-                    .forget(now, 600_000, snapshot.files.len(), &literal);
-                if outside.durable.is_none() {
+                    .forget(&logs, now, 600_000, snapshot.files.len().max(8), &literal);
+                if outside.durable.is_none() && !self.has_looked {
                     world.borrow_mut().first_look();
+                }
+                self.has_looked = true;
+                if outside.durable.is_none() {
                     self.save(world, outside);
                 }
                 self.hold(world);
@@ -206,6 +245,19 @@ impl Agent {
     /// Opens what may be read and does not grow old, and closes what is over.
     fn hold(&mut self, world: &RefCell<World>) {
         let contents = self.ledger.contents();
+        // A content that took another's place in a file without a name inherits the descriptor
+        for (key, content) in contents {
+            let Place::Unlinked(at) = &content.place else {
+                continue;
+            };
+            let before = self.held.iter().find(|(_, ino)| **ino == at.id.ino);
+            if let Some((before, ino)) = before.map(|(key, ino)| (*key, *ino)) {
+                if !self.held.contains_key(key) {
+                    self.held.remove(&before);
+                    self.held.insert(*key, ino);
+                }
+            }
+        }
         let old: Vec<ContentKey> = self.held.keys().copied().collect();
         for key in old {
             let keep = contents.get(&key).is_some_and(|content| {
@@ -269,7 +321,10 @@ impl Agent {
             .iter()
             .any(|(fault, _)| matches!(fault, Fault::Write(_)));
         if !full {
-            self.ledger.written();
+            for log in self.ledger.logs() {
+                self.ledger.reserve(log);
+            }
+            self.ledger.written(true);
             outside.durable = Some(self.ledger.clone());
             let mut world = world.borrow_mut();
             world.durable_seen = world.seen.clone();
@@ -290,7 +345,7 @@ impl Agent {
             (ino == at.id.ino && world.fails(&at.name, true).is_none()).then_some(ino)
         });
         let Some(ino) = ino else { return };
-        let mut bytes = FileBytes { world, ino };
+        let mut bytes = FileBytes::open(world, ino);
         let evidence = content.evidence.clone();
         let lead = before(position, BLOCK, &mut bytes).unwrap();
         let mut text = vec![0; page];
@@ -406,6 +461,6 @@ fn brief(change: &crate::tail::ledger::decide::Change) -> String {
             at(&born.sight),
             born.start
         ),
-        Vanished(key) => format!("vanished {}", key.0),
+        Vanished(key, _) => format!("vanished {}", key.0),
     }
 }

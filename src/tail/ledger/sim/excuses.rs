@@ -4,7 +4,7 @@
 use super::world::{log_of, Entry, Fault, Shown, World};
 use crate::tail::ledger::naming::Rotation;
 use crate::tail::ledger::observe::Stat;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 impl World {
     /// A look begins. Files that came and went unseen are a log's by the kind of their names alone.
@@ -16,17 +16,13 @@ impl World {
             .any(|(fault, _)| !matches!(fault, Fault::Write(_)));
         let names: Vec<String> = self.entries.keys().cloned().collect();
         let mut unknown = Vec::new();
-        let mut weak = Vec::new();
         let mut links = Vec::new();
         // Texts that are told from others by one line at most
         let plain: BTreeSet<u64> = self
             .seen
             .shown
             .values()
-            .filter(|shown| {
-                let lines: BTreeSet<&[u8]> = shown.text.split_inclusive(|b| *b == b'\n').collect();
-                lines.iter().filter(|line| line.ends_with(b"\n")).count() < 2
-            })
+            .filter(|shown| shown.is_plain())
             .map(|shown| shown.lineage)
             .collect();
 
@@ -48,40 +44,94 @@ impl World {
             };
             let is_seen = self.seen.text.contains(&node.lineage)
                 || self.seen.empty.get(&ino) == Some(&node.lineage);
-            if is_seen && !self.seen.text.contains(&node.lineage) {
-                weak.push((rotation.log.0, ino));
-            }
             let scheme = format!("{:?}", rotation.scheme);
             let schemes = self.seen.schemes.entry(rotation.log.0).or_default();
-            match is_seen {
+            let is_edited = self.edited.contains(&node.lineage);
+            match is_seen && !is_edited {
                 true if !disturbed && !node.lines.is_empty() => schemes.push(scheme),
                 true => {}
                 false => unknown.push((rotation.log.0, scheme, ino)),
             }
         }
         // The text at a path begins with all that it showed at the last look, and is another text
-        let listed: BTreeMap<String, (Stat, u64)> = names
+        let mut listed: Vec<(Stat, u64)> = names
             .iter()
             .filter_map(|name| {
                 let ino = self.resolve(name)?;
-                Some((name.clone(), (self.stat_of(ino), self.nodes[&ino].lineage)))
+                Some((self.stat_of(ino), self.nodes[&ino].lineage))
             })
             .collect();
-        for (name, (stat, lineage)) in &listed {
-            // The next archive has the name, the inode, the length and the dates of the one before
-            let before = self.seen.listed.get(name);
-            if before.is_some_and(|before| before.0 == *stat && before.1 != *lineage) {
+        for (stat, lineage) in &listed {
+            // The next archive has the inode, the length and the dates of the one before
+            let mut before = self.seen.listed.iter();
+            if before.any(|before| before.0 == *stat && before.1 != *lineage) {
                 self.left_alone.insert(*lineage);
+                for line in self.nodes[&stat.id.ino].lines.clone() {
+                    self.excuse(line, "written anew without a trace in length and date");
+                }
             }
         }
+        if disturbed {
+            listed.append(&mut self.seen.listed);
+        }
         self.seen.listed = listed;
-        let mut alike: Vec<u32> = Vec::new();
+        // A compressed file is a new one, and its name alone tells that it is old: where a text that looks
+        // have seen stands under a newer name
+        for ino in std::mem::take(&mut self.recompressed) {
+            let its = |(name, entry): (&String, &Entry)| match entry {
+                Entry::File(other) if *other == ino => Rotation::of_any(name.as_bytes(), &config),
+                _ => None,
+            };
+            let rotation = self.entries.iter().find_map(its);
+            let is_newer = |name: &String| {
+                let other = Rotation::of_any(name.as_bytes(), &config);
+                let lineage = self.resolve(name).map(|ino| self.nodes[&ino].lineage);
+                let is_told = lineage.is_some_and(|lineage| {
+                    let mut shown = self.seen.shown.values();
+                    self.seen.text.contains(&lineage)
+                        && self.seen.told.contains(&lineage)
+                        && !self.edited.contains(&lineage)
+                        && !shown.any(|shown| shown.lineage == lineage && shown.is_plain())
+                        && log_of(config, name).is_none()
+                });
+                let (Some(this), Some(other)) = (&rotation, other) else {
+                    return false;
+                };
+                is_told && this.is_older_than(&other) == Some(true)
+            };
+            if disturbed || !names.iter().any(is_newer) {
+                self.looks_new(ino);
+            }
+        }
+        // An empty file that got another name, or another one with its inode and birth
         for name in &names {
             let rotation = Rotation::of_any(name.as_bytes(), &config);
-            let node = self.resolve(name).map(|ino| &self.nodes[&ino]);
-            // A rotated file that has nothing but a banner, as others have
-            if node.is_some_and(|node| node.lines.is_empty() && !node.text.is_empty()) {
-                alike.extend(rotation.map(|rotation| rotation.log.0));
+            let (Some(rotation), Some(ino)) = (rotation, self.resolve(name)) else {
+                continue;
+            };
+            let node = &self.nodes[&ino];
+            let stat = self.stat_of(ino);
+            let mut stats = self.seen.stats.get(&rotation.log.0).into_iter().flatten();
+            let is_alike = stats.any(|(then, lineage, has_lines)| {
+                let is_there = (then.id, then.birth) == (stat.id, stat.birth);
+                is_there && *lineage != node.lineage && !has_lines
+            });
+            if is_alike {
+                for line in node.lines.clone() {
+                    self.lines[line as usize].logs.insert(rotation.log.0);
+                    self.excuse(line, "in the inode of an empty file");
+                }
+            }
+        }
+        if let Some((_, ino)) = &self.away {
+            let lineage = self.nodes[ino].lineage;
+            if !self.seen.text.contains(&lineage) || self.is_plain(lineage) {
+                let why = "moved away when nothing of it was known";
+                for line in self.nodes[ino].lines.clone() {
+                    self.excuse(line, why);
+                    let line = &mut self.lines[line as usize];
+                    line.again.get_or_insert(why);
+                }
             }
         }
         let mut traceless = Vec::new();
@@ -93,14 +143,15 @@ impl World {
             let there = there.filter_map(|name| self.resolve(name)).next();
             let (before, node) = (&self.seen.shown[&log], there.map(|ino| &self.nodes[&ino]));
             let is_other = node.is_none_or(|node| node.lineage != before.lineage);
-            let begins = node.is_some_and(|node| node.text.starts_with(&before.text));
-            if is_other && !before.text.is_empty() && (begins || !before.has_lines) {
-                alike.push(log);
-            }
-            if is_other && there.is_some_and(|ino| self.stat_of(ino) == before.stat) {
+            let is_same = |ino| {
+                let stat = self.stat_of(ino);
+                let mut stats = self.seen.stats.get(&log).into_iter().flatten();
+                let lineage = self.nodes[&ino].lineage;
+                stats.any(|(then, text, _)| *then == stat && *text != lineage)
+            };
+            if is_other && there.is_some_and(is_same) {
                 again.push(before.lineage);
                 again.extend(node.map(|node| node.lineage));
-                alike.push(log);
                 traceless.extend(there);
             }
         }
@@ -118,6 +169,14 @@ impl World {
                     stat: self.stat_of(ino),
                     has_lines: !node.lines.is_empty(),
                 };
+                if !shown.is_plain() {
+                    self.seen.told.insert(shown.lineage);
+                }
+                let stats = self.seen.stats.entry(log).or_default();
+                let stat = (shown.stat, shown.lineage, shown.has_lines);
+                if !stats.contains(&stat) {
+                    stats.push(stat);
+                }
                 self.seen.shown.insert(log, shown);
             }
         }
@@ -137,16 +196,6 @@ impl World {
                 self.excuse(line, "written anew without a trace in length and date");
             }
         }
-        for (log, ino) in weak.into_iter().chain(unknown.iter().map(|u| (u.0, u.2))) {
-            let (log, ino) = (&log, &ino);
-            if alike.contains(log) {
-                for line in self.nodes[ino].lines.clone() {
-                    self.excuse(line, "the path shows the text that it did before");
-                    let again = &mut self.lines[line as usize].again;
-                    again.get_or_insert("the path shows the text that it did before");
-                }
-            }
-        }
         for (log, scheme, ino) in unknown {
             if !self
                 .seen
@@ -160,6 +209,21 @@ impl World {
                 for line in self.nodes[&ino].lines.clone() {
                     self.excuse(line, "came and went unseen, under names of an unknown kind");
                 }
+            }
+        }
+        // Nothing tells a part of a text that was never read but whole
+        for ino in self.unread.clone() {
+            let Some(node) = self.nodes.get(&ino) else {
+                continue;
+            };
+            let others = self.nodes.iter().filter(|(other, _)| **other != ino);
+            let is_alone = |line: &u32| !others.clone().any(|(_, node)| node.lines.contains(line));
+            let alone: Vec<u32> = node.lines.iter().copied().filter(is_alone).collect();
+            for line in alone {
+                self.excuse(
+                    line,
+                    "a copy that could not be read while its original was there",
+                );
             }
         }
         let led_to = self.resolve("cur.log");
@@ -176,6 +240,12 @@ impl World {
                     );
                 }
             }
+            if is_gone {
+                let lineage = self.nodes[&ino].lineage;
+                if plain.contains(&lineage) {
+                    self.seen.text.remove(&lineage);
+                }
+            }
             let node = &self.nodes[&ino];
             if is_gone && !self.seen.text.contains(&node.lineage) && is_seen {
                 for line in self.nodes[&ino].lines.clone() {
@@ -186,6 +256,20 @@ impl World {
                 for line in self.nodes[&ino].lines.clone() {
                     self.excuse(line, "a link led there between two looks only");
                 }
+            }
+        }
+        for who in 0..self.programs.len() {
+            let path = self.programs[who].path;
+            let Some(ino) = self.programs[who].copied else {
+                continue;
+            };
+            let fails = |name: &String| self.fails(name.as_bytes(), true).is_some();
+            let mut both = names
+                .iter()
+                .filter(|name| *name == path || self.resolve(name) == Some(ino));
+            if !both.any(fails) {
+                let serial = self.nodes.get(&ino).map(|node| node.serial);
+                self.seen.copies.extend(serial);
             }
         }
         for who in 0..self.programs.len() {
@@ -214,6 +298,7 @@ impl World {
             let lineage = lineage.filter(|lineage| !self.seen.text.contains(lineage));
             if log_of(config, name).is_none() {
                 self.left_alone.extend(lineage);
+                self.unread.extend(self.resolve(name));
             }
         }
         if disturbed {

@@ -6,8 +6,8 @@
 use super::dice::Dice;
 use crate::tail::identity::{hash, FileId};
 use crate::tail::ledger::content::{Birth, LogId, Stamp};
-use crate::tail::ledger::naming::{Claim, Policy};
-use crate::tail::ledger::observe::{Disk, Stat};
+use crate::tail::ledger::naming::{Claim, Policy, Rotation, Start};
+use crate::tail::ledger::observe::{Disk, Listed, Stat};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -66,6 +66,8 @@ pub struct Program {
     pub(super) half: Option<u32>,
     /// The copy whose original is still to be truncated.
     pub(super) copying: Option<(String, Option<u64>)>,
+    /// Its inode.
+    pub(super) copied: Option<u64>,
     /// The inode of the newest rotated file, to which a late writer may still write.
     pub(super) late: Option<(u64, u64)>,
     pub(super) day: u32,
@@ -80,9 +82,11 @@ pub struct Node {
     pub lines: Vec<u32>,
     /// The text and its copies have one number.
     pub lineage: u64,
+    /// Of all that were ever made, copies too.
+    pub(super) serial: u64,
     pub(super) names: u32,
     pub held: u32,
-    pub(super) gz: bool,
+    pub gz: bool,
     /// Lengths of the programs' ownership: names of logs under which it stood.
     pub(super) logs: BTreeSet<u32>,
 }
@@ -98,6 +102,8 @@ pub enum Entry {
 pub struct Line {
     /// Logs whose path showed a file that held it.
     pub logs: BTreeSet<u32>,
+    /// It was there at the very first look, which has not to send it.
+    pub before: bool,
     /// Why it may be missing.
     pub lost: Option<&'static str>,
     /// Why it may come again.
@@ -125,6 +131,14 @@ pub(super) struct Shown {
     pub(super) has_lines: bool,
 }
 
+impl Shown {
+    /// Told from others by one line at most.
+    pub(super) fn is_plain(&self) -> bool {
+        let lines: BTreeSet<&[u8]> = self.text.split_inclusive(|b| *b == b'\n').collect();
+        lines.iter().filter(|line| line.ends_with(b"\n")).count() < 2
+    }
+}
+
 /// Which lineages looks have seen at paths of logs.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
@@ -134,8 +148,15 @@ pub struct Seen {
     pub(super) empty: BTreeMap<u64, u64>,
     /// Under which kinds of names a log's seen texts stood.
     pub(super) schemes: BTreeMap<u32, Vec<String>>,
-    /// The files that the last look saw, by name.
-    pub(super) listed: BTreeMap<String, (Stat, u64)>,
+    /// Each answer of `stat` that a look got for a path, by log, with the text that it was of and whether
+    /// that was more than a banner.
+    pub(super) stats: BTreeMap<u32, Vec<(Stat, u64, bool)>>,
+    /// Texts of more than a line.
+    pub(super) told: BTreeSet<u64>,
+    /// Copies that were read beside their originals.
+    pub(super) copies: BTreeSet<u64>,
+    /// The files that the last look saw, or one before if it could not see all.
+    pub(super) listed: Vec<(Stat, u64)>,
     /// The files that the last look saw at paths of logs.
     pub(super) shown: BTreeMap<u32, Shown>,
 }
@@ -150,6 +171,7 @@ pub struct World {
     pub(super) free: Vec<u64>,
     pub(super) last_ino: u64,
     pub(super) last_lineage: u64,
+    pub(super) last_serial: u64,
     pub lines: Vec<Line>,
     pub programs: Vec<Program>,
     pub config: Config,
@@ -159,7 +181,27 @@ pub struct World {
     pub durable_seen: Seen,
     /// Lineages that came and went unseen while the kind of their names was unknown.
     pub(super) left_alone: BTreeSet<u64>,
+    /// Lineages of texts that were edited since a look.
+    pub(super) edited: BTreeSet<u64>,
+    /// Copies whose original had grown when it went, with their lines.
+    pub(super) outgrown: Vec<(u64, Vec<u32>)>,
+    /// Inodes of rotated files that could not be read at a look.
+    pub(super) unread: BTreeSet<u64>,
+    /// Old rotated files that were compressed since the last look.
+    pub(super) recompressed: Vec<u64>,
+    /// The file that was moved away, and its name.
+    pub(super) away: Option<(String, u64)>,
     pub story: Vec<String>,
+    /// The cost of reading each file, by inode.
+    pub reads: BTreeMap<u64, Reads>,
+}
+
+/// The cost of reading a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reads {
+    pub opens: u32,
+    /// Of text, as often as it was decompressed.
+    pub bytes: u64,
 }
 
 /// Which names the configuration speaks of.
@@ -198,8 +240,11 @@ impl Policy for Config {
         }
     }
 
-    fn starts_at_end(&self) -> bool {
-        true
+    fn start(&self, _: LogId, _: &Listed, first: bool) -> Start {
+        match first {
+            true => Start::End,
+            false => Start::Begin,
+        }
     }
 }
 
@@ -248,6 +293,7 @@ impl World {
             keep: 2 + dice.roll(4) as u32,
             half: None,
             copying: None,
+            copied: None,
             late: None,
             day: 0,
         });
@@ -273,6 +319,8 @@ impl World {
             free: Vec::new(),
             last_ino: 10,
             last_lineage: 0,
+            last_serial: 0,
+            outgrown: Vec::new(),
             lines: Vec::new(),
             programs,
             config,
@@ -281,7 +329,12 @@ impl World {
             seen: Seen::default(),
             durable_seen: Seen::default(),
             left_alone: BTreeSet::new(),
+            edited: BTreeSet::new(),
+            unread: BTreeSet::new(),
+            recompressed: Vec::new(),
+            away: None,
             story: Vec::new(),
+            reads: BTreeMap::new(),
         };
         let about = format!(
             "{:?}, births {:?}, inodes {:?}, tick {} ns, {:?}",
@@ -295,13 +348,11 @@ impl World {
         self.story.push(what.into());
     }
 
-    fn date(&self) -> i64 {
+    pub(super) fn date(&self) -> i64 {
         self.clock / self.tick * self.tick
     }
 
-    // Files
-
-    fn create(&mut self, name: &str) -> u64 {
+    pub(super) fn create(&mut self, name: &str) -> u64 {
         let reuse = match self.inodes {
             Inodes::LastFreed => self.free.pop(),
             Inodes::Lowest => {
@@ -315,8 +366,10 @@ impl World {
             self.last_ino
         });
         self.last_lineage += 1;
+        self.last_serial += 1;
         self.clock += 1_000;
         let node = Node {
+            serial: self.last_serial,
             birth: match self.births {
                 Births::Missing => None,
                 Births::Equal => Some(1_000_000_000),
@@ -332,7 +385,7 @@ impl World {
         ino
     }
 
-    fn link(&mut self, name: &str, ino: u64) {
+    pub(super) fn link(&mut self, name: &str, ino: u64) {
         self.unlink(name);
         self.entries.insert(name.to_owned(), Entry::File(ino));
         self.nodes.get_mut(&ino).unwrap().names += 1;
@@ -340,7 +393,15 @@ impl World {
     }
 
     /// The file is under a name now; what it holds may be sent as that name's log.
-    fn stands(&mut self, name: &str, ino: u64) {
+    /// Whether what was seen of a text tells it from others by one line at most. Only of one that a log's
+    /// path showed at the last look more is known.
+    pub(super) fn is_plain(&self, lineage: u64) -> bool {
+        let mut shown = self.seen.shown.values();
+        shown.any(|shown| shown.lineage == lineage && shown.is_plain())
+            || !self.seen.told.contains(&lineage)
+    }
+
+    pub(super) fn stands(&mut self, name: &str, ino: u64) {
         let links: Vec<String> = self
             .entries
             .iter()
@@ -360,7 +421,7 @@ impl World {
         }
     }
 
-    fn unlink(&mut self, name: &str) {
+    pub(super) fn unlink(&mut self, name: &str) {
         let Some(Entry::File(ino)) = self.entries.remove(name) else {
             return;
         };
@@ -382,7 +443,7 @@ impl World {
     }
 
     /// Text has left a file: what is in no other one may be lost.
-    fn gone(&mut self, lines: &[u32], held: bool) {
+    pub(super) fn gone(&mut self, lines: &[u32], held: bool) {
         for line in lines {
             let there = self
                 .nodes
@@ -394,6 +455,18 @@ impl World {
                     false => self.excuse(*line, "on disk nowhere"),
                 }
             }
+        }
+    }
+
+    /// An old rotated file looks like a new one: it was written to, or compressed to another file.
+    pub(super) fn looks_new(&mut self, ino: u64) {
+        for line in self
+            .nodes
+            .get(&ino)
+            .into_iter()
+            .flat_map(|node| &node.lines)
+        {
+            self.lines[*line as usize].before = false;
         }
     }
 
@@ -431,446 +504,29 @@ impl World {
         }
     }
 
-    // Programs
-
-    fn append(&mut self, ino: u64, text: &[u8], lines: &[u32]) {
-        self.clock += 2_000;
-        let date = self.date();
-        let node = self.nodes.get_mut(&ino).unwrap();
-        node.text.extend_from_slice(text);
-        node.lines.extend_from_slice(lines);
-        node.mtime = date;
-        let logs = node.logs.clone();
-        for line in lines {
-            self.lines[*line as usize].logs.extend(&logs);
-        }
-    }
-
-    fn line(&mut self, who: usize, len: u64) -> (u32, String) {
-        let id = self.lines.len() as u32;
-        self.lines.push(Line::default());
-        let program = &self.programs[who];
-        let len = if program.fixed {
-            program.filler / 2
-        } else {
-            len % (program.filler + 1)
-        };
-        (
-            id,
-            format!("{id:06} {} constant end", "x".repeat(len as usize)),
-        )
-    }
-
-    fn current(&mut self, who: usize) -> u64 {
-        let path = self.programs[who].path;
-        match self.resolve(path) {
-            Some(ino) => ino,
-            None => {
-                let name = match self.entries.get(path) {
-                    Some(Entry::Link(to)) => to.clone(),
-                    _ if path == "cur.log" => {
-                        self.entries
-                            .insert(path.to_owned(), Entry::Link("run-0.txt".to_owned()));
-                        "run-0.txt".to_owned()
-                    }
-                    _ => path.to_owned(),
-                };
-                let ino = self.create(&name);
-                self.banner(who, ino);
-                ino
-            }
-        }
-    }
-
-    fn banner(&mut self, who: usize, ino: u64) {
-        if self.programs[who].banner > 0 {
-            let text = "===== an equal banner =====\n".repeat(self.programs[who].banner);
-            self.append(ino, text.as_bytes(), &[]);
-        }
-    }
-
-    pub fn write(&mut self, who: usize, arg: u64) {
-        let ino = self.current(who);
-        let mut text = String::new();
-        let mut ids = Vec::new();
-        if let Some(id) = self.programs[who].half.take() {
-            text += " second half\n";
-            ids.push(id);
-        }
-        for n in 0..=arg % 7 {
-            let (id, line) = self.line(who, arg / (7 + n));
-            text += &line;
-            text.push('\n');
-            ids.push(id);
-        }
-        self.say(format!("{} gets {ids:?}", self.programs[who].path));
-        self.append(ino, text.as_bytes(), &ids);
-    }
-
-    pub fn write_half(&mut self, who: usize, arg: u64) {
-        if self.programs[who].half.is_some() {
-            return;
-        }
-        let ino = self.current(who);
-        let (id, line) = self.line(who, arg);
-        self.say(format!(
-            "{} gets the first half of {id}",
-            self.programs[who].path
-        ));
-        self.append(ino, line.as_bytes(), &[]);
-        self.programs[who].half = Some(id);
-    }
-
-    pub fn complete(&mut self, who: usize) {
-        if self.programs[who].half.is_some() {
-            self.write(who, 0);
-        }
-    }
-
-    pub fn write_late(&mut self, who: usize, arg: u64) {
-        let Some((ino, lineage)) = self.programs[who].late else {
-            return;
-        };
-        let node = self.nodes.get(&ino);
-        let named =
-            node.is_some_and(|n| n.names > 0 && n.lineage == lineage && !n.lines.is_empty());
-        if !named || self.programs[who].half.is_some() {
-            return;
-        }
-        let (id, line) = self.line(who, arg);
-        self.say(format!(
-            "a late writer of {} adds {id}",
-            self.programs[who].path
-        ));
-        self.append(ino, format!("{line}\n").as_bytes(), &[id]);
-    }
-
-    fn rotated_name(&self, who: usize, n: u32) -> String {
-        let program = &self.programs[who];
-        let path = program.path;
-        let stem = path.strip_suffix(".log").unwrap();
-        match program.naming {
-            Naming::Number => format!("{path}.{n}"),
-            Naming::Date => format!("{path}-{}", 20_260_100 + n),
-            Naming::DateInside => format!("{stem}-{}.log", 20_260_100 + n),
-        }
-    }
-
-    fn rename(&mut self, from: &str, to: &str) {
-        if let Some(Entry::File(ino)) = self.entries.get(from).cloned() {
-            self.link(to, ino);
-            self.entries.remove(from);
-            self.nodes.get_mut(&ino).unwrap().names -= 1;
-        }
-    }
-
-    /// Makes room for a rotated file; its name.
-    fn make_way(&mut self, who: usize) -> String {
-        let keep = self.programs[who].keep;
-        if self.programs[who].naming != Naming::Number {
-            self.programs[who].day += 1;
-            let day = self.programs[who].day;
-            if let Some(old) = day.checked_sub(keep) {
-                let old = self.rotated_name(who, old);
-                self.unlink(&old);
-                self.unlink(&(old + ".gz"));
-            }
-            return self.rotated_name(who, day);
-        }
-        for end in ["", ".gz"] {
-            self.unlink(&(self.rotated_name(who, keep) + end));
-        }
-        for n in (1..keep).rev() {
-            for end in ["", ".gz"] {
-                let (from, to) = (
-                    self.rotated_name(who, n) + end,
-                    self.rotated_name(who, n + 1) + end,
-                );
-                self.rename(&from, &to);
-            }
-        }
-        self.rotated_name(who, 1)
-    }
-
-    pub fn rotate(&mut self, who: usize, arg: u64) {
-        let path = self.programs[who].path;
-        let Some(ino) = self.resolve(path) else {
-            return;
-        };
-        if path == "cur.log" {
-            return self.switch(who, arg);
-        }
-        self.truncate_copied(who);
-        self.complete(who);
-        let compresses = self.programs[who].compresses;
-        let before = self.rotated_name(who, self.programs[who].day.max(1));
-        if compresses == Some(true) {
-            self.compress(&before);
-        }
-        let to = self.make_way(who);
-        match self.programs[who].method {
-            Method::Rename => {
-                self.say(format!("{path} is renamed to {to}"));
-                self.rename(path, &to);
-                self.programs[who].late = Some((ino, self.nodes[&ino].lineage));
-                if arg % 4 != 0 {
-                    self.current(who);
-                }
-            }
-            Method::Copy => {
-                self.say(format!("{path} is copied to {to}"));
-                self.copy(ino, &to, false);
-                self.programs[who].copying = Some((to.clone(), None));
-                if arg % 4 != 0 {
-                    self.truncate_copied(who);
-                }
-                if arg % 8 == 7 {
-                    // Grown beyond what it was, at once
-                    for n in 0..4 {
-                        self.write(who, (arg / (3 + n)) | 6);
-                    }
-                }
-            }
-        }
-        if compresses == Some(false) {
-            self.compress(&to);
-        }
-    }
-
-    fn copy(&mut self, from: u64, to: &str, gz: bool) {
-        let node = self.nodes[&from].clone();
-        let ino = self.create(to);
-        let copy = self.nodes.get_mut(&ino).unwrap();
-        copy.text = node.text.clone();
-        if gz {
-            copy.text = [0x1f, 0x8b]
-                .into_iter()
-                .chain(node.text.iter().map(|b| b ^ 0x55))
-                .collect();
-        }
-        copy.gz = gz;
-        copy.lines = node.lines;
-        copy.lineage = node.lineage;
-        copy.logs.extend(node.logs);
-        self.stands(to, ino);
-    }
-
-    pub fn truncate_copied(&mut self, who: usize) {
-        if self.programs[who].copying.take().is_some() {
-            self.truncate(who, "is truncated after the copy");
-        }
-    }
-
-    pub fn truncate(&mut self, who: usize, why: &str) {
-        let path = self.programs[who].path;
-        let Some(ino) = self.resolve(path) else {
-            return;
-        };
-        self.complete(who);
-        self.say(format!("{path} {why}"));
-        self.empty(ino);
-        self.banner(who, ino);
-    }
-
-    fn empty(&mut self, ino: u64) {
-        self.last_lineage += 1;
-        self.clock += 1_000;
-        let (lineage, date) = (self.last_lineage, self.date());
-        let node = self.nodes.get_mut(&ino).unwrap();
-        let lines = std::mem::take(&mut node.lines);
-        node.text.clear();
-        node.lineage = lineage;
-        node.mtime = date;
-        self.gone(&lines, false);
-    }
-
-    pub fn compress_some(&mut self, who: usize, arg: u64) {
-        let newest = self.programs[who].day.max(1) as u64;
-        let n = match self.programs[who].naming {
-            Naming::Number => 1 + arg % 4,
-            _ => newest.saturating_sub(arg % 4),
-        };
-        self.compress(&self.rotated_name(who, n as u32));
-    }
-
-    fn compress(&mut self, name: &str) {
-        let Some(Entry::File(ino)) = self.entries.get(name).cloned() else {
-            return;
-        };
-        // A half line would be split for good
-        if self.nodes[&ino].text.last().is_some_and(|b| *b != b'\n') {
-            return;
-        }
-        self.say(format!("{name} is compressed"));
-        self.copy(ino, &format!("{name}.gz"), true);
-        self.unlink(name);
-    }
-
-    pub fn delete(&mut self, who: usize) {
-        let path = self.programs[who].path;
-        if matches!(self.entries.get(path), Some(Entry::File(_))) {
-            self.complete(who);
-            self.programs[who].copying = None;
-            self.say(format!("{path} is deleted"));
-            self.unlink(path);
-        }
-    }
-
-    pub fn delete_rotated(&mut self, who: usize, arg: u64) {
-        let naming = self.programs[who].naming;
-        let newest = self.programs[who].day.max(1);
-        let n = if naming == Naming::Number {
-            1 + arg as u32 % 4
-        } else {
-            newest.saturating_sub(arg as u32 % 4)
-        };
-        let name = self.rotated_name(who, n) + if arg % 3 == 0 { ".gz" } else { "" };
-        if self.entries.contains_key(&name) {
-            self.say(format!("{name} is deleted"));
-            self.unlink(&name);
-        }
-    }
-
-    /// The link leads to another file from now on.
-    fn switch(&mut self, who: usize, arg: u64) {
-        self.complete(who);
-        let to = format!("run-{}.txt", arg % 5);
-        self.say(format!("cur.log leads to {to}"));
-        self.entries
-            .insert("cur.log".to_owned(), Entry::Link(to.clone()));
-        match self.entries.get(&to) {
-            Some(Entry::File(ino)) => self.stands(&to.clone(), *ino),
-            _ => {
-                self.current(who);
-            }
-        }
-    }
-
-    /// Edits the text in place, or into a new file of the same name.
-    pub fn edit(&mut self, who: usize, arg: u64) {
-        let path = self.programs[who].path;
-        let Some(Entry::File(ino)) = self.entries.get(path).cloned() else {
-            return;
-        };
-        self.complete(who);
-        let old = self.nodes[&ino].lines.clone();
-        if old.is_empty() {
-            return;
-        }
-        let at = match arg % 3 {
-            0 => old.len() - 1,
-            _ => (arg / 3) as usize % old.len(),
-        };
-        let is_last = at == old.len() - 1;
-        let (id, _) = self.line(who, 0);
-        let text = String::from_utf8(self.nodes[&ino].text.clone()).unwrap();
-        let text = text.replace(&format!("\n{:06} ", old[at]), &format!("\n{id:06} "));
-        let text = match text.strip_prefix(&format!("{:06} ", old[at])) {
-            Some(rest) => format!("{id:06} {rest}"),
-            None => text,
-        };
-        let mut new = old.clone();
-        new[at] = id;
-        self.say(format!("in {path} {} becomes {id}", old[at]));
-        self.excuse(old[at], "overwritten by an edit");
-        if !is_last {
-            self.excuse(id, "edited in below other lines");
-        }
-        if self.nodes[&ino].mtime == self.date() {
-            self.excuse(id, "edited without a trace in length and date");
-        }
-        for line in &old {
-            self.lines[*line as usize]
-                .again
-                .get_or_insert("in an edited file");
-        }
-        self.lines[id as usize].again = Some("in an edited file");
-        let ino = match arg % 5 {
-            0 => {
-                // sed -i
-                let logs = self.nodes[&ino].logs.clone();
-                let ino = self.create("sedXXXX");
-                self.nodes.get_mut(&ino).unwrap().logs = logs;
-                ino
-            }
-            _ => ino,
-        };
-        let lineage = self.last_lineage + 1;
-        self.last_lineage = lineage;
-        self.clock += 1_000;
-        let date = self.date();
-        let node = self.nodes.get_mut(&ino).unwrap();
-        node.text = text.into_bytes();
-        node.lines = new;
-        node.lineage = lineage;
-        node.mtime = date;
-        let logs = node.logs.clone();
-        self.lines[id as usize].logs = logs;
-        self.rename("sedXXXX", path);
-        self.gone(&[old[at]], false);
-    }
-
-    /// Only the last lines are kept, in place.
-    pub fn rewrite(&mut self, who: usize, arg: u64) {
-        let path = self.programs[who].path;
-        let Some(ino) = self.resolve(path) else {
-            return;
-        };
-        self.complete(who);
-        let old = self.nodes[&ino].lines.clone();
-        let keep = old.len().min((arg % 20) as usize);
-        let (gone, kept) = old.split_at(old.len() - keep);
-        let text = String::from_utf8(self.nodes[&ino].text.clone()).unwrap();
-        let all: Vec<&str> = text.split_inclusive('\n').collect();
-        let text = all[all.len() - keep.min(all.len())..].concat();
-        for line in kept {
-            self.lines[*line as usize].again = Some("written again");
-        }
-        for line in gone {
-            self.excuse(*line, "overwritten by an edit");
-        }
-        self.say(format!("{path} is rewritten with {kept:?}"));
-        self.last_lineage += 1;
-        let (lineage, date) = (self.last_lineage, self.date());
-        let node = self.nodes.get_mut(&ino).unwrap();
-        node.text = text.into_bytes();
-        node.lines = kept.to_vec();
-        node.lineage = lineage;
-        node.mtime = date;
-        self.gone(gone, false);
-    }
-
-    /// A file that no entry speaks of, with a name that looks as if.
-    pub fn stranger(&mut self, arg: u64) {
-        let name = [
-            "app.1.log.old",
-            "app.log.old",
-            "notes.txt",
-            "app_8080.log.1",
-            "app-7.log.1",
-        ][arg as usize % 5];
-        let ino = self.resolve(name).unwrap_or_else(|| self.create(name));
-        let (id, line) = self.line(0, arg);
-        self.excuse(id, "nobody configured it");
-        self.say(format!("{name} gets {id}"));
-        self.append(ino, format!("{line}\n").as_bytes(), &[id]);
-    }
-
-    pub fn delete_stranger(&mut self, arg: u64) {
-        let name = [
-            "app.1.log.old",
-            "app.log.old",
-            "notes.txt",
-            "app_8080.log.1",
-            "app-7.log.1",
-        ][arg as usize % 5];
-        self.unlink(name);
-    }
-
     /// The very first look: what is there is not sent.
     pub fn first_look(&mut self) {
         for at in 0..self.lines.len() {
             self.excuse(at as u32, "was there before the first look");
+        }
+        let is_named = |name: &&String| {
+            let rotation = Rotation::of_any(name.as_bytes(), &self.config);
+            log_of(self.config, name).is_some() || rotation.is_some()
+        };
+        for name in self.entries.keys().filter(is_named) {
+            let ino = self.resolve(name);
+            let ino = ino.filter(|_| self.fails(name.as_bytes(), true).is_none());
+            for line in ino.map(|ino| &self.nodes[&ino].lines).into_iter().flatten() {
+                self.lines[*line as usize].before = true;
+            }
+        }
+        // A file that can't be read may be new when it can
+        for name in self.entries.keys() {
+            let ino = self.resolve(name);
+            let ino = ino.filter(|_| self.fails(name.as_bytes(), true).is_some());
+            for line in ino.map(|ino| &self.nodes[&ino].lines).into_iter().flatten() {
+                self.lines[*line as usize].before = false;
+            }
         }
     }
 

@@ -1,0 +1,118 @@
+//! The things that others do in the folder: files that no entry speaks of, files that are moved away and
+//! back, and logs that are replaced.
+
+use super::world::{Entry, Naming, World};
+use crate::tail::ledger::naming::Rotation;
+
+impl World {
+    /// A file that no entry speaks of, with a name that looks as if. Some have a name of a kind that no
+    /// rotation here gives.
+    pub fn stranger(&mut self, arg: u64) {
+        let name = STRANGERS[arg as usize % STRANGERS.len()];
+        let ino = self.resolve(name).unwrap_or_else(|| self.create(name));
+        let (id, line) = self.line(0, arg);
+        self.excuse(id, "nobody configured it");
+        self.say(format!("{name} gets {id}"));
+        self.append(ino, format!("{line}\n").as_bytes(), &[id]);
+    }
+
+    pub fn delete_stranger(&mut self, arg: u64) {
+        self.unlink(STRANGERS[arg as usize % STRANGERS.len()]);
+    }
+
+    /// A rotated file is moved to another place for a while, as when a mount goes.
+    pub fn move_away(&mut self, who: usize, arg: u64) {
+        let path = self.programs[who].path;
+        let is_its = |name: &&String| {
+            let rotation = Rotation::of_any(name.as_bytes(), &self.config);
+            name.starts_with(path) && *name != path && rotation.is_some()
+        };
+        let names: Vec<String> = self.entries.keys().filter(is_its).cloned().collect();
+        if names.is_empty() || self.away.is_some() {
+            return;
+        }
+        let name = names[arg as usize % names.len()].clone();
+        if self.programs[who]
+            .copying
+            .as_ref()
+            .is_some_and(|(copy, _)| *copy == name)
+        {
+            return;
+        }
+        let Some(Entry::File(ino)) = self.entries.get(&name).cloned() else {
+            return;
+        };
+        // A text that no look has seen at the path, or that has no more than a line, is told by its name alone
+        let node = &self.nodes[&ino];
+        let is_known = self.seen.text.contains(&node.lineage) && !self.is_plain(node.lineage);
+        if !is_known || node.text.last() != Some(&b'\n') {
+            return;
+        }
+        self.say(format!("{name} is moved away"));
+        self.entries.remove(&name);
+        self.away = Some((name, ino));
+    }
+
+    /// It comes back, under a name that is free.
+    pub fn move_back(&mut self) {
+        let Some((name, ino)) = self.away.take() else {
+            return;
+        };
+        let program = self
+            .programs
+            .iter()
+            .find(|program| name.starts_with(program.path));
+        let path = program.map_or("", |program| program.path);
+        let end = if name.ends_with(".gz") { ".gz" } else { "" };
+        let mut to = name.clone();
+        for n in 1.. {
+            let is_free = |name: &String| {
+                let other = match name.strip_suffix(".gz") {
+                    Some(plain) => plain.to_owned(),
+                    None => format!("{name}.gz"),
+                };
+                !self.entries.contains_key(name) && !self.entries.contains_key(&other)
+            };
+            if is_free(&to) {
+                break;
+            }
+            to = match program.map(|program| program.naming) {
+                Some(Naming::Number) => format!("{path}.{n}{end}"),
+                _ => format!("{path}-{}{end}", 20_250_100 + n),
+            };
+        }
+        self.say(format!("{name} comes back as {to}"));
+        self.entries.insert(to.clone(), Entry::File(ino));
+        self.stands(&to, ino);
+    }
+
+    /// The log is deleted, and a new one with as many lines of the same length takes its place.
+    pub fn replace(&mut self, who: usize) {
+        let program = &self.programs[who];
+        let path = program.path;
+        let Some(Entry::File(ino)) = self.entries.get(path).cloned() else {
+            return;
+        };
+        if !program.fixed || program.half.is_some() || program.copying.is_some() {
+            return;
+        }
+        let count = self.nodes[&ino].lines.len();
+        self.delete(who);
+        self.say(format!("{path} is replaced by one with {count} lines"));
+        let ino = self.current(who);
+        for _ in 0..count {
+            let (id, line) = self.line(who, 0);
+            self.append(ino, format!("{line}\n").as_bytes(), &[id]);
+        }
+    }
+}
+
+const STRANGERS: [&str; 7] = [
+    "app.1.log.old",
+    "app.log.old",
+    "notes.txt",
+    "app_8080.log.1",
+    "app-7.log.1",
+    "app.log.20250101",
+    "app.log_20250102",
+];
