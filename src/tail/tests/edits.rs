@@ -150,3 +150,40 @@ fn a_preallocated_log_that_is_cut_to_its_text_at_the_end_repeats_nothing() {
         assert_eq!((desk.arrived.resent, desk.lost()), (0, 0));
     }
 }
+
+/// An array of 20 records whose closing bracket each append overwrites.
+#[test]
+fn an_array_whose_bracket_each_append_overwrites_repeats_three_lines_at_most() {
+    let record = |n: usize| format!("{{\"record\": {n}, \"text\": \"of the {n}th\"}},\n");
+    let array = |count: usize| format!("[\n{}]\n", (0..count).map(record).collect::<String>());
+    let mut desk = Desk::copied(array(20));
+    for count in 21..25 {
+        fs::write(desk.path("a.log"), array(count)).unwrap();
+        desk.run(4);
+    }
+    let all = desk.all("a.log");
+    for n in 0..24 {
+        assert_eq!(all.matches(&record(n)).count(), 1, "{n}: {all}");
+    }
+    // The first bracket once, the last one with each append
+    assert_eq!(all.lines().count(), 24 + 1 + 5, "{all}");
+}
+
+#[test]
+fn a_counter_in_the_header_that_each_append_changes_repeats_nothing() {
+    let record = |n: usize| format!("record {n} of the journal\n");
+    let text = |count: usize| {
+        let records: String = (0..count).map(record).collect();
+        format!("records: {count:06}\n{records}")
+    };
+    let mut desk = Desk::copied(text(200));
+    for count in 201..206 {
+        fs::write(desk.path("a.log"), text(count)).unwrap();
+        desk.run(4);
+    }
+    let all = desk.all("a.log");
+    for n in 0..205 {
+        assert_eq!(all.matches(&record(n)).count(), 1, "{n}");
+    }
+    assert_eq!(all.lines().count(), 206, "{all}");
+}
