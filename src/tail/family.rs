@@ -78,16 +78,14 @@ impl Tailer {
 
     /// The files of a family. Folders below are looked through where contents lie there or are missing, and if
     /// `deep`: a rotation may have an `olddir`.
-    ///
-    /// # Errors
-    /// A folder of it can't be listed: nothing may be concluded.
-    pub(super) fn see(&mut self, family: &Family, deep: bool) -> io::Result<Seen> {
+    /// Where a folder can't be listed the paths of logs are seen all the same, and anything may lie in it.
+    pub(super) fn see(&mut self, family: &Family, deep: bool) -> Seen {
         let mut files: BTreeMap<PathBuf, Stat> = BTreeMap::new();
         let mut unclear = BTreeSet::new();
         let mut errors = Vec::new();
         let mut places = BTreeSet::new();
         let mut refused = false;
-        let mut is_deep = true;
+        let (mut is_deep, mut is_listed) = (true, true);
         for number in &family.logs {
             let Some(log) = self.logs.get(number) else {
                 continue;
@@ -128,7 +126,14 @@ impl Tailer {
         }
         // Not where a log's path leads through a link that must not be followed
         if !refused {
-            is_deep = self.see_rotated(family, &places, &mut files, &mut unclear, deep)?;
+            match self.see_rotated(family, &places, &mut files, &mut unclear, deep) {
+                Ok(deep) => is_deep = deep,
+                Err(_) => {
+                    is_listed = false;
+                    let folders = places.iter().filter_map(|place| place.parent());
+                    unclear.extend(folders.map(Path::to_path_buf));
+                }
+            }
         }
         let files = files.into_iter();
         let snapshot = Snapshot {
@@ -141,12 +146,13 @@ impl Tailer {
                 })
                 .collect(),
             unclear: unclear.iter().map(|path| name_of(path)).collect(),
+            is_partial: !is_listed,
         };
-        Ok(Seen {
+        Seen {
             snapshot,
             errors,
             is_deep,
-        })
+        }
     }
 
     /// Adds the files with names of rotated ones, and those that hold contents of the family.

@@ -26,6 +26,8 @@ const ROTATED_INTERVAL: Duration = Duration::from_secs(2);
 const WAITING_INTERVAL: Duration = Duration::from_millis(500);
 /// The most files that wait so and are kept open, so that what is deleted meanwhile can be read.
 const MOST_WAITING: usize = 64;
+/// As many files are taken for those of a family at least where its folder can't be listed.
+const MOST_UNLISTED: usize = 8;
 /// A file that is left alone because of its name is named in agent.log this seldom.
 const NAMED_EVERY: Duration = Duration::from_secs(7 * 86_400);
 
@@ -265,16 +267,10 @@ impl Tailer {
     /// read.
     pub(super) fn look_at_family(&mut self, number: u64, now: Instant) -> bool {
         let family = self.family_of(number);
-        let Ok(mut seen) = self.see(&family, false) else {
-            // The folder can't be listed: nothing may be concluded
-            return false;
-        };
+        let mut seen = self.see(&family, false);
         let mut decision = self.decide(&family, &seen, now);
         if !seen.is_deep && decision.decision.misses_something() {
-            let Ok(deep) = self.see(&family, true) else {
-                return false;
-            };
-            seen = deep;
+            seen = self.see(&family, true);
             decision = self.decide(&family, &seen, now);
         }
         let grown = self.take_in(decision, &family, &seen, now);
@@ -623,6 +619,11 @@ impl Tailer {
         };
         let (ids, moment) = (family.ids(), self.moment(now));
         let files = seen.snapshot.files.len();
+        // Only a listing justifies letting go of a content, but for the bound on memory
+        let (delay, files) = match seen.snapshot.is_partial {
+            true => (u64::MAX, files.max(MOST_UNLISTED)),
+            false => (delay, files),
+        };
         for key in self.ledger.forget(&ids, moment, delay, files, &keep) {
             self.release_file(key);
             self.stop_reading(key);

@@ -384,7 +384,10 @@ impl Ledger {
         let family = Family {
             copies: decision.copies,
             hidden: decision.hidden,
-            remembered: Some(decision.remembered),
+            remembered: match decision.is_partial {
+                true => scope.family.remembered.clone(),
+                false => Some(decision.remembered),
+            },
         };
         self.families.insert(scope.root, family);
         for log in &scope.logs {

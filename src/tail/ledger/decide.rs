@@ -179,6 +179,8 @@ pub struct Decision {
     pub schemes: Vec<(LogId, Scheme)>,
     /// The files to remember until the next look.
     pub remembered: Remembered,
+    /// They are not all: what was remembered before still counts.
+    pub is_partial: bool,
     /// The files that are copies.
     pub copies: BTreeMap<Box<[u8]>, Copied>,
     /// The names that can't be read.
@@ -299,7 +301,10 @@ pub fn decide(
         fresh: Vec::new(),
         judged: BTreeSet::new(),
         unreadable: BTreeSet::new(),
-        decision: Decision::default(),
+        decision: Decision {
+            is_partial: snapshot.is_partial,
+            ..Decision::default()
+        },
     };
     deciding.seek_in_place(true, eyes);
     deciding.ask_descriptors(true, eyes);

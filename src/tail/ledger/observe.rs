@@ -60,6 +60,8 @@ pub struct Snapshot {
     pub files: Vec<Listed>,
     /// Names of which `stat` says nothing at the moment: whatever is lost may lie there.
     pub unclear: Vec<Box<[u8]>>,
+    /// A folder could not be listed: nothing is known of the files in it but of those that are named.
+    pub is_partial: bool,
 }
 
 /// A folder of a file system.
