@@ -170,11 +170,9 @@ impl Ledger {
                 content.settled = content.read;
             }
             match content.place {
-                // It may have had a name that could not be read
-                Place::Unlinked(ref at) => content.place = Place::At(at.clone()),
                 Place::InMemory => nowhere(content, Moment(0)),
                 Place::Nowhere { ref mut since, .. } => *since = Moment(0),
-                Place::At(_) | Place::InArchive(_) => {}
+                Place::At(_) | Place::InArchive(_) | Place::Unlinked(_) => {}
             }
         }
         ledger.changed.clear();

@@ -478,7 +478,8 @@ impl<'a> Deciding<'a> {
         let was = content.place.last_file();
         let in_place = was.is_some_and(|was| was.name == file.name && was.id == file.stat.id);
         let births = was.and_then(|was| was.birth).zip(file.stat.birth);
-        let is_born = births.is_some_and(|(then, now)| then.same(now));
+        let is_named = !matches!(content.place, Place::Unlinked(_));
+        let is_born = is_named && births.is_some_and(|(then, now)| then.same(now));
         let found = |agreement, unchanged| {
             Ok(Some(Found {
                 file: at,

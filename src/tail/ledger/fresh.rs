@@ -283,7 +283,8 @@ fn rotated(
             .is_some_and(|(stat, _)| stat.id == file.stat.id);
         let then = content.place.last_file().and_then(|at| at.birth);
         let both = then.zip(file.stat.birth);
-        let is_plain = !file.is_archive() && !content.is_archive();
+        // Once it lost its name it may be no more, and its inode another one's
+        let is_plain = !file.is_archive() && matches!(content.place, Place::At(_));
         let is_same = is_plain && both.is_some_and(|(then, now)| then.same(now));
         if is_held || is_same || !matches!(verdict, Verdict::UnknownScheme(_)) {
             verdict = Verdict::Unseen(log);

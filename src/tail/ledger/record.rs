@@ -130,7 +130,8 @@ impl SavedContent {
     }
 
     /// The content, of which nothing is read before a look has seen it. `key` and `fresh` serve where the
-    /// record has no key and no sequence. A file without a name may have one that could not be read.
+    /// record has no key and no sequence. A file without a name may have one that could not be
+    /// read, so it is looked for.
     pub fn content(
         &self,
         key: ContentKey,
@@ -167,7 +168,8 @@ impl SavedContent {
             evidence: self.evidence.clone(),
             length: self.length,
             place: match self.place {
-                SavedPlace::At(file) | SavedPlace::Unlinked(file) => Place::At(at(name, file)),
+                SavedPlace::At(file) => Place::At(at(name, file)),
+                SavedPlace::Unlinked(file) => Place::Unlinked(at(name, file)),
                 SavedPlace::InArchive(file) => Place::InArchive(at(name, file)),
                 SavedPlace::Nowhere => Place::Nowhere {
                     since: Moment(0),

@@ -137,7 +137,6 @@ fn a_content_is_read_back_in_every_place_and_phase() {
     for (then, saved) in all.iter().zip(&log.contents) {
         let now = saved.content(ContentKey(1), then.log, NAME, &mut no_sequence);
         let place = match &then.place {
-            Place::Unlinked(at) => Place::At(at.clone()),
             place @ (Place::InMemory | Place::Nowhere { .. }) => Place::Nowhere {
                 since: Moment(0),
                 name: place.last_name().into(),
