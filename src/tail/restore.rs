@@ -86,7 +86,7 @@ impl Tailer {
                 // Its positions wait until it can be looked at
                 Some(_) if is_left_out(path) => self.orphans.push((path.clone(), log.clone())),
                 Some(entry) if log.attributes.is_empty() => {
-                    found.push(self.restore_log(path, entry, log, now));
+                    found.push((self.restore_log(path, entry, log, now), log));
                 }
                 Some(entry) => {
                     // A monitor had named it: what waits to be sent keeps those attributes
@@ -98,7 +98,7 @@ impl Tailer {
                         log.left = true;
                         self.leaving = true;
                     }
-                    found.push(number);
+                    found.push((number, log));
                 }
                 // A monitor may name it again
                 None if self.is_mine(path) && now_secs() - log.time < ORPHANS_FOR => {
@@ -107,16 +107,11 @@ impl Tailer {
                 None => {}
             }
         }
-        for number in &found {
+        for (number, log) in &found {
             // Of a family that has none, none is written down; older versions remembered no listings
-            let Some(log) = self.logs.get(number) else {
-                continue;
-            };
-            let saved = saved.logs.iter().find(|((_, path), _)| *path == log.path);
-            let is_new =
-                saved.is_some_and(|(_, log)| log.contents.iter().all(|c| c.stamp.is_some()));
-            if is_new {
-                self.ledger.take_up_listing(log.id(), Default::default());
+            if log.contents.iter().all(|content| content.stamp.is_some()) {
+                let root = super::log::id_of(*number);
+                self.ledger.take_up_listing(root, Default::default());
             }
         }
         for (path, remembered) in &saved.remembered {
@@ -126,7 +121,7 @@ impl Tailer {
             }
         }
         // Only now is known what belongs to another log
-        for number in found {
+        for (number, _) in found {
             self.look_restored(number, now);
         }
     }
