@@ -164,25 +164,20 @@ impl Tailer {
         let Some(content) = self.ledger.get(key) else {
             return Found::Nothing;
         };
-        let reading = self.readings.get_mut(&key);
-        let mut opened = None;
-        let mut bytes = || -> io::Result<Box<dyn Bytes>> {
-            let file = match reading.as_ref().and_then(|reading| reading.source.as_ref()) {
-                Some(Source::Plain(file)) => file.try_clone()?,
-                _ => {
-                    let name = content.place.file().map(|at| path_of(&at.name));
-                    let (file, meta) = identity::open(name.ok_or(io::ErrorKind::NotFound)?)?;
-                    opened = Some(FileId::of(&meta));
-                    file
-                }
-            };
+        let held = self.readings.get(&key).and_then(|it| it.source.as_ref());
+        let mut bytes = || -> io::Result<Box<dyn Bytes + '_>> {
+            if let Some(Source::Plain(file)) = held {
+                return Ok(Box::new(file));
+            }
+            let name = content.place.file().map(|at| path_of(&at.name));
+            let (file, _) = identity::open(name.ok_or(io::ErrorKind::NotFound)?)?;
             Ok(Box::new(Plain(file)))
         };
         let glance = super::ledger::glance(content, stat, &mut bytes);
         match glance {
             Glance::Same => Found::Nothing,
             Glance::Touched => {
-                self.ledger.confirm(key, stat);
+                self.ledger.confirm(key, stat.stamp);
                 Found::Nothing
             }
             Glance::Grown => {
@@ -193,6 +188,7 @@ impl Tailer {
                     .or_insert_with(|| Reading::new(now));
                 reading.growth = now;
                 reading.check_head = true;
+                reading.seen = Some(stat.stamp);
                 Found::Growth
             }
             Glance::Question => Found::Question,

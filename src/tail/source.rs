@@ -2,7 +2,7 @@
 
 use super::gz::GzFile;
 use super::identity::{self, FileId};
-use super::ledger::{Bytes, Content, Place};
+use super::ledger::{Bytes, Content, Place, Stamp};
 use super::memory::MemoryLog;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -51,6 +51,8 @@ pub struct Reading {
     /// A look has seen growth since the head was last read: the next page checks it, as a file that was
     /// written anew may end as the old one did.
     pub check_head: bool,
+    /// The stamp that the file had at that look: once all of it is read, this is what the text is known by.
+    pub seen: Option<Stamp>,
     /// An unterminated last line: its length, and since when it has that length. Of a shaped log: where the
     /// incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
@@ -80,6 +82,7 @@ impl Reading {
             id: FileId { dev: 0, ino: 0 },
             mark: None,
             check_head: true,
+            seen: None,
             partial: None,
             shape: crate::shape::State::default(),
             pieces: 0,

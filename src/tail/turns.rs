@@ -118,12 +118,19 @@ impl Tailer {
             );
             let is_open = reading.source.is_some();
             let is_text_to_come = waits_for_text(&reading);
+            let seen = match outcome {
+                Turn::Drained(_) => reading.seen.take(),
+                _ => None,
+            };
             self.readings.insert(key, reading);
             if is_open && !was_open {
                 self.open += 1;
                 self.in_turn(key);
             }
             self.ledger.has_read(key);
+            if let Some(stamp) = seen {
+                self.ledger.confirm(key, stamp);
+            }
             let read = self.ledger.get(key).map_or(before, |content| content.read);
             share = share.saturating_sub(read - before);
             let is_shown = self

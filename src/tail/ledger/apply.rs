@@ -9,13 +9,13 @@ mod parts;
 pub use parts::{Doubts, Part};
 
 use super::content::{
-    Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Trust,
+    Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Stamp, Trust,
 };
 use super::decide::{Born, Change, Copied, Decision, Doubt, Hidden, Known, Original, Sight};
 use super::evidence::Evidence;
 use super::mutants::{self, Mutant};
 use super::naming::{Policy, Rotation};
-use super::observe::{Remembered, Stat};
+use super::observe::Remembered;
 use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
@@ -709,10 +709,10 @@ impl Ledger {
         }
     }
 
-    /// A glance has compared the text of a file that was written to: it holds what it held.
-    pub fn confirm(&mut self, key: ContentKey, stat: &Stat) {
+    /// The text of a file that had this stamp was compared, or read, after it had it: it holds this content.
+    pub fn confirm(&mut self, key: ContentKey, stamp: Stamp) {
         if let Some(content) = self.contents.get_mut(&key) {
-            content.stamp = stat.stamp;
+            content.stamp = stamp;
         }
     }
 

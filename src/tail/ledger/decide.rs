@@ -260,10 +260,10 @@ pub enum Glance {
 /// The short form of the decision, for one file that was seen to hold a content: whether it still does,
 /// as far as its inode, length and date tell. Text is read, through `bytes`, only of a file that has another
 /// date at the same length.
-pub fn glance(
+pub fn glance<'a>(
     content: &Content,
     stat: &Stat,
-    bytes: &mut dyn FnMut() -> io::Result<Box<dyn Bytes>>,
+    bytes: &mut dyn FnMut() -> io::Result<Box<dyn Bytes + 'a>>,
 ) -> Glance {
     let is_in_place = content.place.location() == Some(stat.id) && !content.is_archive();
     if !is_in_place || content.trust != Trust::Verified {
@@ -276,7 +276,7 @@ pub fn glance(
     if stat.length > content.length && is_known {
         return Glance::Grown;
     }
-    let agrees = |mut bytes: Box<dyn Bytes>| content.evidence.agrees_nearby(&mut *bytes);
+    let agrees = |mut bytes: Box<dyn Bytes + 'a>| content.evidence.agrees_nearby(&mut *bytes);
     match stat.length == content.length && is_known && bytes().and_then(agrees).unwrap_or(false) {
         true => Glance::Touched,
         false => Glance::Question,
