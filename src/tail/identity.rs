@@ -30,14 +30,6 @@ impl FileId {
     }
 }
 
-/// How many bytes before a position its mark covers, at most.
-pub const MARK: usize = 32;
-
-/// The mark of a position: `before` are the up to [`MARK`] bytes that end there.
-pub fn mark(before: &[u8]) -> u64 {
-    hash(&before[before.len().saturating_sub(MARK)..])
-}
-
 /// FNV-1a, 64 bits.
 pub fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |h, &b| {

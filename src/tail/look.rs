@@ -388,6 +388,10 @@ impl Tailer {
         };
         let (length, shown) = (content.length, content.phase == Phase::Shown);
         let at = path_of(content.place.last_name()).to_path_buf();
+        if content.unread() > 0 {
+            // While the server is slow its turn may come after it was deleted
+            self.hold(key);
+        }
         self.has_log(key, number, now);
         let Some(log) = self.logs.get_mut(&number) else {
             return;

@@ -178,11 +178,13 @@ impl Reader<'_> {
         if n < lead {
             return Err(Stop::Replaced);
         }
-        let mark = identity::mark(&buf[..lead]);
         let evidence = &work.content.evidence;
-        if evidence.end() == read && !evidence.follows(&buf[..lead])
-            || work.reading.mark.is_some_and(|known| known != mark)
-        {
+        let is_next = match work.reading.mark {
+            _ if evidence.end() == read => evidence.follows(&buf[..lead]),
+            Some(mark) => mark == identity::hash(&buf[..lead]),
+            None => true,
+        };
+        if !is_next {
             return Err(Stop::Replaced);
         }
         let mut at_end = n < buf.len();
@@ -201,7 +203,6 @@ impl Reader<'_> {
         }
         let is_archive = work.content.is_archive();
         if data.is_empty() {
-            work.reading.mark = Some(mark);
             if waits_for_text {
                 work.reading.partial = self.more_may_come();
             }
@@ -244,7 +245,10 @@ impl Reader<'_> {
         };
         if done > 0 || work.reading.pieces != pieces {
             work.content.advance(&buf[..lead], &buf[lead..lead + done]);
-            work.reading.mark = Some(identity::mark(&buf[..lead + done]));
+            let end = lead + done;
+            let before = &buf[end.saturating_sub(BLOCK)..end];
+            let is_ahead = work.content.evidence.end() != work.content.read;
+            work.reading.mark = is_ahead.then(|| identity::hash(before));
             span.to = work.content.read;
             if let Some(hold) = work.reading.hold.filter(|hold| *hold < span.to) {
                 span.to = hold.max(span.from);

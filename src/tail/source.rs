@@ -46,7 +46,8 @@ pub struct Reading {
     pub source: Option<Source>,
     /// The file that is open.
     pub id: FileId,
-    /// A hash of the bytes before the position, as this process has read them.
+    /// A hash of the 1 KiB before the position, as this process has read it. Only where the evidence is of text
+    /// beyond the position, and so does not tell.
     pub mark: Option<u64>,
     /// A look has seen growth since the head was last read: the next page checks it, as a file that was
     /// written anew may end as the old one did.

@@ -158,8 +158,8 @@ impl Tailer {
                     outcome = Turn::Drained(None);
                 }
                 Turn::Moved | Turn::Replaced => {
+                    // The descriptor stays for the look: the file may have no name any more
                     self.ledger.suspect(key);
-                    self.close(key);
                     break;
                 }
                 _ => break,

@@ -473,3 +473,45 @@ fn a_clock_that_is_set_back_by_years_loses_and_repeats_nothing() {
         wait 2500 ms",
     );
 }
+
+/// Seed 30932: the server is slow, so the new text has no turn before the file is deleted
+#[test]
+fn a_truncated_log_that_is_written_to_and_deleted_loses_no_line() {
+    play(
+        "*.log, requests of 3020 bytes
+        create
+        start
+        write 7
+        wait 700 ms
+        write 21 49 28 28 77
+        write 7 7 7 7
+        write 14 28 49 42 0
+        write 70 63 49 56 77 28
+        wait 700 ms
+        truncate
+        write 7
+        delete a.log
+        answer",
+    );
+}
+
+/// Seed 31125: a reader that has text ahead of it compared only the last 32 bytes, and fillers are equal
+#[test]
+fn two_copytruncates_with_no_file_open_repeat_no_line() {
+    play(
+        "a.log, requests of 1742 bytes, no file stays open
+        create
+        start
+        begin a line
+        wait 700 ms
+        write 400 35
+        write 77 56 70 63 56
+        copytruncate
+        write 21 56 400
+        wait 700 ms
+        copytruncate
+        write 70
+        write 70 70 49 49 49 63
+        answer",
+    );
+}
