@@ -154,6 +154,27 @@ fn a_log_that_begins_to_hang_is_named_and_the_others_go_on() {
     assert_eq!(site.receiver.counts().duplicates, 0);
 }
 
+/// A person who asks about that path is told so, and not held as well.
+#[test]
+#[ignore = "needs gcc"]
+fn explain_of_a_path_that_hangs_says_so_and_ends() {
+    let mut site = site();
+    site.numbers("hung.log").write(50);
+    site.numbers("app.log").write(50);
+    site.copy("app.log").copy("hung.log").write_config();
+    let log = site.log_path("hung.log").to_str().unwrap().to_owned();
+    hold(&site);
+    let began = Instant::now();
+    let said = site.run(&["explain", &log]);
+    assert!(began.elapsed() < PROMPT);
+    assert_eq!(said.code, 1);
+    let words = format!("{log}: a look at it has not ended for 10 s");
+    assert!(said.err.contains(&words), "{}{}", said.out, said.err);
+    release(&site);
+    let said = site.run(&["explain", &log]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+}
+
 /// The thread that was held has the positions of the time before it. Written over the later ones, with
 /// a newer serial, they would have lines sent again.
 #[test]

@@ -29,7 +29,9 @@ pub(super) fn explain(setup: &Setup) -> i32 {
     let Some(path) = setup.options.operands.first() else {
         return exit::USAGE;
     };
+    let watch = super::hang::watch();
     let (text, is_copied) = report(&mut insight, &absolute(Path::new(path)), is_known);
+    drop(watch);
     out(text.trim_end());
     if is_copied {
         exit::OK

@@ -10,6 +10,7 @@ mod decl;
 mod dry_run;
 mod explain;
 mod generate;
+mod hang;
 mod help;
 mod monitor;
 mod options;

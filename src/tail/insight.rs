@@ -151,7 +151,7 @@ pub struct Facts {
 /// # Errors
 /// A phrase: there is none, it is no regular file.
 pub fn facts(path: &Path) -> Result<Facts, String> {
-    let meta = match fs::metadata(path) {
+    let meta = match identity::stat(path) {
         Ok(meta) if meta.is_dir() => return Err("it is a folder".to_owned()),
         Ok(meta) if !meta.is_file() => {
             return Err("it is a FIFO, socket or device; these are never opened".to_owned())
