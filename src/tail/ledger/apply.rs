@@ -19,19 +19,20 @@ use super::observe::Remembered;
 use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The contents of a session's logs.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger {
-    contents: BTreeMap<ContentKey, Content>,
-    by_log: HashMap<LogId, Vec<ContentKey>>,
+    contents: BTreeMap<ContentKey, Box<Content>>,
+    /// Each list has no room to spare: most logs have one content.
+    by_log: BTreeMap<LogId, Vec<ContentKey>>,
     /// One file holds one content, and one more for each further family of which a path shows it: both names of
     /// a link are followed.
-    by_file: HashMap<FileId, Vec<ContentKey>>,
+    by_file: BTreeSet<(FileId, ContentKey)>,
     schemes: BTreeMap<LogId, Vec<Scheme>>,
-    /// By the root of each family.
-    families: BTreeMap<LogId, Family>,
+    /// By the root of each family that was looked at. `None`: there was nothing to remember.
+    families: BTreeMap<LogId, Option<Box<Family>>>,
     doubts: BTreeMap<Doubt, u64>,
     /// Their place can't be read at the moment.
     unclear: BTreeSet<ContentKey>,
@@ -46,12 +47,22 @@ pub struct Ledger {
 }
 
 /// The findings of the last look at the files that a log and its rotations name.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Family {
     /// `None` before the first look.
     remembered: Option<Remembered>,
     copies: BTreeMap<Box<[u8]>, Copied>,
     hidden: BTreeMap<Box<[u8]>, Hidden>,
+}
+
+impl Family {
+    /// One that was looked at and has nothing to remember.
+    fn plain() -> Family {
+        Family {
+            remembered: Some(Remembered::default()),
+            ..Family::default()
+        }
+    }
 }
 
 /// The part of the ledger that a look is about: a family's contents, and those of others that lie in files
@@ -154,7 +165,7 @@ impl Ledger {
     #[cfg(test)]
     pub fn restored(&self) -> Ledger {
         let mut ledger = self.clone();
-        for family in ledger.families.values_mut() {
+        for family in ledger.families.values_mut().flatten() {
             family.hidden.clear();
             for copy in family.copies.values_mut() {
                 copy.since = Moment(0);
@@ -188,10 +199,10 @@ impl Ledger {
         self.last_key = self.last_key.max(content.key.0);
         let (key, log) = (content.key, content.log);
         if let Some(id) = content.place.location() {
-            self.by_file.entry(id).or_default().push(key);
+            self.by_file.insert((id, key));
         }
-        self.by_log.entry(log).or_default().push(key);
-        self.contents.insert(key, content);
+        self.list(log, key, usize::MAX);
+        self.contents.insert(key, Box::new(content));
         self.changed.insert(log);
         self.undurable = true;
         key
@@ -206,7 +217,29 @@ impl Ledger {
 
     /// Takes up the remembered listing of a family.
     pub fn take_up_listing(&mut self, root: LogId, remembered: Remembered) {
-        self.families.entry(root).or_default().remembered = Some(remembered);
+        let family = Family {
+            remembered: Some(remembered),
+            ..self.family(root)
+        };
+        self.set_family(root, family);
+    }
+
+    fn family(&self, root: LogId) -> Family {
+        match self.families.get(&root) {
+            None => Family::default(),
+            Some(None) => Family::plain(),
+            Some(Some(family)) => Family::clone(family),
+        }
+    }
+
+    fn set_family(&mut self, root: LogId, family: Family) {
+        if family == Family::default() {
+            self.families.remove(&root);
+        } else {
+            let says_more = family != Family::plain();
+            self.families
+                .insert(root, says_more.then(|| Box::new(family)));
+        }
     }
 
     fn next_key(&mut self) -> ContentKey {
@@ -227,7 +260,7 @@ impl Ledger {
         let mut scope = Scope {
             root,
             now,
-            family: self.families.get(&root).cloned().unwrap_or_default(),
+            family: self.family(root),
             logs: logs.to_vec(),
             pending: logs
                 .iter()
@@ -242,17 +275,14 @@ impl Ledger {
             for key in self.of_log(*log) {
                 scope
                     .contents
-                    .extend(self.contents.get(key).map(|c| (*key, c.clone())));
+                    .extend(self.get(*key).map(|c| (*key, c.clone())));
             }
         }
-        for key in files.iter().filter_map(|id| self.by_file.get(id)).flatten() {
-            let content = self
-                .contents
-                .get(key)
-                .filter(|_| !scope.contents.contains_key(key));
-            if let Some(content) = content.filter(|content| !shows(content)) {
-                scope.contents.insert(*key, content.clone());
-                scope.visitors.insert(*key);
+        for content in files.iter().flat_map(|id| self.in_file(*id)) {
+            let key = content.key;
+            if !scope.contents.contains_key(&key) && !shows(content) {
+                scope.contents.insert(key, content.clone());
+                scope.visitors.insert(key);
             }
         }
         let unclear = self.unclear.iter().copied();
@@ -264,26 +294,24 @@ impl Ledger {
 
     /// The contents, by key.
     #[cfg(test)]
-    pub fn contents(&self) -> &BTreeMap<ContentKey, Content> {
+    pub fn contents(&self) -> &BTreeMap<ContentKey, Box<Content>> {
         &self.contents
     }
 
     /// All logs that have contents.
     #[cfg(test)]
     pub fn logs(&self) -> Vec<LogId> {
-        let mut logs: Vec<LogId> = self.by_log.keys().copied().collect();
-        logs.sort();
-        logs
+        self.by_log.keys().copied().collect()
     }
 
     /// The content with this key.
     pub fn get(&self, key: ContentKey) -> Option<&Content> {
-        self.contents.get(&key)
+        self.contents.get(&key).map(Box::as_ref)
     }
 
     /// The content with this key, to be read on.
     pub fn get_mut(&mut self, key: ContentKey) -> Option<&mut Content> {
-        self.contents.get_mut(&key)
+        self.contents.get_mut(&key).map(Box::as_mut)
     }
 
     /// The contents of a log, the oldest first.
@@ -293,19 +321,17 @@ impl Ledger {
 
     /// The content that the path of a log shows.
     pub fn shown(&self, log: LogId) -> Option<&Content> {
-        let mut all = self
-            .of_log(log)
-            .iter()
-            .rev()
-            .filter_map(|key| self.contents.get(key));
+        let keys = self.of_log(log).iter().rev();
+        let mut all = keys.filter_map(|key| self.get(*key));
         all.find(|content| content.phase == Phase::Shown)
     }
 
     /// The contents that lie in a file, as far as the last look knows: several only if the paths of several logs
     /// lead to it.
     pub fn in_file(&self, id: FileId) -> impl Iterator<Item = &Content> {
-        let keys = self.by_file.get(&id).into_iter().flatten();
-        keys.filter_map(|key| self.contents.get(key))
+        let all = (id, ContentKey(0))..=(id, ContentKey(u64::MAX));
+        let keys = self.by_file.range(all);
+        keys.filter_map(|(_, key)| self.get(*key))
     }
 
     /// The number of questions that evidence left open, by kind.
@@ -328,10 +354,10 @@ impl Ledger {
         self.schemes.get(&log).map_or(&[], Vec::as_slice)
     }
 
-    /// The remembered listings, by the root of each family.
+    /// The remembered listings that say something, by the root of each family.
     pub fn listings(&self) -> impl Iterator<Item = (LogId, &Remembered)> {
         let all = self.families.iter();
-        all.filter_map(|(root, family)| Some((*root, family.remembered.as_ref()?)))
+        all.filter_map(|(root, family)| Some((*root, family.as_ref()?.remembered.as_ref()?)))
     }
 
     /// Makes room for the numbers of text to come in what is about to be written down of a log. Not of a content of
@@ -387,7 +413,7 @@ impl Ledger {
                 false => Some(decision.remembered),
             },
         };
-        self.families.insert(scope.root, family);
+        self.set_family(scope.root, family);
         for log in &scope.logs {
             self.pending.remove(log);
         }
@@ -437,10 +463,8 @@ impl Ledger {
             return;
         };
         let before = std::mem::replace(&mut content.log, log);
-        if let Some(all) = self.by_log.get_mut(&before) {
-            all.retain(|other| *other != key);
-        }
-        self.by_log.entry(log).or_default().push(key);
+        self.unlist(before, key);
+        self.list(log, key, usize::MAX);
         self.changed.extend([before, log]);
     }
 
@@ -472,24 +496,21 @@ impl Ledger {
             was_vague: false,
         };
         let id = born.sight.stat.id;
-        let family = self.families.entry(scope.root).or_default();
-        for copy in family.copies.values_mut() {
+        let family = self.families.get_mut(&scope.root).into_iter().flatten();
+        for copy in family.flat_map(|family| family.copies.values_mut()) {
             if copy.of == Original::New(id) {
                 copy.of = Original::Known(key);
             }
         }
-        self.contents.insert(key, content);
-        let all = self.by_log.entry(born.log).or_default();
+        self.contents.insert(key, Box::new(content));
         // A content that was rotated away unseen is older than the one that the path shows
         let is_before = |other: &&ContentKey| {
             let other = self.contents.get(other);
             !born.sight.shown && other.is_some_and(|c| c.phase == Phase::Shown)
         };
-        let at = all
-            .iter()
-            .position(|other| is_before(&other))
-            .unwrap_or(all.len());
-        all.insert(at, key);
+        let mut all = self.of_log(born.log).iter();
+        let at = all.position(|other| is_before(&other));
+        self.list(born.log, key, at.unwrap_or(usize::MAX));
         notes.push(Note::Born {
             key,
             log: born.log,
@@ -506,20 +527,17 @@ impl Ledger {
             return;
         };
         let before = std::mem::replace(&mut content.place, place);
-        let before = before.location().filter(|before| Some(*before) != id);
-        if let Some(before) = before {
-            self.leaves(before, key);
+        if let Some(before) = before.location() {
+            self.by_file.remove(&(before, key));
         }
         let Some(id) = id else { return };
-        let lying = self.by_file.entry(id).or_default();
-        let mut displaced = Vec::new();
-        lying.retain(|other| {
-            let is_displaced = *other != key && scope.contents.contains_key(other);
-            displaced.extend(is_displaced.then_some(*other));
-            !is_displaced && *other != key
-        });
-        lying.push(key);
-        for other in displaced {
+        let lying = self.in_file(id).map(|content| content.key);
+        let displaced: Vec<ContentKey> = lying
+            .filter(|other| scope.contents.contains_key(other))
+            .collect();
+        self.by_file.insert((id, key));
+        for other in displaced.into_iter().filter(|other| *other != key) {
+            self.by_file.remove(&(id, other));
             if let Some(other) = self.contents.get_mut(&other) {
                 nowhere(other, scope.now);
                 self.changed.insert(other.log);
@@ -527,12 +545,19 @@ impl Ledger {
         }
     }
 
-    /// A content lies in this file no more.
-    fn leaves(&mut self, id: FileId, key: ContentKey) {
-        if let Some(lying) = self.by_file.get_mut(&id) {
-            lying.retain(|other| *other != key);
-            if lying.is_empty() {
-                self.by_file.remove(&id);
+    /// A content is this log's, and `older` ones come before it.
+    fn list(&mut self, log: LogId, key: ContentKey, older: usize) {
+        let all = self.by_log.entry(log).or_default();
+        all.reserve_exact(1);
+        all.insert(older.min(all.len()), key);
+    }
+
+    /// A content is this log's no more.
+    fn unlist(&mut self, log: LogId, key: ContentKey) {
+        if let Some(all) = self.by_log.get_mut(&log) {
+            all.retain(|other| *other != key);
+            if all.is_empty() {
+                self.by_log.remove(&log);
             }
         }
     }
@@ -644,21 +669,16 @@ impl Ledger {
             return;
         };
         if let Some(id) = content.place.location() {
-            self.leaves(id, key);
+            self.by_file.remove(&(id, key));
         }
-        if let Some(all) = self.by_log.get_mut(&content.log) {
-            all.retain(|other| *other != key);
-            if all.is_empty() {
-                self.by_log.remove(&content.log);
-            }
-        }
+        self.unlist(content.log, key);
         self.unclear.remove(&key);
         self.changed.insert(content.log);
     }
 
     /// Forgets a log with all its contents, which somebody else remembers.
     pub fn forget_log(&mut self, log: LogId) {
-        for key in self.by_log.get(&log).cloned().unwrap_or_default() {
+        for key in self.of_log(log).to_vec() {
             self.remove(key);
         }
         self.schemes.remove(&log);

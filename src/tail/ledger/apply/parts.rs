@@ -15,7 +15,8 @@ pub struct Part {
     /// The kinds of names that its rotations were seen to give.
     pub schemes: Vec<Scheme>,
     unclear: Vec<ContentKey>,
-    family: Option<Family>,
+    /// `None` if it was never looked at.
+    family: Option<Option<Box<Family>>>,
 }
 
 /// The number of questions that evidence left open so far, by kind.
@@ -27,16 +28,17 @@ impl Ledger {
     pub fn take_apart(mut self, logs: impl Iterator<Item = LogId>) -> (Vec<Part>, Doubts) {
         let part = |log: LogId| {
             let keys = self.by_log.remove(&log).unwrap_or_default();
+            // No room for more: `collect` would make some for four
+            let mut contents = Vec::with_capacity(keys.len());
+            let all = keys.iter().filter_map(|key| self.contents.remove(key));
+            contents.extend(all.map(|content| *content));
             let unclear = keys.iter().filter(|key| self.unclear.contains(key));
             Part {
                 log,
                 unclear: unclear.copied().collect(),
                 schemes: self.schemes.remove(&log).unwrap_or_default(),
                 family: self.families.remove(&log),
-                contents: keys
-                    .iter()
-                    .filter_map(|key| self.contents.remove(key))
-                    .collect(),
+                contents,
             }
         };
         let parts = logs.map(part).collect();
@@ -63,17 +65,19 @@ impl Ledger {
         let unclear = unclear.iter().filter_map(|key| keys.get(key));
         self.unclear.extend(unclear);
         for (root, mut family) in families {
-            family.copies.retain(|_, copy| match &mut copy.of {
-                Original::Known(key) => match keys.get(key) {
-                    Some(now) => {
-                        *key = *now;
-                        true
-                    }
-                    // The next look finds out what it is a copy of
-                    None => false,
-                },
-                Original::New(_) => true,
-            });
+            if let Some(family) = &mut family {
+                family.copies.retain(|_, copy| match &mut copy.of {
+                    Original::Known(key) => match keys.get(key) {
+                        Some(now) => {
+                            *key = *now;
+                            true
+                        }
+                        // The next look finds out what it is a copy of
+                        None => false,
+                    },
+                    Original::New(_) => true,
+                });
+            }
             self.families.insert(root, family);
         }
         keys
