@@ -59,7 +59,11 @@ impl Tailer {
             return;
         }
         let scan = self.scans;
-        if let Some(log) = self.by_path.get(&path).and_then(|n| self.logs.get_mut(n)) {
+        if let Some(log) = self
+            .by_path
+            .get(path.as_path())
+            .and_then(|n| self.logs.get_mut(n))
+        {
             log.seen_in_scan = scan;
             if !entry.is_glob && !Arc::ptr_eq(&log.entry, entry) {
                 add_attributes(log, entry);
@@ -86,7 +90,9 @@ impl Tailer {
             Err(e) => return self.unreadable(&path, entry, e.to_string()),
         };
         // A file that a log had under another name: it moved here, and its log finishes it
-        if self.is_anothers(FileId::of(&meta), &path, now) || self.by_path.contains_key(&path) {
+        if self.is_anothers(FileId::of(&meta), &path, now)
+            || self.by_path.contains_key(path.as_path())
+        {
             return;
         }
         match compressed::of(&path) {
@@ -144,12 +150,13 @@ impl Tailer {
     /// A log for this path that has no content yet.
     pub(super) fn follow_nothing(&mut self, path: &Path, entry: &Arc<Entry>, now: Instant) -> u64 {
         let number = self.promised.remove(path).unwrap_or_else(next_number);
-        let mut log = Log::new(path.to_path_buf(), entry.clone(), number, now);
+        let path: Arc<Path> = path.into();
+        let mut log = Log::new(path.clone(), entry.clone(), number, now);
         log.seen_in_scan = self.scans;
         log.last_check = Some(now_secs());
-        self.logs.insert(number, log);
-        self.by_path.insert(path.to_path_buf(), number);
-        self.relate(number, path, true);
+        self.logs.insert(number, Box::new(log));
+        self.relate(number, &path, true);
+        self.by_path.insert(path, number);
         number
     }
 
@@ -164,7 +171,7 @@ impl Tailer {
     pub(super) fn retire_logs(&mut self, now: Instant) {
         let scan = self.scans;
         // Contents that are nowhere are forgotten by looks, which an unchanged folder gives no reason for
-        let is_absent = |log: &&Log| {
+        let is_absent = |log: &&Box<Log>| {
             let mut contents = self
                 .ledger
                 .of_log(log.id())
@@ -208,7 +215,7 @@ impl Tailer {
         }
         self.ledger.forget_log(log.id());
         self.by_path.remove(&log.path);
-        self.waiting.remove(&log.path);
+        self.waiting.remove(&*log.path);
         if let Some(to) = log
             .leads_to
             .as_ref()

@@ -39,7 +39,7 @@ impl Tailer {
         self.entries = all;
         self.dynamic = count;
         for path in before.iter().filter(|path| !paths.contains(*path)) {
-            if let Some(number) = self.by_path.get(path).copied() {
+            if let Some(number) = self.by_path.get(path.as_path()).copied() {
                 // Lines that were written until now are still copied
                 self.look(number, now);
                 let covered = self.entry_for(path);
@@ -62,7 +62,7 @@ impl Tailer {
                 self.follow_one(entry, now);
                 continue;
             }
-            let number = self.by_path.get(&entry.pattern);
+            let number = self.by_path.get(entry.pattern.as_path());
             if let Some(log) = number.and_then(|n| self.logs.get_mut(n)) {
                 if log.entry.attributes != entry.attributes {
                     log.relabel(entry);
@@ -73,7 +73,7 @@ impl Tailer {
 
     fn follow_one(&mut self, entry: Arc<Entry>, now: Instant) {
         let path = entry.pattern.clone();
-        if let Some(number) = self.by_path.get(&path).copied() {
+        if let Some(number) = self.by_path.get(path.as_path()).copied() {
             if let Some(log) = self.logs.get_mut(&number) {
                 log.left = false;
                 log.relabel(entry);

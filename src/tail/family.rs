@@ -59,7 +59,7 @@ impl Tailer {
         let mut at = 0;
         while let Some(number) = logs.get(at).copied() {
             at += 1;
-            let path = self.logs.get(&number).map(|log| &log.path);
+            let path = self.logs.get(&number).map(|log| &*log.path);
             let derived = path.and_then(|path| self.derived.get(path));
             logs.extend(derived.into_iter().flatten());
         }
@@ -70,7 +70,7 @@ impl Tailer {
     fn original_of(&self, path: &Path) -> Option<u64> {
         let originals = originals(path).into_iter();
         let known = originals.filter_map(|original| {
-            let number = self.by_path.get(&original)?;
+            let number = self.by_path.get(original.as_path())?;
             Some((original.as_os_str().len(), *number))
         });
         known.max().map(|(_, number)| number)
@@ -90,7 +90,7 @@ impl Tailer {
             let Some(log) = self.logs.get(number) else {
                 continue;
             };
-            let path = log.path.clone();
+            let path = log.path.to_path_buf();
             let changed = identity::folder_changed(&path);
             match self.shown(log) {
                 Ok(meta) if meta.is_file() => {
@@ -140,7 +140,7 @@ impl Tailer {
             files: files
                 .map(|(path, stat)| Listed {
                     is_archive: path.extension().is_some_and(|end| end == "gz")
-                        && !self.by_path.contains_key(&path),
+                        && !self.by_path.contains_key(path.as_path()),
                     name: name_of(&path),
                     stat,
                 })
@@ -193,7 +193,7 @@ impl Tailer {
                         && family
                             .logs
                             .iter()
-                            .any(|n| self.logs.get(n).is_some_and(|log| log.path == path))
+                            .any(|n| self.logs.get(n).is_some_and(|log| *log.path == path))
                 {
                     continue;
                 }
@@ -344,9 +344,9 @@ pub(super) struct Claims<'a> {
     family: &'a Family,
     entries: &'a [Arc<Entry>],
     settings: &'a Settings,
-    by_path: &'a HashMap<PathBuf, u64>,
+    by_path: &'a HashMap<Arc<Path>, u64>,
     links: &'a HashMap<PathBuf, u64>,
-    logs: &'a HashMap<u64, Log>,
+    logs: &'a BTreeMap<u64, Box<Log>>,
     /// Numbers of logs that are matched and not followed yet.
     promised: RefCell<&'a mut HashMap<PathBuf, u64>>,
     is_first_scan: bool,
@@ -369,7 +369,7 @@ impl Claims<'_> {
     /// Whether a rotation of a log of the family may have given this name.
     fn is_derived(&self, path: &Path) -> bool {
         let of = |original: &PathBuf| {
-            let log = self.by_path.get(original);
+            let log = self.by_path.get(original.as_path());
             log.is_some_and(|number| self.family.logs.contains(number))
         };
         originals(path).iter().any(of)
@@ -382,7 +382,7 @@ impl Claims<'_> {
         let of = |original: &PathBuf| {
             let log = self
                 .by_path
-                .get(original)
+                .get(original.as_path())
                 .and_then(|number| self.logs.get(number));
             log.is_some_and(|log| log.entry.pattern == entry.pattern)
         };

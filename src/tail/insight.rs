@@ -91,12 +91,7 @@ pub(super) fn bare_log(entries: &[Entry], path: &Path) -> Option<(Log, usize)> {
     own.attributes = entry.attributes.clone();
     own.pipeline = entry.pipeline.clone();
     own.rename = entry.rename.clone();
-    let mut log = Log::new(
-        path.to_path_buf(),
-        Arc::new(own),
-        next_number(),
-        Instant::now(),
-    );
+    let mut log = Log::new(path.into(), Arc::new(own), next_number(), Instant::now());
     for later in &entries[first + 1..] {
         if !later.is_glob && later.covers(path) {
             add_attributes(&mut log, later);

@@ -6,7 +6,7 @@ use super::settings::Entry;
 use crate::config::AttrValue;
 use crate::wire::{Batch, Envelope, Label};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,17 +15,13 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Log {
     /// The path, as the operator's pattern leads to it.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The entry that it belongs to.
     pub entry: Arc<Entry>,
     /// `n` of `log_<n>`.
     pub number: u64,
-    /// Made with the first event.
-    pub label: Option<Box<Label>>,
-    /// Its attributes, for the pipeline; kept only if there is one.
-    pub attrs: Vec<(String, AttrValue)>,
-    /// The longest message, once known.
-    pub max_line: Option<usize>,
+    /// Made when there is something to read.
+    pub outfit: Option<Box<Outfit>>,
     /// Totals.
     pub counters: Tally,
     /// Time between looks; grows while nothing happens.
@@ -37,13 +33,13 @@ pub struct Log {
     /// Waits for its turn to be read.
     pub ready: bool,
     /// Why it can't be read, if so.
-    pub error: Option<String>,
+    pub error: Option<Box<str>>,
     /// Has read something since it was found; until then the limit for new files holds.
     pub started: bool,
     /// Last delivery (or moment with nothing to deliver), for `copy_staleness_threshold`.
     pub last_success: Instant,
     /// The file that its path showed at the last look, if that is no content of this log.
-    pub foreign: Option<Stat>,
+    pub foreign: Option<Box<Stat>>,
     /// That file may turn out to be the copy of another log's content: it is looked at again soon.
     pub waits: bool,
     /// The last change of its folder before the last look at its family.
@@ -56,6 +52,17 @@ pub struct Log {
     pub left: bool,
     /// The scan that last saw the path among its matches.
     pub seen_in_scan: u64,
+}
+
+/// The things that a log needs to be read: some hundred bytes that an idle one does not keep.
+#[derive(Debug)]
+pub struct Outfit {
+    /// As the server sees it.
+    pub label: Label,
+    /// Its attributes, for the pipeline; empty if there is none.
+    pub attrs: Vec<(String, AttrValue)>,
+    /// The longest message, in bytes, that a request is sure to take. 0: the attributes alone are too large.
+    pub max_line: usize,
 }
 
 /// The number of a log that is about to be followed.
@@ -71,14 +78,12 @@ pub fn id_of(number: u64) -> LogId {
 
 impl Log {
     /// A log without content so far.
-    pub fn new(path: PathBuf, entry: Arc<Entry>, number: u64, now: Instant) -> Self {
+    pub fn new(path: Arc<Path>, entry: Arc<Entry>, number: u64, now: Instant) -> Self {
         Log {
             path,
             entry,
             number,
-            label: None,
-            attrs: Vec::new(),
-            max_line: None,
+            outfit: None,
             counters: Tally::default(),
             interval: Duration::ZERO,
             due: now,
@@ -104,8 +109,7 @@ impl Log {
     /// Another entry is about it from now on.
     pub fn relabel(&mut self, entry: Arc<Entry>) {
         self.entry = entry;
-        self.label = None;
-        self.max_line = None;
+        self.outfit = None;
     }
 
     /// The name that is reported: the path, or what `rename_logfile` makes of it.
@@ -131,10 +135,14 @@ impl Log {
         attributes
     }
 
-    /// The label and the longest message that a request of `limit` bytes is sure to take
-    /// (0: the attributes alone are too large).
-    pub fn prepare(&mut self, envelope: &Envelope, limit: usize, max_line_size: usize) -> usize {
-        if self.label.is_none() {
+    /// What is needed to read it, for requests of at most `limit` bytes.
+    pub fn outfit(
+        &mut self,
+        envelope: &Envelope,
+        limit: usize,
+        max_line_size: usize,
+    ) -> Box<Outfit> {
+        self.outfit.take().unwrap_or_else(|| {
             let attributes = self.attributes();
             let label = Label::new(
                 envelope,
@@ -143,15 +151,15 @@ impl Log {
                 self.path.as_os_str().as_bytes(),
                 &attributes,
             );
-            if self.entry.pipeline.is_some() {
-                self.attrs = attributes;
-            }
-            self.label = Some(Box::new(label));
-        }
-        let label = &self.label;
-        *self.max_line.get_or_insert_with(|| match label {
-            Some(label) => Batch::room_for_message(envelope, label, limit, 0).min(max_line_size),
-            None => 0,
+            let max_line = Batch::room_for_message(envelope, &label, limit, 0).min(max_line_size);
+            Box::new(Outfit {
+                label,
+                attrs: match self.entry.pipeline {
+                    Some(_) => attributes,
+                    None => Vec::new(),
+                },
+                max_line,
+            })
         })
     }
 }

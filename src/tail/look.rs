@@ -83,6 +83,9 @@ impl Tailer {
             true => min,
             false => log.interval.max(min).mul_f64(1.5).min(idle),
         };
+        if caught_up && !grown && log.interval == idle {
+            log.outfit = None;
+        }
         if log.waits {
             log.interval = log.interval.min(WAITING_INTERVAL);
         }
@@ -143,7 +146,7 @@ impl Tailer {
         };
         let Some(key) = shown else {
             let stat = identity::stat_of(&path, &meta);
-            return Ok(match log.foreign == Some(stat) && !log.waits {
+            return Ok(match log.foreign.as_deref() == Some(&stat) && !log.waits {
                 // Still what it was, and still another log's
                 true => Found::Nothing,
                 false => Found::Question,
@@ -446,7 +449,7 @@ impl Tailer {
             .last_file()
             .map(|at| (at.id, at.birth, path_of(&at.name).to_path_buf()));
         let is_finished = content.phase == Phase::Finished;
-        let path = self.logs.get(&number).map(|log| log.path.clone());
+        let path = self.logs.get(&number).map(|log| log.path.to_path_buf());
         if let (Some((id, birth, _)), Some(path)) = (&file, &path) {
             self.hold_file(key, *id, *birth, path);
         }
@@ -556,15 +559,14 @@ impl Tailer {
             let file = files.find(|file| file.name == name);
             log.foreign = file
                 .filter(|file| Some(file.stat.id) != shown)
-                .map(|file| file.stat);
+                .map(|file| Box::new(file.stat));
             let waits = matches!(verdicts.get(&name), Some(Verdict::Waits(_)));
             log.waits = waits;
             if waits {
                 log.due = now;
                 self.wait_for(*number, file, now);
             } else {
-                let path = log.path.clone();
-                self.waiting.remove(&path);
+                self.waiting.remove(&*log.path);
             }
         }
         self.keep_verdicts(&verdicts);
@@ -590,7 +592,7 @@ impl Tailer {
         let (Some(log), Some(file)) = (self.logs.get(&number), file) else {
             return;
         };
-        let path = log.path.clone();
+        let path = log.path.to_path_buf();
         let known = self.waiting.get(&path);
         let is_held = known.is_some_and(|waiting| waiting.id == file.stat.id);
         let has_room =
@@ -645,12 +647,12 @@ impl Tailer {
         if let Some(log) = self.logs.get_mut(&number) {
             let why = e.to_string();
             let path = log.path.display().to_string();
-            if log.error.as_ref() != Some(&why)
+            if log.error.as_deref() != Some(&why)
                 && self.throttle.allow(&path, Duration::from_secs(60))
             {
                 log::warn!("{path} can't be read at the moment and is tried again: {why}");
             }
-            log.error = Some(why);
+            log.error = Some(why.into());
             log.interval = idle.max(Duration::from_secs(1));
         }
         self.plan(number, now, None);

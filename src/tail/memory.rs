@@ -96,7 +96,7 @@ impl Tailer {
     fn add_memory_log(&mut self, path: &Path, entry: Entry, now: Instant) -> u64 {
         self.fit_buffer(&entry);
         let number = next_number();
-        let mut log = Log::new(path.to_owned(), Arc::new(entry), number, now);
+        let mut log = Log::new(path.into(), Arc::new(entry), number, now);
         log.in_memory = true;
         let content =
             Content::in_memory(log.id(), super::ledger::SequenceId(random::uuid4_bytes()));
@@ -105,7 +105,7 @@ impl Tailer {
         reading.source = Some(Source::Memory(Box::default()));
         reading.is_text = true;
         self.readings.insert(key, reading);
-        self.logs.insert(number, log);
+        self.logs.insert(number, Box::new(log));
         self.memory_logs.insert(path.to_owned(), number);
         number
     }

@@ -330,7 +330,7 @@ impl Outlook {
         let mut entries = elsewhere.chain(self.tailer.entries.iter().map(|entry| &**entry));
         // The looks at a log leave out what another session has of its names
         let mut originals = originals(path).into_iter();
-        let is_named = originals.any(|log| self.tailer.by_path.contains_key(&log));
+        let is_named = originals.any(|log| self.tailer.by_path.contains_key(log.as_path()));
         match is_named || entries.any(|entry| entry.matches(path)) {
             true => Verdict::Others,
             false => Verdict::Nobodys,
@@ -339,7 +339,7 @@ impl Outlook {
 
     fn path_of(&self, log: Option<LogId>) -> PathBuf {
         let log = log.and_then(|log| self.tailer.logs.get(&u64::from(log.0)));
-        log.map(|log| log.path.clone()).unwrap_or_default()
+        log.map(|log| log.path.to_path_buf()).unwrap_or_default()
     }
 
     /// The last content that checkpoints know at the path: of its log, or under that name.

@@ -212,7 +212,8 @@ impl Rehearsal {
         totals: &mut Totals,
     ) -> Result<(), Trouble> {
         let max_request = self.settings.max_request;
-        let max_line = log.prepare(&self.envelope, max_request, self.settings.max_line_size);
+        let outfit = log.outfit(&self.envelope, max_request, self.settings.max_line_size);
+        let max_line = outfit.max_line;
         let head = Head {
             reported: log.reported_name(),
             attributes: log.attributes(),

@@ -63,7 +63,9 @@ impl Tailer {
         }
         // The process knows more of these than it has written down
         let orphans = self.orphans.iter().map(|(path, _)| path.clone());
-        let known: HashSet<PathBuf> = orphans.chain(self.by_path.keys().cloned()).collect();
+        let known: HashSet<PathBuf> = orphans
+            .chain(self.by_path.keys().map(|path| path.to_path_buf()))
+            .collect();
         let mut found = Vec::new();
         let mine = self.settings.worker.clone();
         self.remembered = RememberedFiles::of(saved, |path| self.is_mine(path));
@@ -115,7 +117,11 @@ impl Tailer {
             }
         }
         for (path, remembered) in &saved.remembered {
-            if let Some(number) = self.by_path.get(path).filter(|_| !known.contains(path)) {
+            if let Some(number) = self
+                .by_path
+                .get(path.as_path())
+                .filter(|_| !known.contains(path))
+            {
                 let root = super::log::id_of(*number);
                 self.ledger.take_up_listing(root, remembered.clone());
             }

@@ -87,7 +87,7 @@ impl Tailer {
                     |content: &&&Content| content.phase == Phase::Draining && content.pending() > 0;
                 let name = log.reported_name();
                 LogStatus {
-                    path: log.path.clone(),
+                    path: log.path.to_path_buf(),
                     pattern: log.entry.pattern.clone(),
                     reported: (name != log.path.to_string_lossy()).then_some(name),
                     size: last.map_or(0, |content| content.length.max(content.read)),
@@ -103,7 +103,7 @@ impl Tailer {
                     last_check: log.last_check,
                     present: shown.is_some(),
                     reading: log.ready,
-                    error: log.error.clone().or_else(|| {
+                    error: log.error.as_deref().map(str::to_owned).or_else(|| {
                         let name = reading.and_then(|reading| reading.compressed)?;
                         Some(super::compressed::reason(name))
                     }),

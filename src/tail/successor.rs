@@ -41,7 +41,7 @@ pub struct Carried {
 /// A log with all that is known of it and held for it.
 #[derive(Debug)]
 struct CarriedLog {
-    log: Log,
+    log: Box<Log>,
     part: Part,
     readings: Vec<(ContentKey, Reading)>,
     waiting: Option<Waiting>,
@@ -93,7 +93,7 @@ impl Carried {
                 let mut readings = one.readings.iter();
                 let reading = readings.find(|(key, _)| *key == content.key);
                 if let Some(Source::Memory(memory)) = reading.and_then(|(_, r)| r.source.as_ref()) {
-                    lines.push((one.log.path.clone(), memory.since(content.settled)));
+                    lines.push((one.log.path.to_path_buf(), memory.since(content.settled)));
                 }
             }
             false
@@ -163,16 +163,16 @@ impl Tailer {
     /// has decided them; the oldest first.
     pub fn pass_on(mut self, batches: Vec<Batch>) -> Carried {
         self.checkpoint_full();
-        let mut logs: Vec<Log> = self.logs.into_values().collect();
-        crate::util::sort::by(&mut logs, |a, b| a.number.cmp(&b.number));
-        let (parts, doubts) = self.ledger.take_apart(logs.iter().map(Log::id));
-        let mut carry = |(log, part): (Log, Part)| {
+        let (parts, doubts) = self
+            .ledger
+            .take_apart(self.logs.values().map(|log| log.id()));
+        let mut carry = |(log, part): (Box<Log>, Part)| {
             let keys = part.contents.iter().map(|content| content.key);
             CarriedLog {
                 readings: keys
                     .filter_map(|key| Some((key, self.readings.remove(&key)?)))
                     .collect(),
-                waiting: self.waiting.remove(&log.path),
+                waiting: self.waiting.remove(&*log.path),
                 log,
                 part,
             }
@@ -180,7 +180,7 @@ impl Tailer {
         Carried {
             started: self.started,
             watched: self.watched_before,
-            logs: logs.into_iter().zip(parts).map(&mut carry).collect(),
+            logs: self.logs.into_values().zip(parts).map(&mut carry).collect(),
             retired: self.retired,
             doubts,
             batches: batches
@@ -234,7 +234,8 @@ impl Tailer {
                 goes_back |= sources.any(|source| one.keys().any(|key| key.0 == source));
                 self.retired.add(&one.log.counters);
                 if !one.log.in_memory {
-                    self.orphans.push((one.log.path.clone(), one.record()));
+                    self.orphans
+                        .push((one.log.path.to_path_buf(), one.record()));
                 }
                 continue;
             };
@@ -245,7 +246,7 @@ impl Tailer {
             };
             let of_log = one.readings.into_iter();
             readings.extend(of_log.map(|(key, reading)| (key, reading, is_same)));
-            let path = one.log.path.clone();
+            let path = one.log.path.to_path_buf();
             self.waiting
                 .extend(one.waiting.map(|waiting| (path, waiting)));
             parts.push(one.part);
@@ -310,7 +311,7 @@ impl Tailer {
         Some((Arc::new(entry), true))
     }
 
-    fn follow_on(&mut self, mut log: Log, entry: Arc<Entry>, is_left: bool, now: Instant) {
+    fn follow_on(&mut self, mut log: Box<Log>, entry: Arc<Entry>, is_left: bool, now: Instant) {
         self.fit_buffer(&entry);
         let number = log.number;
         log.left = is_left;
@@ -320,7 +321,7 @@ impl Tailer {
         log.seen_in_scan = self.scans;
         log.due = now;
         if log.in_memory {
-            self.memory_logs.insert(log.path.clone(), number);
+            self.memory_logs.insert(log.path.to_path_buf(), number);
         } else {
             self.by_path.insert(log.path.clone(), number);
             self.relate(number, &log.path, true);

@@ -23,7 +23,7 @@ use crate::wire::{Batch, Envelope, Stamp};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,8 +39,8 @@ pub struct Tailer {
     pub(super) settings: Settings,
     pub(super) entries: Vec<Arc<Entry>>,
     pub(super) envelope: Arc<Envelope>,
-    pub(super) logs: HashMap<u64, Log>,
-    pub(super) by_path: HashMap<PathBuf, u64>,
+    pub(super) logs: BTreeMap<u64, Box<Log>>,
+    pub(super) by_path: HashMap<Arc<Path>, u64>,
     /// Which contents there are, and whose.
     pub(super) ledger: Ledger,
     /// The contents that are read or looked at.
@@ -156,7 +156,7 @@ impl Tailer {
         Tailer {
             entries: entries.into_iter().map(Arc::new).collect(),
             envelope,
-            logs: HashMap::new(),
+            logs: BTreeMap::new(),
             by_path: HashMap::new(),
             ledger: Ledger::default(),
             readings: HashMap::new(),
@@ -309,9 +309,9 @@ impl Tailer {
 
     /// The log with this path.
     #[cfg(test)]
-    pub(super) fn log_at(&mut self, path: &std::path::Path) -> Option<&mut Log> {
+    pub(super) fn log_at(&mut self, path: &Path) -> Option<&mut Log> {
         let number = *self.by_path.get(path)?;
-        self.logs.get_mut(&number)
+        self.logs.get_mut(&number).map(Box::as_mut)
     }
 
     /// How many files are open.

@@ -4,7 +4,7 @@ use super::compressed;
 use super::counters::{Counters, Skip};
 use super::fence::touch;
 use super::ledger::{Bytes, Content, ContentKey, Evidence, Phase, Span};
-use super::log::Log;
+use super::log::{Log, Outfit};
 use super::read::{self, Reader, Shape, Turn, Work};
 use super::sequence::Sequence;
 use super::settings::Settings;
@@ -80,20 +80,23 @@ impl Tailer {
 
     /// Reads the log's contents in order: the one that its path shows only when the rotated ones are done.
     fn read_log(&mut self, log: &mut Log, batch: &mut Batch, now: Instant) -> Turn {
-        let max_line = log.prepare(
+        let keys = self.ledger.of_log(log.id()).to_vec();
+        if !keys.iter().any(|key| self.ledger.is_readable(*key)) {
+            // As most are after a restart
+            log.started = true;
+            return Turn::Drained(None);
+        }
+        // A log that is left out is not followed
+        let _ = touch(&log.path);
+        let mut outfit = log.outfit(
             &self.envelope,
             self.settings.max_request,
             self.settings.max_line_size,
         );
-        // A log that is left out is not followed
-        let _ = touch(&log.path);
-        let Some(mut label) = log.label.take() else {
-            return Turn::Drained(None);
-        };
         let mut waits = None;
         let mut outcome = Turn::Drained(None);
         let mut share = SHARE;
-        for key in self.ledger.of_log(log.id()).to_vec() {
+        for key in keys {
             if !self.ledger.is_readable(key) {
                 continue;
             }
@@ -106,16 +109,7 @@ impl Tailer {
             }
             let was_open = reading.source.is_some();
             let before = self.ledger.get(key).map_or(0, |content| content.read);
-            outcome = self.read_content(
-                key,
-                &mut reading,
-                log,
-                &mut label,
-                batch,
-                share,
-                max_line,
-                now,
-            );
+            outcome = self.read_content(key, &mut reading, log, &mut outfit, batch, share, now);
             let is_open = reading.source.is_some();
             let is_text_to_come = waits_for_text(&reading);
             let seen = match outcome {
@@ -169,7 +163,7 @@ impl Tailer {
                 break;
             }
         }
-        log.label = Some(label);
+        log.outfit = Some(outfit);
         match outcome {
             Turn::Drained(_) => {
                 log.started = true;
@@ -185,10 +179,9 @@ impl Tailer {
         key: ContentKey,
         reading: &mut Reading,
         log: &mut Log,
-        label: &mut crate::wire::Label,
+        outfit: &mut Outfit,
         batch: &mut Batch,
         share: u64,
-        max_line: usize,
         now: Instant,
     ) -> Turn {
         let Some(content) = self.ledger.get_mut(key) else {
@@ -201,14 +194,14 @@ impl Tailer {
         let shape = log.entry.pipeline.as_deref().map(|pipeline| Shape {
             pipeline,
             unit: &mut self.unit,
-            log_attrs: &log.attrs,
+            log_attrs: &outfit.attrs,
         });
         let mut reader = Reader {
             shape,
             envelope: &self.envelope,
             stamp: &mut self.stamp,
             batch,
-            max_line,
+            max_line: outfit.max_line,
             max_request: self.settings.max_request,
             line_completion_wait: self.settings.line_completion_wait,
             monotonic: self.settings.monotonic,
@@ -220,6 +213,7 @@ impl Tailer {
             reading,
             sequence,
         };
+        let label = &mut outfit.label;
         let outcome = reader.turn(&mut self.buf, &mut work, label, &mut log.counters, share);
         if work.content.read > before {
             reading.growth = now;
