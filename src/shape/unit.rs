@@ -148,9 +148,6 @@ macro_rules! counts {
         }
 
         impl Counts {
-            /// Nothing so far.
-            pub const NONE: Counts = Counts { $($name: 0,)* };
-
             /// Adds another's.
             pub fn add(&mut self, other: &Counts) {
                 $(self.$name += other.$name;)*

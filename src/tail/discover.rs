@@ -224,7 +224,7 @@ impl Tailer {
             self.links.remove(to);
         }
         self.relate(number, &log.path, false);
-        self.retired.add(&log.counters);
+        self.retired.add(&log.counters.get());
         self.moved = true;
     }
 }

@@ -403,7 +403,7 @@ impl Tailer {
             log.counters.skip(why, bytes);
         }
         if may_repeat {
-            log.counters.repeated += length;
+            log.counters.get_mut().repeated += length;
             log::info!(
                 "{} begins with the text of another log, which was not truncated: it is copied as a log of its own",
                 at.display()

@@ -257,8 +257,9 @@ impl Outlook {
         }
         let mut skipped = Vec::new();
         if let Some(log) = log {
+            let bytes = log.counters.get().skipped;
             let all = Skip::ALL.iter();
-            let all = all.map(|why| (why.name(), log.counters.skipped[*why as usize]));
+            let all = all.map(|why| (why.name(), bytes[*why as usize]));
             skipped.extend(all.filter(|(_, bytes)| *bytes > 0));
             crate::util::sort::plainly(&mut skipped);
         }

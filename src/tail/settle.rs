@@ -16,7 +16,8 @@ impl Tailer {
             let Some(log) = number.and_then(|n| self.logs.get_mut(&n)) else {
                 continue;
             };
-            log.counters.settled += self.ledger.settle(&Span {
+            let counters = log.counters.get_mut();
+            counters.settled += self.ledger.settle(&Span {
                 key,
                 to: span.to,
                 edition: span.edition,
@@ -26,7 +27,7 @@ impl Tailer {
             }
             log.last_success = now;
             self.moved = true;
-            log.counters.shape.add(&span.counts);
+            counters.shape.add(&span.counts);
             let odd = span.counts.parse_failures + span.counts.missing_messages;
             if odd > 0 {
                 let path = log.path.display();
@@ -37,12 +38,12 @@ impl Tailer {
                     );
                 }
             }
-            log.counters.failed += span.refused_bytes;
-            log.counters.failed_lines += span.refused_lines;
-            log.counters.lines += span.lines.saturating_sub(span.refused_lines);
-            log.counters.copied += span.message_bytes.saturating_sub(span.refused_bytes);
+            counters.failed += span.refused_bytes;
+            counters.failed_lines += span.refused_lines;
+            counters.lines += span.lines.saturating_sub(span.refused_lines);
+            counters.copied += span.message_bytes.saturating_sub(span.refused_bytes);
             let share = u128::from(again) * u128::from(span.message_bytes) / u128::from(all.max(1));
-            log.counters.resent += u64::try_from(share).unwrap_or(u64::MAX);
+            counters.resent += u64::try_from(share).unwrap_or(u64::MAX);
         }
     }
 

@@ -99,7 +99,7 @@ impl Tailer {
                     acknowledged: last.map_or(0, |content| content.settled),
                     pending: self.pending(log.id()),
                     unfinished: contents.iter().filter(is_unfinished).count(),
-                    counters: *log.counters,
+                    counters: log.counters.get(),
                     last_check: log.last_check,
                     present: shown.is_some(),
                     reading: log.ready,

@@ -88,7 +88,7 @@ impl Carried {
             if !one.log.in_memory {
                 return true;
             }
-            self.retired.add(&one.log.counters);
+            self.retired.add(&one.log.counters.get());
             for content in &one.part.contents {
                 let mut readings = one.readings.iter();
                 let reading = readings.find(|(key, _)| *key == content.key);
@@ -106,7 +106,7 @@ impl Carried {
     pub fn totals(&self) -> Counters {
         let mut totals = self.retired;
         for one in &self.logs {
-            totals.add(&one.log.counters);
+            totals.add(&one.log.counters.get());
         }
         totals
     }
@@ -232,7 +232,7 @@ impl Tailer {
                 let mut sources = spans.map(|span| span.source);
                 // A log is taken out of the configuration so that it is not sent
                 goes_back |= sources.any(|source| one.keys().any(|key| key.0 == source));
-                self.retired.add(&one.log.counters);
+                self.retired.add(&one.log.counters.get());
                 if !one.log.in_memory {
                     self.orphans
                         .push((one.log.path.to_path_buf(), one.record()));

@@ -148,7 +148,7 @@ impl Tailer {
                     outcome = Turn::Drained(None);
                 }
                 Turn::Failed(e) if !is_shown && !is_full_table(&e) => {
-                    self.rotated_unreadable(key, &mut log.counters, &e, now);
+                    self.rotated_unreadable(key, log.counters.get_mut(), &e, now);
                     outcome = Turn::Drained(None);
                 }
                 Turn::Moved | Turn::Replaced => {
@@ -214,7 +214,8 @@ impl Tailer {
             sequence,
         };
         let label = &mut outfit.label;
-        let outcome = reader.turn(&mut self.buf, &mut work, label, &mut log.counters, share);
+        let counters = log.counters.get_mut();
+        let outcome = reader.turn(&mut self.buf, &mut work, label, counters, share);
         if work.content.read > before {
             reading.growth = now;
         }
@@ -296,7 +297,7 @@ impl Tailer {
         self.ledger.settle(&span);
         self.moved = true;
         log.counters.skip(Skip::Compressed, bytes);
-        log.counters.settled += bytes;
+        log.counters.get_mut().settled += bytes;
     }
 }
 

@@ -290,7 +290,7 @@ impl Desk {
         tailer
             .logs
             .values()
-            .map(|l| l.counters.total_skipped())
+            .map(|l| l.counters.get().total_skipped())
             .sum()
     }
 

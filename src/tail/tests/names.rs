@@ -149,7 +149,7 @@ fn a_new_log_that_begins_as_another_is_sent() {
         desk.tailer.as_mut().unwrap().scan(now);
         desk.run(5);
         assert_eq!(desk.all("worker.log.2"), new);
-        let repeated = desk.log("worker.log.2").counters.repeated;
+        let repeated = desk.log("worker.log.2").counters.get().repeated;
         assert_eq!(repeated, new.len() as u64);
         assert_eq!(desk.all("worker.log"), old);
     }
@@ -181,7 +181,7 @@ fn a_new_log_that_begins_as_another_and_is_deleted_at_once_is_sent() {
     fs::remove_file(desk.path("worker.log.2")).unwrap();
     desk.run(5);
     assert_eq!(desk.all("worker.log.2"), "started\n");
-    assert_eq!(desk.log("worker.log.2").counters.repeated, 8);
+    assert_eq!(desk.log("worker.log.2").counters.get().repeated, 8);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_group_waits_for_its_end_and_is_one_event() {
     assert_eq!(desk.all("a.log"), "E1 pw=X\n at a\n at b\n");
     desk.run(6);
     assert_eq!(desk.all("a.log"), "E1 pw=X\n at a\n at b\nE2\n");
-    let counters = *desk.log("a.log").counters;
+    let counters = desk.log("a.log").counters.get();
     assert_eq!(counters.lines, 2);
     assert_eq!(counters.shape.grouped_lines, 2);
     assert_eq!(counters.shape.redacted_lines, 1);
@@ -94,7 +94,7 @@ fn what_was_read_is_sent_pending_or_dropped_by_name() {
     desk.start();
     desk.run(10);
     let log = desk.log("a.log");
-    let (c, s) = (*log.counters, log.counters.shape);
+    let (c, s) = (log.counters.get(), log.counters.get().shape);
     assert_eq!(desk.pending("a.log"), 0);
     assert_eq!(s.bytes, text.len() as u64);
     assert_eq!(s.lines, 2_000);

@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 /// Reads a checkpoint file's text. Entries that do not name their worker belong to `worker`.
@@ -29,11 +30,11 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
     let entries = raw.checkpoints.0.into_iter().chain(more);
     let entries = entries.filter_map(|(path, entry)| {
         // One entry that makes no sense does not spoil the others
-        let entry: RawLog = serde_json::from_value(entry)
-            .map_err(|e| log::error!("checkpoint of {} is damaged: {e}", path.0.display()))
-            .ok()?;
-        let worker = entry.worker.clone().unwrap_or_else(|| worker.to_owned());
-        Some(((worker, path.0), entry.into_saved(raw.time)))
+        let damaged = |e| log::error!("checkpoint of {} is damaged: {e}", path.0.display());
+        let (of, time, log) = entry.0.map_err(damaged).ok()?;
+        let worker = of.unwrap_or_else(|| worker.to_owned());
+        let time = time.unwrap_or(raw.time);
+        Some(((worker, path.0), SavedLog { time, ..log }))
     });
     let mut logs = BTreeMap::new();
     logs.extend(entries);
@@ -63,7 +64,7 @@ struct RawFile {
     #[serde(default)]
     time: f64,
     serial: Option<u64>,
-    checkpoints: RawByPath,
+    checkpoints: RawByPath<RawEntry>,
     #[serde(default)]
     more: Vec<RawMore>,
     #[serde(default)]
@@ -71,14 +72,26 @@ struct RawFile {
     #[serde(default)]
     sessions: Option<u64>,
     #[serde(default)]
-    remembered: RawByPath,
+    remembered: RawByPath<serde_json::Value>,
 }
 
 /// A further worker's entry for a path that has one already.
 #[derive(Deserialize)]
 struct RawMore {
     path: RawPath,
-    entry: serde_json::Value,
+    entry: RawEntry,
+}
+
+/// An entry with the worker and the time that it names, or why it makes no sense.
+struct RawEntry(Result<(Option<String>, Option<f64>, SavedLog), serde_json::Error>);
+
+impl<'de> Deserialize<'de> for RawEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The values of 10,000 entries would take 25 MB together
+        let value = serde_json::Value::deserialize(deserializer)?;
+        let entry = serde_json::from_value(value);
+        Ok(RawEntry(entry.map(RawLog::into_saved)))
+    }
 }
 
 /// A path as JSON text that may have lone surrogates.
@@ -103,18 +116,23 @@ impl<'de> Deserialize<'de> for RawPath {
     }
 }
 
-#[derive(Default)]
-struct RawByPath(Vec<(RawPath, serde_json::Value)>);
+struct RawByPath<T>(Vec<(RawPath, T)>);
 
-impl<'de> Deserialize<'de> for RawByPath {
+impl<T> Default for RawByPath<T> {
+    fn default() -> Self {
+        RawByPath(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for RawByPath<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = RawByPath;
+        struct Entries<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = RawByPath<T>;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("an object of entries by path")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawByPath, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(path) = map.next_key()? {
                     entries.push((path, map.next_value()?));
@@ -122,7 +140,7 @@ impl<'de> Deserialize<'de> for RawByPath {
                 Ok(RawByPath(entries))
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(Entries(PhantomData))
     }
 }
 
@@ -185,8 +203,9 @@ struct RawContent {
 }
 
 impl RawLog {
-    fn into_saved(self, file_time: f64) -> SavedLog {
+    fn into_saved(self) -> (Option<String>, Option<f64>, SavedLog) {
         let mut contents = Vec::new();
+        contents.reserve_exact(self.finished_files.len() + self.pending_files.len());
         for mut raw in self.finished_files {
             let committed = raw.committed.unwrap_or(0);
             raw.finished |= raw.evidence.is_none();
@@ -213,13 +232,14 @@ impl RawLog {
             Some((key, value))
         });
         let schemes = self.schemes.iter();
-        SavedLog {
-            time: self.time.unwrap_or(file_time),
+        let log = SavedLog {
+            time: 0.0,
             serial: self.serial,
             contents,
             schemes: schemes.filter_map(|text| Scheme::from_text(text)).collect(),
             attributes: attributes.collect(),
-        }
+        };
+        (self.worker, self.time, log)
     }
 }
 
