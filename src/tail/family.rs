@@ -237,12 +237,7 @@ impl Tailer {
         }
         for at in missing {
             for (dir, listing) in &all {
-                names.extend(
-                    listing
-                        .with_ino(at.id.ino)
-                        .iter()
-                        .map(|name| dir.join(name)),
-                );
+                names.extend(listing.with_ino(at.id.ino).map(|name| dir.join(name)));
             }
         }
         add(names, files, unclear);

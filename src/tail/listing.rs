@@ -3,6 +3,7 @@
 use super::fence::{get_on, touch};
 use super::identity;
 use super::names;
+use crate::util::sort;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -18,15 +19,19 @@ pub struct Listing {
     /// Of the folder when it was read, and whether that was long enough ago.
     changed: (i64, i64),
     settled: bool,
-    by_ino: HashMap<u64, Vec<OsString>>,
+    /// In order.
+    by_ino: Vec<(u64, OsString)>,
     by_log: HashMap<OsString, Vec<OsString>>,
     folders: Vec<OsString>,
 }
 
 impl Listing {
     /// The names with this inode.
-    pub fn with_ino(&self, ino: u64) -> &[OsString] {
-        self.by_ino.get(&ino).map_or(&[], Vec::as_slice)
+    pub fn with_ino(&self, ino: u64) -> impl Iterator<Item = &OsString> {
+        let begin = self.by_ino.partition_point(|(other, _)| *other < ino);
+        let all = self.by_ino[begin..].iter();
+        all.take_while(move |(other, _)| *other == ino)
+            .map(|(_, name)| name)
     }
 
     /// The names that a rotation may have given to the log with this name.
@@ -82,7 +87,7 @@ pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
     let mut listing = Listing {
         changed,
         settled: (now - identity::mtime(&meta)).abs() > 0.05,
-        by_ino: HashMap::new(),
+        by_ino: Vec::new(),
         by_log: HashMap::new(),
         folders: Vec::new(),
     };
@@ -101,8 +106,9 @@ pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
         if entry.ino() == HIDDEN.get() {
             continue;
         }
-        listing.by_ino.entry(entry.ino()).or_default().push(name);
+        listing.by_ino.push((entry.ino(), name));
     }
+    sort::plainly(&mut listing.by_ino);
     let listing = Rc::new(listing);
     LISTINGS.with_borrow_mut(|all| all.insert(dir.to_path_buf(), listing.clone()));
     Ok(listing)

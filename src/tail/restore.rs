@@ -219,7 +219,7 @@ fn import(
             continue;
         };
         let Ok(listing) = listing(dir) else { continue };
-        let names = listing.with_ino(id.ino).iter().map(|name| dir.join(name));
+        let names = listing.with_ino(id.ino).map(|name| dir.join(name));
         let named = names.filter_map(|at| {
             let meta = identity::stat(&at).ok()?;
             let birth = is_it(&meta, &at)?;
