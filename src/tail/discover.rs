@@ -188,7 +188,7 @@ impl Tailer {
             .logs
             .values()
             .filter(is_absent)
-            .map(|log| log.number)
+            .map(|log| log.number())
             .collect();
         for number in absent {
             self.look_at_family(number, now);
@@ -198,7 +198,7 @@ impl Tailer {
             log.entry.is_glob && !log.in_memory && is_empty && log.seen_in_scan < scan
         };
         let gone = self.logs.values().filter(|log| is_over(log));
-        let gone: Vec<u64> = gone.map(|log| log.number).collect();
+        let gone: Vec<u64> = gone.map(|log| log.number()).collect();
         for number in gone {
             self.forget(number);
         }
@@ -218,7 +218,7 @@ impl Tailer {
         self.waiting.remove(&*log.path);
         if let Some(to) = log
             .leads_to
-            .as_ref()
+            .as_deref()
             .filter(|to| self.links.get(*to) == Some(&number))
         {
             self.links.remove(to);

@@ -101,7 +101,7 @@ impl Tailer {
             .logs
             .values()
             .filter(|log| log.left && self.pending(log.id()) == 0)
-            .map(|log| log.number)
+            .map(|log| log.number())
             .collect();
         self.leaving = self.logs.values().filter(|log| log.left).count() > done.len();
         for number in done {

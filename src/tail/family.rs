@@ -282,12 +282,12 @@ impl Tailer {
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
-        if log.leads_to == to {
+        if log.leads_to.as_deref() == to.as_deref() {
             return;
         }
-        if let Some(before) = std::mem::replace(&mut log.leads_to, to.clone()) {
-            if self.links.get(&before) == Some(&number) {
-                self.links.remove(&before);
+        if let Some(before) = std::mem::replace(&mut log.leads_to, to.clone().map(Into::into)) {
+            if self.links.get(&*before) == Some(&number) {
+                self.links.remove(&*before);
             }
         }
         self.links.extend(to.map(|to| (to, number)));

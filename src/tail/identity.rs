@@ -42,10 +42,11 @@ pub fn mtime(meta: &Metadata) -> f64 {
     meta.mtime() as f64 + meta.mtime_nsec() as f64 / 1e9
 }
 
-/// The last change of the folder that a path is in: seconds since the epoch and nanoseconds.
-pub fn folder_changed(path: &Path) -> Option<(i64, i64)> {
+/// The last change of the folder that a path is in, in nanoseconds since the epoch.
+pub fn folder_changed(path: &Path) -> Option<i64> {
     let meta = stat(path.parent()?).ok()?;
-    Some((meta.mtime(), meta.mtime_nsec()))
+    let nanos = meta.mtime().wrapping_mul(1_000_000_000);
+    Some(nanos.wrapping_add(meta.mtime_nsec()))
 }
 
 /// When a file was created, where that is known.

@@ -6,7 +6,7 @@ use super::settings::Entry;
 use crate::config::AttrValue;
 use crate::wire::{Batch, Envelope, Label};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ pub struct Log {
     pub path: Arc<Path>,
     /// The entry that it belongs to.
     pub entry: Arc<Entry>,
-    /// `n` of `log_<n>`.
-    pub number: u64,
+    /// Its name in the ledger.
+    pub id: LogId,
     /// Made when there is something to read.
     pub outfit: Option<Box<Outfit>>,
     /// Totals.
@@ -42,16 +42,16 @@ pub struct Log {
     pub foreign: Option<Box<Stat>>,
     /// That file may turn out to be the copy of another log's content: it is looked at again soon.
     pub waits: bool,
-    /// The last change of its folder before the last look at its family.
-    pub folder_changed: Option<(i64, i64)>,
+    /// The last change of its folder before the last look at its family, in nanoseconds since the epoch.
+    pub folder_changed: Option<i64>,
     /// Where its path leads, if it is a symbolic link.
-    pub leads_to: Option<PathBuf>,
+    pub leads_to: Option<Box<Path>>,
     /// It is in no file.
     pub in_memory: bool,
     /// No entry names it any more: it is finished and then forgotten.
     pub left: bool,
     /// The scan that last saw the path among its matches.
-    pub seen_in_scan: u64,
+    pub seen_in_scan: u32,
 }
 
 /// The things that a log needs to be read: some hundred bytes that an idle one does not keep.
@@ -82,7 +82,7 @@ impl Log {
         Log {
             path,
             entry,
-            number,
+            id: id_of(number),
             outfit: None,
             counters: Tally::default(),
             interval: Duration::ZERO,
@@ -104,8 +104,14 @@ impl Log {
 
     /// Its name in the ledger.
     pub fn id(&self) -> LogId {
-        id_of(self.number)
+        self.id
     }
+
+    /// `n` of `log_<n>`.
+    pub fn number(&self) -> u64 {
+        u64::from(self.id.0)
+    }
+
     /// Another entry is about it from now on.
     pub fn relabel(&mut self, entry: Arc<Entry>) {
         self.entry = entry;
@@ -146,7 +152,7 @@ impl Log {
             let attributes = self.attributes();
             let label = Label::new(
                 envelope,
-                format!("log_{}", self.number),
+                format!("log_{}", self.number()),
                 // The real path, also where another name is reported: as the reference does
                 self.path.as_os_str().as_bytes(),
                 &attributes,

@@ -114,7 +114,7 @@ impl Tailer {
         let mut unreadable: Vec<Unreadable> = self.unreadable.values().cloned().collect();
         crate::util::sort::plainly(&mut unreadable);
         TailStatus {
-            scans: self.scans,
+            scans: self.scans.into(),
             last_scan: self.last_scan,
             patterns: self
                 .entries

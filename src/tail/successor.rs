@@ -250,7 +250,7 @@ impl Tailer {
             self.waiting
                 .extend(one.waiting.map(|waiting| (path, waiting)));
             parts.push(one.part);
-            numbers.push(one.log.number);
+            numbers.push(one.log.number());
             self.follow_on(one.log, entry, is_left, now);
         }
         let keys = self.ledger.join(parts, carried.doubts);
@@ -313,7 +313,7 @@ impl Tailer {
 
     fn follow_on(&mut self, mut log: Box<Log>, entry: Arc<Entry>, is_left: bool, now: Instant) {
         self.fit_buffer(&entry);
-        let number = log.number;
+        let number = log.number();
         log.left = is_left;
         self.leaving |= is_left;
         log.relabel(entry);
@@ -326,7 +326,7 @@ impl Tailer {
             self.by_path.insert(log.path.clone(), number);
             self.relate(number, &log.path, true);
             if let Some(to) = &log.leads_to {
-                self.links.insert(to.clone(), number);
+                self.links.insert(to.to_path_buf(), number);
             }
         }
         self.logs.insert(number, log);

@@ -57,7 +57,7 @@ pub struct Tailer {
     /// Something moved since the last full checkpoint.
     pub(super) moved: bool,
     pub(super) last_full: Instant,
-    pub(super) scans: u64,
+    pub(super) scans: u32,
     pub(super) last_scan: Option<f64>,
     pub(super) next_scan: Instant,
     /// The first scan is over.

@@ -22,7 +22,7 @@ pub struct Unreadable {
     /// Why it is not copied, and where that is known, what to do.
     pub why: String,
     /// The scan that found it last.
-    pub scan: u64,
+    pub scan: u32,
 }
 
 impl Tailer {

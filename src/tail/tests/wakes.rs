@@ -16,7 +16,7 @@ fn wakes(minimum: Duration) -> usize {
         entry.minimum_scan_interval = minimum;
         // Not in step with each other
         log.due = desk.now + Duration::from_millis(700 * n as u64);
-        tailer.due.push(std::cmp::Reverse((log.due, log.number)));
+        tailer.due.push(std::cmp::Reverse((log.due, log.number())));
     }
     desk.run(10);
     let tailer = desk.tailer.as_mut().unwrap();
