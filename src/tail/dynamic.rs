@@ -117,7 +117,8 @@ impl Tailer {
                 continue;
             }
             if path.exists() {
-                let saved = self.record(log, crate::util::time::now_secs(), None);
+                let now = crate::util::time::now_secs();
+                let saved = super::save::record(&self.ledger, log, now, None);
                 self.remember(&path, saved);
             }
             self.forget(number);

@@ -1,12 +1,13 @@
 //! Writing checkpoints: when, and of what.
 
 use super::ledger::record::{SavedContent, SavedLog, Writer};
-use super::ledger::LogId;
+use super::ledger::{Ledger, LogId};
 use super::log::Log;
 use super::source::name_of;
 use super::store::next_serial;
 use super::tailer::Tailer;
 use crate::util::time::now_secs;
+use std::io::Write;
 use std::time::Instant;
 
 impl Tailer {
@@ -32,10 +33,31 @@ impl Tailer {
 
     /// Writes everything that is followed.
     pub fn checkpoint_full(&mut self) {
-        let text = self.full_text();
-        if self.store.write_full(text) {
-            let empty = Writer::new(self.store.buffer(), now_secs(), next_serial(), None);
-            self.store.write_active(empty.finish(), false);
+        for log in self.logs.values().filter(|log| !log.in_memory) {
+            self.ledger.reserve(log.id());
+        }
+        let (now, serial) = (now_secs(), next_serial());
+        let (logs, ledger) = (&self.logs, &self.ledger);
+        let text = |out: &mut dyn Write| {
+            let mut writer = Writer::new(out, now, serial, Some(&self.watched_before));
+            writer.sessions(self.settings.share.1);
+            for log in logs.values().filter(|log| !log.in_memory) {
+                writer.saved(&log.path, &record(ledger, log, now, Some(serial)));
+            }
+            for (path, log) in &self.orphans {
+                writer.saved(path, log);
+            }
+            for (root, listing) in ledger.listings() {
+                let root = logs.get(&u64::from(root.0)).filter(|log| !log.in_memory);
+                if let Some(root) = root.filter(|_| !listing.is_empty()) {
+                    writer.remembered(&root.path, listing);
+                }
+            }
+            writer.finish()
+        };
+        if self.store.write_full(&text) {
+            let empty = |out: &mut dyn Write| Writer::new(out, now, next_serial(), None).finish();
+            self.store.write_active(&empty, false);
             self.ledger.written(true);
             self.moved = false;
         }
@@ -43,64 +65,47 @@ impl Tailer {
         self.last_full = Instant::now();
     }
 
-    fn full_text(&mut self) -> Vec<u8> {
-        let (now, serial) = (now_secs(), next_serial());
-        let watched = Some(&self.watched_before[..]);
-        let mut writer = Writer::new(self.store.buffer(), now, serial, watched);
-        writer.sessions(self.settings.share.1);
-        for log in self.logs.values().filter(|log| !log.in_memory) {
-            self.ledger.reserve(log.id());
-        }
-        for log in self.logs.values().filter(|log| !log.in_memory) {
-            writer.saved(&log.path, &self.record(log, now, Some(serial)));
-        }
-        for (path, log) in &self.orphans {
-            writer.saved(path, log);
-        }
-        for (root, listing) in self.ledger.listings() {
-            let root = self
-                .logs
-                .get(&u64::from(root.0))
-                .filter(|log| !log.in_memory);
-            if let Some(root) = root.filter(|_| !listing.is_empty()) {
-                writer.remembered(&root.path, listing);
-            }
-        }
-        writer.finish()
-    }
-
     /// Writes what moved since the last full checkpoint.
     fn checkpoint_active(&mut self) {
         let (now, serial) = (now_secs(), next_serial());
-        let mut writer = Writer::new(self.store.buffer(), now, serial, None);
-        let changed: Vec<LogId> = self.ledger.changed().iter().copied().collect();
-        for id in changed {
-            let log = self.logs.get(&u64::from(id.0)).filter(|log| !log.in_memory);
-            let Some(log) = log else { continue };
-            self.ledger.reserve(id);
-            writer.saved(&log.path, &self.record(log, now, Some(serial)));
+        let changed = self.ledger.changed().iter().copied();
+        let is_in_file = |id: &LogId| {
+            let log = self.logs.get(&u64::from(id.0));
+            log.is_some_and(|log| !log.in_memory)
+        };
+        let changed: Vec<LogId> = changed.filter(is_in_file).collect();
+        for id in &changed {
+            self.ledger.reserve(*id);
         }
+        let (logs, ledger) = (&self.logs, &self.ledger);
+        let text = |out: &mut dyn Write| {
+            let mut writer = Writer::new(out, now, serial, None);
+            for log in changed.iter().filter_map(|id| logs.get(&u64::from(id.0))) {
+                writer.saved(&log.path, &record(ledger, log, now, Some(serial)));
+            }
+            writer.finish()
+        };
         // The start of a new content must outlive a loss of power, its name included
         let must_last = !self.ledger.is_durable();
-        if self.store.write_active(writer.finish(), must_last) {
+        if self.store.write_active(&text, must_last) {
             self.ledger.written(false);
             self.moved = false;
         }
     }
+}
 
-    /// The record of a log at a moment, in seconds since the epoch.
-    pub(super) fn record(&self, log: &Log, time: f64, serial: Option<u64>) -> SavedLog {
-        let name = name_of(&log.path);
-        let keys = self.ledger.of_log(log.id()).iter();
-        let contents = keys.filter_map(|key| self.ledger.get(*key));
-        SavedLog {
-            time,
-            serial,
-            contents: contents
-                .map(|content| SavedContent::of(content, &name))
-                .collect(),
-            schemes: self.ledger.schemes(log.id()).to_vec(),
-            attributes: log.entry.named_attributes().to_vec(),
-        }
+/// The record of a log at a moment, in seconds since the epoch.
+pub(super) fn record(ledger: &Ledger, log: &Log, time: f64, serial: Option<u64>) -> SavedLog {
+    let name = name_of(&log.path);
+    let keys = ledger.of_log(log.id()).iter();
+    let contents = keys.filter_map(|key| ledger.get(*key));
+    SavedLog {
+        time,
+        serial,
+        contents: contents
+            .map(|content| SavedContent::of(content, &name))
+            .collect(),
+        schemes: ledger.schemes(log.id()).to_vec(),
+        attributes: log.entry.named_attributes().to_vec(),
     }
 }

@@ -328,6 +328,9 @@ pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
     }
 }
 
+/// Writes the text of a checkpoint file.
+pub type Text<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
+
 /// The checkpoint files of one session.
 #[derive(Debug)]
 pub struct Store {
@@ -338,7 +341,6 @@ pub struct Store {
     pub error: Option<String>,
     /// Files written.
     pub written: u64,
-    buffer: Vec<u8>,
     fence: Arc<Fence>,
 }
 
@@ -355,7 +357,6 @@ impl Store {
             active: dir.join(format!("active-checkpoints-worker-{session}.json")),
             error: None,
             written: 0,
-            buffer: Vec::new(),
             fence: Arc::default(),
         }
     }
@@ -408,61 +409,50 @@ impl Store {
 
     fn consolidate(&mut self, all: &Saved) -> bool {
         let serial = next_serial();
-        let mut writer = Writer::new(Vec::new(), all.time, serial, all.watched.as_deref());
-        let mut paths = HashSet::new();
-        // The Python agent knows one entry per path: the default worker's, if it has one
-        for ((worker, path), log) in &all.logs {
-            if is_default(worker) && paths.insert(path) {
-                writer.saved(path, log);
+        let text = |out: &mut dyn Write| {
+            let mut writer = Writer::new(out, all.time, serial, all.watched.as_deref());
+            let mut paths = HashSet::new();
+            // The Python agent knows one entry per path: the default worker's, if it has one
+            for ((worker, path), log) in &all.logs {
+                if is_default(worker) && paths.insert(path) {
+                    writer.saved(path, log);
+                }
             }
-        }
-        for ((worker, path), log) in &all.logs {
-            if !is_default(worker) {
-                writer.of_worker(worker, path, log, !paths.insert(path));
+            for ((worker, path), log) in &all.logs {
+                if !is_default(worker) {
+                    writer.of_worker(worker, path, log, !paths.insert(path));
+                }
             }
-        }
-        for (root, listing) in &all.remembered {
-            writer.remembered(root, listing);
-        }
-        let text = writer.finish();
+            for (root, listing) in &all.remembered {
+                writer.remembered(root, listing);
+            }
+            writer.finish()
+        };
         self.put(&self.dir.join(CONSOLIDATED_COPY), &text, None);
         self.put(&self.dir.join(CONSOLIDATED), &text, None)
     }
 
-    /// A buffer to write into; give it back with the text.
-    pub fn buffer(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
-    }
-
     /// Writes the full checkpoint; the one before it stays as `.previous`.
-    pub fn write_full(&mut self, text: Vec<u8>) -> bool {
+    pub fn write_full(&mut self, text: Text) -> bool {
         let path = self.full.clone();
         let mut previous = path.clone().into_os_string();
         previous.push(".previous");
-        let done = self.put(&path, &text, Some(Path::new(&previous)));
-        self.keep_buffer(text);
-        done
+        self.put(&path, text, Some(Path::new(&previous)))
     }
 
     /// Writes the active checkpoint: what moved since the full one.
     /// `lasting`: the new name is on disk when this returns.
-    pub fn write_active(&mut self, text: Vec<u8>, lasting: bool) -> bool {
+    pub fn write_active(&mut self, text: Text, lasting: bool) -> bool {
         let path = self.active.clone();
-        let done = self.put(&path, &text, None);
+        let done = self.put(&path, text, None);
         if done && lasting {
             let sync = || File::open(&self.dir).and_then(|d| d.sync_all());
             let _ = self.fence.write(sync);
         }
-        self.keep_buffer(text);
         done
     }
 
-    fn keep_buffer(&mut self, mut text: Vec<u8>) {
-        text.shrink_to(64 << 10);
-        self.buffer = text;
-    }
-
-    fn put(&mut self, path: &Path, text: &[u8], previous: Option<&Path>) -> bool {
+    fn put(&mut self, path: &Path, text: Text, previous: Option<&Path>) -> bool {
         let written = self.fence.write(|| replace(path, text, previous));
         let Some(written) = written else {
             // Another session writes here now, and its positions are newer
@@ -494,7 +484,7 @@ impl Store {
 
 /// Puts `text` in place of the file: after a crash or a loss of power there is the old one or the
 /// new one. The old one may be kept under another name.
-fn replace(path: &Path, text: &[u8], previous: Option<&Path>) -> io::Result<()> {
+fn replace(path: &Path, text: Text, previous: Option<&Path>) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push("~");
     let temporary = PathBuf::from(temporary);
@@ -505,7 +495,7 @@ fn replace(path: &Path, text: &[u8], previous: Option<&Path>) -> io::Result<()> 
             .truncate(true)
             .mode(0o640)
             .open(&temporary)?;
-        file.write_all(text)?;
+        text(&mut file)?;
         file.sync_data()?;
         if let Some(previous) = previous {
             let _ = fs::remove_file(previous);
@@ -567,7 +557,8 @@ mod tests {
     }
 
     fn text(time: f64, logs: &[(&str, f64)]) -> Vec<u8> {
-        let mut writer = Writer::new(Vec::new(), time, next_serial(), None);
+        let mut text = Vec::new();
+        let mut writer = Writer::new(&mut text, time, next_serial(), None);
         for (path, time) in logs {
             let log = record::SavedLog {
                 time: *time,
@@ -575,7 +566,16 @@ mod tests {
             };
             writer.saved(Path::new(path), &log);
         }
-        writer.finish()
+        writer.finish().unwrap();
+        text
+    }
+
+    fn full(store: &mut Store, text: Vec<u8>) -> bool {
+        store.write_full(&|out| out.write_all(&text))
+    }
+
+    fn active(store: &mut Store, text: Vec<u8>) -> bool {
+        store.write_active(&|out| out.write_all(&text), true)
     }
 
     #[test]
@@ -586,7 +586,7 @@ mod tests {
             r#"{"time":1.0,"checkpoints":{"/a":{"position":0,"time":1.0,"pending_files":[]}}}"#;
         fs::write(&file, python).unwrap();
         let mut store = Store::new(&dir, "default-0");
-        assert!(store.write_full(text(2.0, &[("/a", 2.0)])));
+        assert!(full(&mut store, text(2.0, &[("/a", 2.0)])));
         for _ in 0..2 {
             // The second time of the one file that the first time left
             let all = restored(&dir);
@@ -605,8 +605,8 @@ mod tests {
         )
         .unwrap();
         let mut store = Store::new(&dir, "default-0");
-        assert!(store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
-        assert!(store.write_active(text(3.0, &[("/a", 3.0)]), true));
+        assert!(full(&mut store, text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
+        assert!(active(&mut store, text(3.0, &[("/a", 3.0)])));
         let all = restored(&dir);
         let times: Vec<f64> = all.logs.values().map(|l| l.time).collect();
         assert_eq!(times, [3.0, 1.0, 2.0]);
@@ -620,14 +620,16 @@ mod tests {
     fn a_file_that_was_there_before_is_not_new_after_two_restarts() {
         let dir = folder();
         let of = |serial, name| {
-            let mut writer = Writer::new(Vec::new(), 1.0, serial, Some(&[]));
+            let mut text = Vec::new();
+            let mut writer = Writer::new(&mut text, 1.0, serial, Some(&[]));
             let names = std::collections::BTreeSet::from([name]);
             let listing = crate::tail::ledger::Remembered::restored(names, false);
             writer.remembered(Path::new("/a"), &listing);
-            writer.finish()
+            writer.finish().unwrap();
+            text
         };
         fs::write(dir.join(CONSOLIDATED), of(1, 1)).unwrap();
-        assert!(Store::new(&dir, "default-0").write_full(of(2, 2)));
+        assert!(full(&mut Store::new(&dir, "default-0"), of(2, 2)));
         for _ in 0..2 {
             let all = restored(&dir);
             let names: Vec<u64> = all.remembered[Path::new("/a")].names().collect();
@@ -641,7 +643,7 @@ mod tests {
         let dir = folder();
         fs::write(dir.join(CONSOLIDATED), text(1.0, &[("/a", 1.0)])).unwrap();
         let mut store = Store::new(&dir, "default-0");
-        store.write_full(text(2.0, &[("/a", 2.0), ("/c", 2.0)]));
+        full(&mut store, text(2.0, &[("/a", 2.0), ("/c", 2.0)]));
         fs::write(dir.join("checkpoints-worker-x-0.json"), "{").unwrap();
         let names = || {
             let mut names: Vec<_> = fs::read_dir(&dir)
@@ -666,9 +668,9 @@ mod tests {
     fn power_lost_while_writing_falls_back_to_the_previous_one_and_says_so() {
         let dir = folder();
         let mut store = Store::new(&dir, "default-0");
-        store.write_full(text(1.0, &[("/a", 1.0)]));
-        store.write_full(text(2.0, &[("/a", 2.0)]));
-        store.write_active(text(3.0, &[("/a", 3.0)]), true);
+        full(&mut store, text(1.0, &[("/a", 1.0)]));
+        full(&mut store, text(2.0, &[("/a", 2.0)]));
+        active(&mut store, text(3.0, &[("/a", 3.0)]));
         let half = text(2.0, &[("/a", 2.0)]);
         fs::write(
             dir.join("checkpoints-worker-default-0.json"),
@@ -692,7 +694,7 @@ mod tests {
     fn what_the_disk_does_not_give_back_is_set_aside_and_the_rest_counts() {
         let dir = folder();
         let mut store = Store::new(&dir, "default-0");
-        store.write_full(text(1.0, &[("/a", 1.0)]));
+        full(&mut store, text(1.0, &[("/a", 1.0)]));
         let broken = dir.join("active-checkpoints-worker-default-0.json");
         fs::create_dir(&broken).unwrap();
         let (seen, unread) = look(&dir);
@@ -724,7 +726,7 @@ mod tests {
     fn ignored_positions_are_kept_under_another_name() {
         let dir = folder();
         let mut store = Store::new(&dir, "default-0");
-        store.write_full(text(1.0, &[("/a", 1.0)]));
+        full(&mut store, text(1.0, &[("/a", 1.0)]));
         fs::write(dir.join(CONSOLIDATED), "{").unwrap();
         fs::write(dir.join(CONSOLIDATED_COPY), text(1.0, &[("/a", 1.0)])).unwrap();
         fs::write(dir.join("other.json"), "").unwrap();
@@ -740,7 +742,7 @@ mod tests {
     #[test]
     fn a_directory_that_can_not_be_written_is_an_error_once_and_not_the_end() {
         let mut store = Store::new(Path::new("/nonexistent/data"), "default-0");
-        assert!(!store.write_active(text(1.0, &[]), true));
+        assert!(!active(&mut store, text(1.0, &[])));
         assert!(store.error.as_ref().unwrap().contains("/nonexistent/data"));
         assert_eq!(store.restore(), Ok((None, Vec::new())));
     }

@@ -103,7 +103,8 @@ fn saved_log(contents: &[Content]) -> SavedLog {
 
 fn file(log: &SavedLog) -> Vec<u8> {
     let watched = vec![PathBuf::from("/srv/*.log")];
-    let mut writer = Writer::new(Vec::new(), 12.5, 7, Some(&watched));
+    let mut text = Vec::new();
+    let mut writer = Writer::new(&mut text, 12.5, 7, Some(&watched));
     writer.saved(Path::new(PATH), log);
     writer.saved(Path::new("/empty"), &SavedLog::default());
     writer.of_worker("two", Path::new(PATH), log, true);
@@ -118,7 +119,8 @@ fn file(log: &SavedLog) -> Vec<u8> {
         &Remembered::restored(names, true),
     );
     writer.sessions(2);
-    writer.finish()
+    writer.finish().unwrap();
+    text
 }
 
 #[test]
@@ -442,12 +444,13 @@ fn an_entry_without_sense_does_not_spoil_the_others() {
 #[test]
 fn garbage_is_an_error_or_a_record_and_no_accident() {
     let log = saved_log(&contents()[9..]);
-    let mut writer = Writer::new(Vec::new(), 12.5, 7, Some(&[]));
+    let mut ours = Vec::new();
+    let mut writer = Writer::new(&mut ours, 12.5, 7, Some(&[]));
     writer.saved(Path::new(PATH), &log);
     let names = BTreeSet::from([7]);
     let names = Remembered::restored(names, false);
     writer.remembered(Path::new("/srv"), &names);
-    let ours = writer.finish();
+    writer.finish().unwrap();
     let text = text();
     let read = |damaged: &[u8]| {
         let Ok(saved) = parse(damaged, "") else {
@@ -497,10 +500,12 @@ fn a_log_with_one_content_takes_at_most_720_bytes() {
     let mut log = saved_log(&[content]);
     log.schemes.pop();
     log.attributes.clear();
-    let writer = || Writer::new(Vec::new(), 12.5, 7, None);
-    let mut with_log = writer();
-    with_log.saved(Path::new("/"), &log);
-    let size = with_log.finish().len() - writer().finish().len();
+    let (mut empty, mut with_log) = (Vec::new(), Vec::new());
+    Writer::new(&mut empty, 12.5, 7, None).finish().unwrap();
+    let mut writer = Writer::new(&mut with_log, 12.5, 7, None);
+    writer.saved(Path::new("/"), &log);
+    writer.finish().unwrap();
+    let size = with_log.len() - empty.len();
     // The path's own length comes on top
     assert!(size <= 720, "{size} bytes");
 }

@@ -5,23 +5,30 @@ use super::super::observe::Remembered;
 use super::{SavedContent, SavedLog, SavedPlace};
 use crate::config::json_members;
 use crate::util::escape::json_path;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The most bytes that wait to be written. The text of 10,000 logs would take 6 MB.
+const MOST: usize = 64 << 10;
+
 /// Writes a checkpoint file's text, log by log.
-pub struct Writer {
+pub struct Writer<'a> {
+    out: &'a mut dyn Write,
+    /// The first error of `out`.
+    written: io::Result<()>,
+    /// The text that is not in `out` yet.
     text: Vec<u8>,
     first: bool,
-    /// Entries of further workers for paths that are in `text` already.
+    /// Entries of further workers for paths that have one already.
     more: Vec<u8>,
     remembered: Vec<u8>,
     sessions: Option<u64>,
 }
 
-impl Writer {
-    /// Begins one, in a buffer that is reused. `now` is in seconds since the epoch.
-    pub fn new(mut text: Vec<u8>, now: f64, serial: u64, watched: Option<&[PathBuf]>) -> Self {
-        text.clear();
+impl<'a> Writer<'a> {
+    /// Begins one. `now` is in seconds since the epoch.
+    pub fn new(out: &'a mut dyn Write, now: f64, serial: u64, watched: Option<&[PathBuf]>) -> Self {
+        let mut text = Vec::new();
         let _ = write!(text, "{{\"time\":{now:.6},\"serial\":{serial},");
         if let Some(watched) = watched {
             text.extend_from_slice(b"\"watched\":[");
@@ -35,6 +42,8 @@ impl Writer {
         }
         text.extend_from_slice(b"\"checkpoints\":{");
         Writer {
+            out,
+            written: Ok(()),
             text,
             first: true,
             more: Vec::new(),
@@ -85,6 +94,9 @@ impl Writer {
     }
 
     fn key(&mut self, path: &Path) {
+        if self.text.len() >= MOST {
+            self.put();
+        }
         if !self.first {
             self.text.push(b',');
         }
@@ -93,8 +105,18 @@ impl Writer {
         self.text.push(b':');
     }
 
-    /// The whole text.
-    pub fn finish(mut self) -> Vec<u8> {
+    fn put(&mut self) {
+        if self.written.is_ok() {
+            self.written = self.out.write_all(&self.text);
+        }
+        self.text.clear();
+    }
+
+    /// Ends the text.
+    ///
+    /// # Errors
+    /// The first error of writing.
+    pub fn finish(mut self) -> io::Result<()> {
         self.text.push(b'}');
         if !self.more.is_empty() {
             self.text.extend_from_slice(b",\"more\":[");
@@ -110,7 +132,8 @@ impl Writer {
             let _ = write!(self.text, ",\"sessions\":{sessions}");
         }
         self.text.push(b'}');
-        self.text
+        self.put();
+        self.written
     }
 }
 
