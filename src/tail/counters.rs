@@ -89,6 +89,12 @@ impl Tally {
         all
     }
 
+    /// Whether it has more to count than bytes before the first start.
+    #[cfg(test)]
+    pub fn is_large(&self) -> bool {
+        self.others.is_some()
+    }
+
     /// To be added to. The totals take memory from then on.
     pub fn get_mut(&mut self) -> &mut Counters {
         self.others.get_or_insert_default()

@@ -171,7 +171,7 @@ impl Tailer {
     pub(super) fn retire_logs(&mut self, now: Instant) {
         let scan = self.scans;
         // Contents that are nowhere are forgotten by looks, which an unchanged folder gives no reason for
-        let is_absent = |log: &&Box<Log>| {
+        let is_absent = |log: &Log| {
             let mut contents = self
                 .ledger
                 .of_log(log.id())
@@ -187,7 +187,7 @@ impl Tailer {
         let absent: Vec<u64> = self
             .logs
             .values()
-            .filter(is_absent)
+            .filter(|log| is_absent(log))
             .map(|log| log.number())
             .collect();
         for number in absent {

@@ -141,7 +141,7 @@ impl Log {
         attributes
     }
 
-    /// What is needed to read it, for requests of at most `limit` bytes.
+    /// Gives what it needs to be read, for requests of at most `limit` bytes; to be given back.
     pub fn outfit(
         &mut self,
         envelope: &Envelope,

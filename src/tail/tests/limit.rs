@@ -259,10 +259,38 @@ fn fewer_descriptors_than_max_open_files_keep_no_file_waiting_for_ever() {
 fn an_idle_log_is_small() {
     let log = std::mem::size_of::<Log>();
     let content = std::mem::size_of::<Content>();
-    let reading = std::mem::size_of::<super::super::source::Reading>();
-    let counters = std::mem::size_of::<super::super::counters::Counters>();
-    eprintln!(
-        "log {log}, of these counters {counters}; content {content}, reading {reading} bytes"
-    );
-    assert!(log + content <= 1_100, "{log} {content}");
+    // The allocator of the static binaries gives 192 and 288 bytes, of which it keeps 4 for itself
+    assert!(log <= 188 && content <= 284, "{log} {content}");
+}
+
+/// A start with thousands of logs that nobody writes to must leave no more of each than where it stands.
+#[test]
+fn a_log_that_nobody_writes_to_keeps_nothing_but_its_place() {
+    let mut desk = Desk::with(&["*.log"], false, |_| {});
+    let names = ["a.log", "b.log", "c.log"];
+    for name in names {
+        desk.append(name, "old\n");
+    }
+    for _ in 0..2 {
+        desk.start();
+        desk.run(10);
+        let tailer = desk.tailer.as_ref().unwrap();
+        assert_eq!(tailer.logs.len(), names.len());
+        for log in tailer.logs.values() {
+            let has_more = log.outfit.is_some() || log.counters.is_large();
+            assert!(!has_more, "{log:?}");
+        }
+        assert_eq!(tailer.ledger.listings().count(), 0);
+        desk.stop();
+    }
+    desk.start();
+    desk.append("a.log", "new\n");
+    desk.run(2);
+    assert_eq!(desk.all("a.log"), "new\n");
+    assert!(desk.log("a.log").outfit.is_some());
+    desk.run(20);
+    assert!(desk.log("a.log").outfit.is_none());
+    desk.append("a.log", "newer\n");
+    desk.run(5);
+    assert_eq!(desk.all("a.log"), "new\nnewer\n");
 }
