@@ -5,6 +5,7 @@
 #![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 #![warn(missing_docs)]
 
+pub mod crc32;
 pub mod escape;
 pub mod files;
 pub mod limit;
