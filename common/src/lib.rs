@@ -22,6 +22,7 @@ pub mod stop;
 pub mod sys;
 pub mod throttle;
 pub mod time;
+pub mod varint;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

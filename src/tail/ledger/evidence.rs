@@ -7,6 +7,10 @@
 //!
 //! Nothing is compared with a clock. Two texts with the same evidence are one content to this agent.
 
+mod binary;
+
+pub use binary::Tip;
+
 use super::super::identity::hash;
 use super::mutants::{self, Mutant};
 use std::io;

@@ -28,11 +28,9 @@ pub use content::{
     At, Birth, Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Stamp, Trust,
 };
 pub use decide::{decide, glance, Decision, Doubt, Glance, Verdict};
-pub use evidence::{before, Agreement, Bytes, Comparison, Evidence, BLOCK, HEAD};
+pub use evidence::{before, Agreement, Bytes, Comparison, Evidence, Tip, BLOCK, HEAD};
 pub use naming::{Claim, Policy, Start};
-#[cfg(test)]
-pub use observe::Remembered;
-pub use observe::{Eyes, Listed, Snapshot, Stat};
+pub use observe::{Eyes, Listed, Remembered, Snapshot, Stat};
 
 #[cfg(test)]
 #[test]

@@ -1,0 +1,14 @@
+//! The position journal: one file, `positions.journal` in the data directory, to which all sessions append
+//! what changes of the logs and contents that they remember.
+//!
+//! - [`format`]: the bytes, which docs/reference/positions.md explains; [`replay`]: what they remember
+//!
+//! A journal is a sequence of changes to a [`Saved`](super::Saved), and reading one gives a `Saved`.
+
+pub mod format;
+pub mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use format::{Reason, Records, Written};
+pub use replay::Memory;
