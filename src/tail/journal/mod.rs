@@ -2,13 +2,17 @@
 //! what changes of the logs and contents that they remember.
 //!
 //! - [`format`]: the bytes, which docs/reference/positions.md explains; [`replay`]: what they remember
+//! - [`file`]: the open file, on a [`disk`]
 //!
 //! A journal is a sequence of changes to a [`Saved`](super::Saved), and reading one gives a `Saved`.
 
+pub mod disk;
+pub mod file;
 pub mod format;
 pub mod replay;
 #[cfg(test)]
 mod tests;
 
+pub use file::Damage;
 pub use format::{Reason, Records, Written};
 pub use replay::Memory;

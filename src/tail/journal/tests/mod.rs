@@ -1,4 +1,6 @@
+mod faults;
 mod format;
+mod fuzz;
 
 use super::format::{header, Reason, Records, Written};
 use super::replay::{replay, Memory};
