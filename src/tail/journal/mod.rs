@@ -2,7 +2,7 @@
 //! what changes of the logs and contents that they remember.
 //!
 //! - [`format`]: the bytes, which docs/reference/positions.md explains; [`replay`]: what they remember
-//! - [`file`]: the open file, on a [`disk`]
+//! - [`file`]: the open file, on a [`disk`]; [`thread`]: the thread that writes and syncs it
 //!
 //! A journal is a sequence of changes to a [`Saved`](super::Saved), and reading one gives a `Saved`.
 
@@ -12,7 +12,9 @@ pub mod format;
 pub mod replay;
 #[cfg(test)]
 mod tests;
+pub mod thread;
 
 pub use file::Damage;
 pub use format::{Reason, Records, Written};
 pub use replay::Memory;
+pub use thread::{Durable, Figures, Health, Journal};

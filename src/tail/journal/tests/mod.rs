@@ -2,6 +2,8 @@ mod faults;
 mod format;
 mod fuzz;
 
+mod thread;
+
 use super::format::{header, Reason, Records, Written};
 use super::replay::{replay, Memory};
 use crate::config::AttrValue;

@@ -1,0 +1,415 @@
+//! The thread `journal`, which is the only one to touch the disk that the position journal is on, and the
+//! handle by which all others append to it.
+//!
+//! A handle shares a buffer with the thread, and no lock is held over I/O. So an append costs a copy of the
+//! records, a full disk costs the callers nothing, and a disk that hangs no more than their patience. The
+//! thread takes all that waits and writes it at once; without work it sleeps.
+//!
+//! **While the disk fails** the whole journal is in the memory of the thread, as [`JournalFile`] says: all
+//! appends go there, compacted as the file would be, and every 15 s it is tried to write all of it anew. So
+//! nothing is lost when the disk is back, and memory is bounded by what is remembered. **While it hangs** at
+//! most 1 MiB of records waits, some 20,000 commits; what comes after that is dropped. When the disk
+//! answers again, or if a file could not be read back, the [`generation`](Journal::generation) grows: whoever
+//! has contents, listings, patterns or cursors then appends all of them as whole records.
+
+use super::disk::{Disk, Folder};
+use super::file::{Counts, Damage, JournalFile};
+use super::format::Records;
+use super::replay::Memory;
+use crate::tail::ledger::ContentKey;
+use crate::tail::store::next_serial;
+use crate::util::random;
+use crate::util::time::now_secs;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a caller waits for its records to be durable.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// The most bytes that wait for the thread.
+const WAITING: usize = 1 << 20;
+/// The time is written with the first record after this one.
+const CLOCK_EACH: Duration = Duration::from_secs(60);
+
+/// Whether records are durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    /// They outlive a loss of power.
+    Yes,
+    /// They do not, and waiting longer does not help: see [`Figures::health`].
+    No,
+}
+
+/// The state of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Health {
+    /// What is appended is written, and synced in time.
+    #[default]
+    Good,
+    /// Degraded: after a crash these contents may be sent again under other numbers.
+    Degraded {
+        /// The fault of the disk, a phrase.
+        why: String,
+        /// The moment at which it was noticed.
+        since: Instant,
+    },
+    /// Another start of the agent writes the journal. This one writes nothing more.
+    Lost,
+    /// The thread has stopped.
+    Stopped,
+}
+
+/// What the journal has done and how it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// How it is.
+    pub health: Health,
+    /// Since the start.
+    pub counts: Counts,
+    /// The length of the file in bytes.
+    pub length: u64,
+    /// The last damage that was found.
+    pub damage: Option<Damage>,
+    /// Bytes that were dropped because the disk did not answer.
+    pub dropped: u64,
+}
+
+/// What the handle and the thread share.
+#[derive(Debug, Default)]
+struct Queue {
+    /// Records that the thread has not taken yet.
+    pending: Vec<u8>,
+    /// The bytes that were ever appended, and up to which of them all are durable.
+    appended: u64,
+    durable: u64,
+    /// Somebody waits for durability up to here.
+    wanted: u64,
+    compact: bool,
+    stop: bool,
+    has_dropped: bool,
+    generation: u64,
+    last_key: u64,
+    /// Somebody's patience ended while the thread was at the disk.
+    hangs_since: Option<Instant>,
+    figures: Figures,
+}
+
+impl Queue {
+    /// Whether waiting for durability is of use.
+    fn is_good(&self) -> bool {
+        self.figures.health == Health::Good && self.hangs_since.is_none()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// For the thread.
+    work: Condvar,
+    /// For those who wait for it.
+    done: Condvar,
+}
+
+impl Shared {
+    /// A panic leaves nothing half done behind this lock.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Stops the thread when the last handle goes.
+#[derive(Debug)]
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().stop = true;
+        self.0.work.notify_one();
+    }
+}
+
+/// A handle of the position journal. All clones are one journal.
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Handle>);
+
+impl Journal {
+    /// Opens the journal of a data directory and starts its thread. Also gives what the journal remembers, or
+    /// what `seed` makes where there is none that can be read. `sync_each` is the longest time for which
+    /// records that nobody waits for may not be durable; zero: each append is synced.
+    ///
+    /// # Errors
+    /// The file is there and can't be read, or no thread can be started. Nothing was changed in the first case.
+    pub fn open(
+        dir: &Path,
+        sync_each: Duration,
+        seed: impl FnOnce() -> Memory,
+    ) -> io::Result<(Journal, Memory)> {
+        let disk = Folder(dir.to_path_buf());
+        Journal::on(disk, sync_each, seed)
+    }
+
+    /// The same on any disk.
+    ///
+    /// # Errors
+    /// As [`open`](Journal::open).
+    pub fn on<D>(
+        disk: D,
+        sync_each: Duration,
+        seed: impl FnOnce() -> Memory,
+    ) -> io::Result<(Journal, Memory)>
+    where
+        D: Disk + Send + 'static,
+        D::File: Send,
+    {
+        let start = random::uuid4_bytes();
+        let (file, memory) = JournalFile::open(disk, start, seed, Instant::now())?;
+        let shared = Arc::new(Shared::default());
+        shared.lock().last_key = memory.last_key();
+        let mut writer = Writer {
+            file,
+            shared: shared.clone(),
+            sync_each,
+            unsynced: None,
+            clock: None,
+        };
+        writer.tell(0, false);
+        let thread = std::thread::Builder::new().name("journal".into());
+        thread.spawn(move || writer.run())?;
+        Ok((Journal(Arc::new(Handle(shared))), memory))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0 .0
+    }
+
+    /// Appends records. Returns at once; they are written as soon as the disk takes them.
+    pub fn append(&self, records: &Records) {
+        self.add(&mut self.shared().lock(), records);
+    }
+
+    fn add(&self, queue: &mut Queue, records: &Records) {
+        let bytes = records.bytes();
+        if matches!(queue.figures.health, Health::Lost | Health::Stopped) {
+            return;
+        }
+        // After a gap a commit may say nothing, or the wrong thing
+        if queue.has_dropped || queue.pending.len() + bytes.len() > WAITING.max(bytes.len()) {
+            queue.has_dropped = true;
+            queue.figures.dropped += bytes.len() as u64;
+            return;
+        }
+        queue.pending.extend_from_slice(bytes);
+        queue.appended += bytes.len() as u64;
+        self.shared().work.notify_one();
+    }
+
+    /// Appends records and waits, for at most `patience`, until they and all before them are durable. While the
+    /// disk fails or hangs it does not wait.
+    pub fn append_durably(&self, records: &Records, patience: Duration) -> Durable {
+        let shared = self.shared();
+        let mut queue = shared.lock();
+        self.add(&mut queue, records);
+        let upto = queue.appended;
+        queue.wanted = queue.wanted.max(upto);
+        shared.work.notify_one();
+        let waits =
+            |queue: &mut Queue| queue.durable < upto && queue.is_good() && !queue.has_dropped;
+        let (mut queue, end) = shared
+            .done
+            .wait_timeout_while(queue, patience, waits)
+            .unwrap_or_else(PoisonError::into_inner);
+        if end.timed_out() && waits(&mut queue) {
+            queue.hangs_since = Some(Instant::now());
+        }
+        match queue.is_good() && queue.durable >= upto && !queue.has_dropped {
+            true => Durable::Yes,
+            false => Durable::No,
+        }
+    }
+
+    /// Has the file written anew without what is not remembered any more.
+    pub fn compact(&self) {
+        self.shared().lock().compact = true;
+        self.shared().work.notify_one();
+    }
+
+    /// Writes and syncs what was appended, and ends the thread. What is appended later is dropped. Whether
+    /// that was done within `patience`.
+    pub fn stop(&self, patience: Duration) -> bool {
+        let shared = self.shared();
+        let mut queue = shared.lock();
+        queue.stop = true;
+        shared.work.notify_one();
+        let runs = |queue: &mut Queue| queue.figures.health != Health::Stopped;
+        let end = shared.done.wait_timeout_while(queue, patience, runs);
+        let (queue, _) = end.unwrap_or_else(PoisonError::into_inner);
+        queue.figures.health == Health::Stopped && queue.durable == queue.appended
+    }
+
+    /// Grows when records were lost. Who sees another number than the last time has to append all that it
+    /// knows as whole records.
+    pub fn generation(&self) -> u64 {
+        self.shared().lock().generation
+    }
+
+    /// A key that no content in the journal has, and no other caller gets.
+    pub fn next_key(&self) -> ContentKey {
+        let mut queue = self.shared().lock();
+        queue.last_key += 1;
+        ContentKey(queue.last_key)
+    }
+
+    /// What was done, and how it is. Never waits for the disk.
+    pub fn figures(&self) -> Figures {
+        let queue = self.shared().lock();
+        let mut figures = queue.figures.clone();
+        if let (Health::Good, Some(since)) = (&figures.health, queue.hangs_since) {
+            let why = "the disk does not answer".to_owned();
+            figures.health = Health::Degraded { why, since };
+        }
+        figures
+    }
+}
+
+/// The side of the thread.
+struct Writer<D: Disk> {
+    file: JournalFile<D>,
+    shared: Arc<Shared>,
+    sync_each: Duration,
+    /// The first moment from which on something is not durable.
+    unsynced: Option<Instant>,
+    /// The moment at which the time was written last.
+    clock: Option<Instant>,
+}
+
+impl<D: Disk> Writer<D> {
+    fn run(mut self) {
+        loop {
+            let mut queue = self.shared.lock();
+            let (now, is_stop, compact, is_wanted) = loop {
+                let now = Instant::now();
+                let is_wanted = queue.wanted > queue.durable;
+                if queue.stop || queue.compact || is_wanted || !queue.pending.is_empty() {
+                    break (now, queue.stop, queue.compact, is_wanted);
+                }
+                let sync = self.unsynced.and_then(|u| u.checked_add(self.sync_each));
+                let due = [sync, self.file.due(now)].into_iter().flatten().min();
+                queue = match due.map(|due| due.saturating_duration_since(now)) {
+                    Some(Duration::ZERO) => break (now, false, false, false),
+                    Some(pause) => {
+                        let woken = self.shared.work.wait_timeout(queue, pause);
+                        woken.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    None => {
+                        let woken = self.shared.work.wait(queue);
+                        woken.unwrap_or_else(PoisonError::into_inner)
+                    }
+                };
+            };
+            let pending = std::mem::take(&mut queue.pending);
+            let upto = queue.appended;
+            queue.compact = false;
+            drop(queue);
+            self.work(pending, now, is_wanted || is_stop, compact);
+            self.tell(upto, is_stop);
+            if is_stop {
+                return;
+            }
+        }
+    }
+
+    /// All that touches the disk.
+    fn work(&mut self, pending: Vec<u8>, now: Instant, sync: bool, compact: bool) {
+        if !pending.is_empty() {
+            self.unsynced.get_or_insert(now);
+            let is_old = |clock: Instant| now.duration_since(clock) >= CLOCK_EACH;
+            match self.clock.is_none_or(is_old) {
+                true => {
+                    let mut records = Records::default();
+                    records.clock(now_secs(), Some(next_serial()));
+                    self.clock = Some(now);
+                    let all = [records.bytes(), &pending].concat();
+                    self.file.append(&all, now);
+                }
+                false => self.file.append(&pending, now),
+            }
+        }
+        if compact {
+            self.file.compact(now);
+        }
+        self.file.tend(now);
+        let is_due = |since: Instant| now.duration_since(since) >= self.sync_each;
+        if sync || self.unsynced.is_some_and(is_due) {
+            self.file.sync(now);
+        }
+        // In memory nothing is synced before the file is written anew
+        if self.file.is_synced() || self.file.trouble().is_some() || self.file.is_lost() {
+            self.unsynced = None;
+        }
+    }
+
+    /// Says what is done up to here.
+    fn tell(&mut self, upto: u64, is_stop: bool) {
+        let mut queue = self.shared.lock();
+        if self.file.is_synced() {
+            queue.durable = upto;
+        }
+        if queue.wanted <= upto {
+            queue.wanted = queue.durable;
+        }
+        queue.hangs_since = None;
+        if self.file.lacks_records() || std::mem::take(&mut queue.has_dropped) {
+            queue.generation += 1;
+        }
+        let before = std::mem::take(&mut queue.figures);
+        let health = match self.file.trouble() {
+            _ if is_stop => Health::Stopped,
+            _ if self.file.is_lost() => Health::Lost,
+            None => Health::Good,
+            Some(why) => Health::Degraded {
+                why: why.to_owned(),
+                since: match before.health {
+                    Health::Degraded { since, .. } => since,
+                    _ => Instant::now(),
+                },
+            },
+        };
+        say(&before.health, &health);
+        queue.figures = Figures {
+            health,
+            counts: self.file.counts(),
+            length: self.file.length(),
+            damage: self.file.damage().cloned(),
+            dropped: before.dropped,
+        };
+        drop(queue);
+        self.shared.done.notify_all();
+    }
+}
+
+impl<D: Disk> Drop for Writer<D> {
+    /// Also after a panic nobody waits.
+    fn drop(&mut self) {
+        self.shared.lock().figures.health = Health::Stopped;
+        self.shared.done.notify_all();
+    }
+}
+
+/// Notes a change in the agent's log.
+fn say(before: &Health, now: &Health) {
+    match (before, now) {
+        (Health::Degraded { why: a, .. }, Health::Degraded { why: b, .. }) if a == b => {}
+        (_, Health::Degraded { why, .. }) => log::error!(
+            "[error=\"failedCheckpointWrite\"] Could not write the position journal: {why}. Copying goes on; degraded: \
+             after a crash these contents may be sent again under other numbers"
+        ),
+        (Health::Degraded { why, .. }, Health::Good) => {
+            log::info!("the position journal can be written again (before: {why})");
+        }
+        (Health::Good | Health::Degraded { .. }, Health::Lost) => log::error!(
+            "another start of the agent writes the position journal; this one writes nothing more"
+        ),
+        _ => {}
+    }
+}
