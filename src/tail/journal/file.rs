@@ -423,7 +423,7 @@ impl<D: Disk> JournalFile<D> {
         self.end
     }
 
-    /// What was done.
+    /// Counts since the start.
     pub fn counts(&self) -> Counts {
         self.counts
     }

@@ -84,7 +84,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 7] = [
+    pub(super) const ALL: [Reason; 7] = [
         Reason::Born,
         Reason::Moved,
         Reason::Copied,
@@ -147,7 +147,7 @@ pub enum Record {
     Other(u8),
 }
 
-/// What an acknowledged request moves.
+/// The positions of a content that an acknowledged request moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// The content.
@@ -177,7 +177,7 @@ pub struct Listing {
     pub removed: Vec<u64>,
 }
 
-/// What a writer keeps of a content to know whether a commit is enough: 16 bytes.
+/// A writer keeps this of each content, to know whether a commit is enough: 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Of all that a commit does not carry.
@@ -225,7 +225,7 @@ impl Records {
         self.0.extend(crc.to_le_bytes());
     }
 
-    /// What is to be written of a content that may have changed: a commit, or, where that can't carry the
+    /// Writes a content that may have changed: a commit, or, where that can't carry the
     /// change, the whole with this reason. `written` is none for a content that was never written. Its record
     /// must be appended, or `written` be made none again.
     pub fn changed(
@@ -528,7 +528,7 @@ fn print(worker: &str, path: &Path, content: &SavedContent) -> u64 {
 #[derive(Debug)]
 pub struct Reading<'a> {
     from: Reader<'a>,
-    /// What is wrong with the bytes that come next; none at the end.
+    /// The fault of the bytes that come next, a phrase; none at the end.
     wrong: Option<&'static str>,
 }
 

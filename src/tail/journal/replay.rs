@@ -24,7 +24,7 @@ pub struct Memory {
 /// The result of reading a journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replayed {
-    /// What is remembered up to the end of the sound part.
+    /// All that is remembered at the end of the sound part.
     pub memory: Memory,
     /// The length of the sound part in bytes.
     pub sound: usize,
@@ -66,7 +66,7 @@ pub fn replay(bytes: &[u8]) -> Replayed {
 /// A content, the number of its log, and its place in the order in which contents came.
 type Known = (u32, usize, SavedContent);
 
-/// What was read so far.
+/// The sum of the records that were read so far.
 #[derive(Default)]
 struct State {
     clock: (u64, Option<u64>),

@@ -44,7 +44,7 @@ pub enum Durable {
 /// The state of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Health {
-    /// What is appended is written, and synced in time.
+    /// Records are written at once, and synced in time.
     #[default]
     Good,
     /// Degraded: after a crash these contents may be sent again under other numbers.
@@ -60,7 +60,7 @@ pub enum Health {
     Stopped,
 }
 
-/// What the journal has done and how it is.
+/// The state of the journal, and its counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Figures {
     /// How it is.
@@ -75,7 +75,7 @@ pub struct Figures {
     pub dropped: u64,
 }
 
-/// What the handle and the thread share.
+/// The state that the handles and the thread share.
 #[derive(Debug, Default)]
 struct Queue {
     /// Records that the thread has not taken yet.
@@ -260,7 +260,7 @@ impl Journal {
         ContentKey(queue.last_key)
     }
 
-    /// What was done, and how it is. Never waits for the disk.
+    /// The state of the journal, and its counts. Never waits for the disk.
     pub fn figures(&self) -> Figures {
         let queue = self.shared().lock();
         let mut figures = queue.figures.clone();

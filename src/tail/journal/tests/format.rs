@@ -245,7 +245,7 @@ fn zeros_at_the_end_are_the_end_and_all_else_is_damage() {
         assert!(replayed.wrong.is_some() && replayed.sound <= at, "{at}");
         assert!(states.contains(&replayed.memory));
     }
-    // What follows damage in the middle does not count
+    // Nothing behind damage in the middle counts
     let mut damaged = sound.clone();
     let middle = format::HEADER + records[0].len() + 2;
     damaged[middle] ^= 1;

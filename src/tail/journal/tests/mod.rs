@@ -1,6 +1,7 @@
 mod faults;
 mod format;
 mod fuzz;
+mod page;
 
 mod thread;
 
@@ -270,7 +271,7 @@ pub fn split(bytes: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// What each beginning of a history remembers.
+/// The memory after each record of a history.
 pub fn states(records: &[Vec<u8>]) -> Vec<Memory> {
     let mut bytes = header(&[0; 16]);
     let mut states = vec![replay(&bytes).memory];

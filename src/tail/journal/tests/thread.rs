@@ -259,6 +259,9 @@ fn what_a_hanging_disk_has_no_room_for_is_asked_for_again() {
         assert!(Instant::now() < end);
         std::thread::yield_now();
     }
+    let found = place.on_disk().cursors;
+    assert!(found.contains_key("large"));
+    assert!(!found.contains_key("a"), "nothing follows a gap");
     assert_eq!(
         journal.append_durably(&cursor("a", b"1"), PATIENCE),
         Durable::Yes
