@@ -44,8 +44,11 @@ pub trait Disk {
     /// The names that begin so, in order.
     fn names(&self, prefix: &str) -> io::Result<Vec<String>>;
 
-    /// Whether the name leads to this file; whether it leads to none if there is no file.
-    fn is_at(&self, file: Option<&Self::File>, name: &str) -> io::Result<bool>;
+    /// The file that the name leads to; `None` if there is none.
+    fn id_at(&self, name: &str) -> io::Result<Option<FileId>>;
+
+    /// The id of an open file.
+    fn id(&self, file: &Self::File) -> io::Result<FileId>;
 }
 
 /// A folder of this machine. Files that are made in it have the mode of checkpoint files: 0640.
@@ -144,14 +147,16 @@ impl Disk for Folder {
         Ok(names)
     }
 
-    fn is_at(&self, file: Option<&File>, name: &str) -> io::Result<bool> {
-        let there = match fs::symlink_metadata(self.path(name)) {
-            Ok(meta) => Some(FileId::of(&meta)),
-            Err(e) if e.kind() == ErrorKind::NotFound => None,
-            Err(e) => return Err(e),
-        };
-        let own = file.map(File::metadata).transpose()?;
-        Ok(there == own.map(|meta| FileId::of(&meta)))
+    fn id_at(&self, name: &str) -> io::Result<Option<FileId>> {
+        match fs::symlink_metadata(self.path(name)) {
+            Ok(meta) => Ok(Some(FileId::of(&meta))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn id(&self, file: &File) -> io::Result<FileId> {
+        Ok(FileId::of(&file.metadata()?))
     }
 }
 

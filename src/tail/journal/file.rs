@@ -137,9 +137,6 @@ impl<D: Disk> JournalFile<D> {
         if let Some(why) = replayed.wrong {
             file.set_aside(&bytes, replayed.sound, why);
         }
-        // Of a file that was set aside as a whole nothing is left here
-        let is_aside = file.disk.is_at(None, NAME).unwrap_or(false);
-        file.old = file.old.take().filter(|_| !is_aside);
         let memory = match replayed.sound {
             0 => seed(),
             _ => replayed.memory,
@@ -195,7 +192,11 @@ impl<D: Disk> JournalFile<D> {
             }
             Home::File(file) => file,
         };
-        match self.disk.is_at(Some(file), NAME) {
+        let there = self.disk.id_at(NAME).and_then(|there| {
+            let deleted = || io::Error::new(ErrorKind::NotFound, "the file was deleted");
+            Ok(there.ok_or_else(deleted)? == self.disk.id(file)?)
+        });
+        match there {
             Ok(true) => {}
             Ok(false) => return self.home = Home::Lost,
             Err(e) => return self.fail(&e, records, now),
@@ -369,10 +370,14 @@ impl<D: Disk> JournalFile<D> {
         old: Option<&D::File>,
     ) -> Result<D::File, Failed<D::File>> {
         let disk = &self.disk;
-        let is_ours = || match disk.is_at(old, NAME) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Failed::Fenced),
-            Err(e) => Err(Failed::Before(e)),
+        // Nobody has taken the place of one that was deleted
+        let is_ours = || {
+            let there = disk.id_at(NAME).map_err(Failed::Before)?;
+            let own = old.map(|file| disk.id(file)).transpose();
+            match there.is_none() || there == own.map_err(Failed::Before)? {
+                true => Ok(()),
+                false => Err(Failed::Fenced),
+            }
         };
         is_ours()?;
         let file = disk.create(NEW).map_err(Failed::Before)?;

@@ -216,12 +216,22 @@ impl Records {
         self.0.clear();
     }
 
-    pub(super) fn record(&mut self, kind: u8, payload: &[u8]) {
-        put(&mut self.0, payload.len() as u64 + 1);
+    fn record(&mut self, kind: u8, payload: &[u8]) {
         let from = self.0.len();
+        put(&mut self.0, payload.len() as u64 + 1);
+        let body = self.0.len();
         self.0.push(kind);
         self.0.extend_from_slice(payload);
-        let crc = crc32::of(&self.0[from..]);
+        if record(&self.0[body..]).is_none() {
+            // It would hide all that follows it
+            let kind = char::from(kind);
+            log::error!(
+                "a record of kind {kind} for the position journal makes no sense; it is left out"
+            );
+            self.0.truncate(from);
+            return;
+        }
+        let crc = crc32::of(&self.0[body..]);
         self.0.extend(crc.to_le_bytes());
     }
 
@@ -586,7 +596,7 @@ impl Iterator for Reading<'_> {
 }
 
 /// From kind and payload.
-fn record(body: &[u8]) -> Option<Record> {
+pub(super) fn record(body: &[u8]) -> Option<Record> {
     let mut from = Reader(body);
     let kind = from.byte()?;
     let record = match kind {

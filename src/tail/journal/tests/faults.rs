@@ -246,8 +246,16 @@ impl Disk for Fake {
         Ok(names.cloned().collect())
     }
 
-    fn is_at(&self, file: Option<&usize>, name: &str) -> io::Result<bool> {
-        Ok(self.0.borrow().names.get(name) == file)
+    fn id_at(&self, name: &str) -> io::Result<Option<FileId>> {
+        let file = self.0.borrow().names.get(name).copied();
+        file.map(|file| self.id(&file)).transpose()
+    }
+
+    fn id(&self, file: &usize) -> io::Result<FileId> {
+        Ok(FileId {
+            dev: 1,
+            ino: *file as u64,
+        })
     }
 }
 
@@ -631,4 +639,18 @@ fn a_journal_grows_to_twice_what_is_live_and_is_then_compacted() {
         "{counts:?}"
     );
     assert!(largest > 64 << 10 && largest < 200 << 10, "{largest}");
+}
+
+#[test]
+fn a_file_that_somebody_deletes_is_written_anew() {
+    let (records, _) = history(&mut Dice(12), 40);
+    let (disk, now) = (Fake::default(), Instant::now());
+    let (mut file, _) = disk.open(1, now);
+    file.append(&records[..20].concat(), now);
+    disk.remove(NAME).unwrap();
+    file.append(&records[20..].concat(), now);
+    assert_eq!(file.trouble(), Some("the file was deleted"));
+    file.tend(now + RETRY);
+    assert!(file.is_synced() && !file.lacks_records());
+    assert_eq!(disk.open(2, now).1, states(&records)[records.len()]);
 }

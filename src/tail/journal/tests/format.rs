@@ -220,8 +220,18 @@ fn a_commit_or_an_end_of_what_nobody_knows_is_passed_over() {
     let replayed = replay(&file(out.bytes()));
     assert_eq!((replayed.memory, replayed.wrong), (Memory::default(), None));
     // Of a kind that a later version has added
-    out.record(b'?', b"whatever");
-    assert_eq!(replay(&file(out.bytes())).wrong, None);
+    let crc = crate::util::crc32::of(b"?what").to_le_bytes();
+    let bytes = [out.bytes(), b"\x05?what", &crc].concat();
+    let replayed = replay(&file(&bytes));
+    assert_eq!((replayed.sound, replayed.wrong), (file(&bytes).len(), None));
+    // A record that the reader would refuse is not written: it would hide all that follows
+    let impossible = SavedContent {
+        numbered: u64::MAX,
+        ..unknown
+    };
+    let before = out.bytes().len();
+    out.content(Reason::Born, ("default", path("/a")), &impossible);
+    assert_eq!(out.bytes().len(), before);
 }
 
 #[test]

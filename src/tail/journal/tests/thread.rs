@@ -77,8 +77,12 @@ impl Disk for Gated {
         self.folder.names(prefix)
     }
 
-    fn is_at(&self, file: Option<&File>, name: &str) -> io::Result<bool> {
-        self.folder.is_at(file, name)
+    fn id_at(&self, name: &str) -> io::Result<Option<FileId>> {
+        self.folder.id_at(name)
+    }
+
+    fn id(&self, file: &File) -> io::Result<FileId> {
+        self.folder.id(file)
     }
 }
 

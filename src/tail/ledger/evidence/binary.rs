@@ -36,7 +36,7 @@ impl Tip {
         self.lines.len()
     }
 
-    /// Appends hash and lines, at most 28 bytes. End and number of lines are the caller's to write.
+    /// Appends hash and lines, at most 32 bytes. End and number of lines are the caller's to write.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend(self.block.to_le_bytes());
         put_lines(out, self.lines.iter().copied());
@@ -97,7 +97,7 @@ impl Evidence {
         }
     }
 
-    /// Appends all of it, at most 129 bytes.
+    /// Appends all of it, at most 126 bytes.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.push(self.lines | self.blocks << 4 | u8::from(self.is_mark) << 7);
         varint::put(out, self.end);
@@ -178,7 +178,7 @@ mod tests {
     fn back(evidence: &Evidence) -> Option<Evidence> {
         let mut bytes = Vec::new();
         evidence.write(&mut bytes);
-        assert!(bytes.len() <= 129, "{}", bytes.len());
+        assert!(bytes.len() <= 126, "{}", bytes.len());
         let mut from = varint::Reader(&bytes);
         let read = Evidence::read(&mut from);
         assert!(from.is_empty());
