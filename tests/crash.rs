@@ -189,7 +189,7 @@ fn damage(path: &Path, how: Damage) {
 /// A site whose log was in part there before the first start, and is left out.
 fn with_history() -> (Site, Numbers) {
     let mut site = Site::new();
-    // Full ones often, so that there is a previous one
+    // Exported often, so that there is something beside the journal
     site.set("full_checkpoint_interval_in_seconds", 1);
     let mut numbers = site.numbers("app.log");
     numbers.write(100);
@@ -203,6 +203,8 @@ fn with_history() -> (Site, Numbers) {
         site.until_lines("app.log", next);
         site.until_requests(1);
     }
+    let export = site.path("data/checkpoints.json");
+    site.until("there is an export", |_| export.exists());
     (site, numbers)
 }
 
@@ -243,25 +245,16 @@ fn is_told_and_nothing_is_lost(site: &mut Site, numbers: &mut Numbers, damaged: 
 
 #[test]
 fn one_checkpoint_damaged_after_a_kill_loses_nothing() {
-    let files = [
-        "checkpoints.json",
-        "checkpoints-worker-",
-        "active-checkpoints-worker-",
-    ];
-    for name in files {
+    for name in ["checkpoints.json", "positions.journal"] {
         all_at_once(&DAMAGES, |how| {
             let (mut site, mut numbers) = with_history();
             site.kill9();
             let mut damaged = data_files(&site);
-            damaged.retain(|path| {
-                let file = path.file_name().unwrap().to_str().unwrap();
-                file.starts_with(name) && is_checkpoint(path)
-            });
-            // Until the first stop there is no consolidated one
+            damaged.retain(|path| path.ends_with(name));
+            assert_eq!(damaged.len(), 1);
             for path in &damaged {
                 damage(path, how);
             }
-            assert!(!damaged.is_empty() || name == "checkpoints.json");
             is_told_and_nothing_is_lost(&mut site, &mut numbers, &damaged);
         });
     }
@@ -272,11 +265,8 @@ fn the_checkpoint_of_a_clean_stop_damaged_loses_nothing() {
     all_at_once(&DAMAGES, |how| {
         let (mut site, mut numbers) = with_history();
         site.term();
-        let mut damaged = data_files(&site);
-        damaged.retain(|path| is_checkpoint(path));
-        for path in &damaged {
-            damage(path, how);
-        }
+        let damaged = [site.path("data/positions.journal")];
+        damage(&damaged[0], how);
         is_told_and_nothing_is_lost(&mut site, &mut numbers, &damaged);
     });
 }

@@ -212,7 +212,7 @@ impl Desk {
             // A request is under way for longer than anybody waits: whether its lines have arrived will not be
             // known here
             self.leave_memory();
-            self.tailer.checkpoint_full();
+            self.tailer.checkpoint();
             return None;
         }
         self.unsent.extend(self.inherited.drain(..));
@@ -365,7 +365,7 @@ impl Desk {
             return;
         }
         self.tailer.commit(&batch, now);
-        self.tailer.checkpoint(now);
+        self.tailer.checkpoint();
         if now.duration_since(self.last_full) > BUSY_FOR {
             batch.shrink(IDLE_BATCH);
         }
@@ -432,7 +432,7 @@ impl Desk {
         if !flush {
             return After::GoesOn;
         }
-        self.tailer.checkpoint_full();
+        self.tailer.checkpoint();
         self.leave_memory();
         After::Ends
     }

@@ -25,6 +25,7 @@ use crate::process::datalock::DataLock;
 use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
 use crate::status::protocol::Responder;
+use crate::tail::journal::Journal;
 use crate::util::throttle::Throttle;
 use crate::util::time::now_secs;
 use crew::Crew;
@@ -57,6 +58,8 @@ const STOP_WITHIN: Duration = Duration::from_millis(4_500);
 const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
 /// The last requests' share of `STOP_WITHIN`.
 const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
+/// How long the disk of the data directory is waited for when the position journal is closed.
+const JOURNAL_WITHIN: Duration = Duration::from_millis(1_000);
 /// How often threads are looked after.
 const SUPERVISE: Duration = Duration::from_secs(5);
 /// How long the status report waits for the answers of the sessions, all together.
@@ -132,6 +135,8 @@ struct Agent {
     data_lock: DataLock,
     /// The faults of checkpoints, for the status report.
     checkpoint_notes: Vec<String>,
+    /// Where positions are written down; none before the first session.
+    journal: Option<Journal>,
     restarts: u32,
     throttle: Throttle,
     /// A signal to stop came during a start or a reload.
@@ -198,6 +203,7 @@ impl Agent {
             data_dir,
             data_lock,
             checkpoint_notes: Vec::new(),
+            journal: None,
             restarts: 0,
             throttle: Throttle::default(),
             stop_asked: false,
@@ -410,6 +416,10 @@ impl Agent {
             if self.stop_asked {
                 return;
             }
+            // Its options may be others now, or the folder
+            if let Err(why) = self.close_journal(JOURNAL_WITHIN) {
+                log::error!("the position journal could not be written to its end: {why}");
+            }
         }
         for (name, value) in config.changed_settings(&self.config) {
             log::info!("\t{name}: {value}");
@@ -471,13 +481,13 @@ impl Agent {
         let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
         self.end_sessions(within, true, None);
         self.give_up_metrics();
-        let taken_up = self.left.shut_out();
-        match taken_up.and_then(|()| positions::take_up(&self.data_dir)) {
-            Ok(_) => log::info!(
+        let shut_out = self.left.shut_out();
+        match self.close_journal(JOURNAL_WITHIN).and(shut_out) {
+            Ok(()) => log::info!(
                 "Save consolidated checkpoints into file {}",
                 self.data_dir.join("checkpoints.json").display()
             ),
-            Err(why) => log::error!("checkpoints stay as the sessions wrote them: {why}"),
+            Err(why) => log::error!("the checkpoints for the Python agent are old: {why}"),
         }
         log::info!("Copying manager is finished.");
         // Processes that monitors have started shall not outlive us

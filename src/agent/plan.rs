@@ -5,6 +5,7 @@ use super::heirs::Target;
 use super::session::{Dynamic, EntryOf, Memory, Plan};
 use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
+use crate::tail::journal::Journal;
 use crate::tail::{self, Saved};
 use crate::upload::UploadSettings;
 use crate::util::random;
@@ -86,6 +87,7 @@ pub fn sessions(
     config: &Config,
     shapes: &Shapes,
     saved: Option<&Arc<Saved>>,
+    journal: Option<&Journal>,
     left_out: &[PathBuf],
     monitor_logs: &MonitorLogs,
     agent_log_start: Option<u64>,
@@ -100,6 +102,7 @@ pub fn sessions(
             let entries = entries(config, shapes, worker, fixed, agent_log_start);
             let mut settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
             settings.held = held.clone();
+            settings.journal = journal.cloned();
             settings.fence = Arc::new(tail::Fence::leaving_out(left_out.to_vec()));
             plans.push(Plan {
                 id: settings.session.clone(),
@@ -184,7 +187,7 @@ pub fn tail_settings(
             .iter()
             .map(|p| p.clone().into_bytes())
             .collect(),
-        full_checkpoint_interval: seconds(options.full_checkpoint_interval_in_seconds as f64),
+        journal: None,
         max_sequence_number: u64::try_from(options.max_sequence_number).unwrap_or(u64::MAX),
         monotonic: options.enforce_monotonic_timestamps,
         max_open_files: bytes(options.max_open_files),

@@ -1,18 +1,72 @@
 //! The start finds here how far files were sent, and is refused if it may not look.
 
+use super::Agent;
 use crate::process::user::Owner;
+use crate::status::health::DEGRADED;
+use crate::tail::journal::{Health, Journal, PATIENCE};
+use crate::tail::positions::Positions;
 use crate::tail::{self, Saved, Unread};
 use std::path::Path;
+use std::time::Duration;
 
-/// Reads the checkpoints: their content, and for each that was damaged a line for the status report.
-///
-/// # Errors
-/// Why the agent must not start: something is remembered, and what it is can't be known.
-pub(super) fn take_up(dir: &Path) -> Result<(Option<Saved>, Vec<String>), String> {
-    let (saved, damaged) = tail::consolidate(dir).map_err(|unread| refusal(&unread))?;
-    Ok((saved, damaged.iter().map(line).collect()))
+impl Agent {
+    /// What is remembered of all files: from the disk, and later from the journal that is open since.
+    ///
+    /// # Errors
+    /// Why the agent must not start: something is remembered, and what it is can't be known.
+    pub(super) fn recall(&mut self) -> Result<Option<Saved>, String> {
+        if let Some(journal) = &self.journal {
+            let memory = journal.memory(PATIENCE);
+            let why =
+                "the position journal can't be read: the disk of agent_data_path does not answer";
+            return memory
+                .map(|memory| Some(memory.saved))
+                .ok_or_else(|| why.to_owned());
+        }
+        let options = &self.config.options;
+        let Positions {
+            journal,
+            memory,
+            damaged,
+        } = tail::positions::open(
+            &self.data_dir,
+            seconds(options.position_sync_interval),
+            seconds(options.full_checkpoint_interval_in_seconds as f64),
+        )
+        .map_err(|unread| refusal(&unread))?;
+        self.checkpoint_notes.extend(damaged.iter().map(line));
+        self.journal = Some(journal);
+        Ok((!memory.is_empty()).then_some(memory.saved))
+    }
+
+    /// Closes the journal, which leaves checkpoint files for the Python agent. After all sessions have ended.
+    pub(super) fn close_journal(&mut self, within: Duration) -> Result<(), String> {
+        match self.journal.take() {
+            Some(journal) if !journal.stop(within) => {
+                Err("the disk of agent_data_path does not answer, or fails".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The fault of the journal, for the status report.
+    pub(super) fn journal_trouble(&self) -> Option<String> {
+        match self.journal.as_ref().map(Journal::figures)?.health {
+            Health::Degraded { why, .. } => Some(format!(
+                "{DEGRADED}: after a crash these contents may be sent again under other numbers: the position journal \
+                 can't be written: {why}"
+            )),
+            Health::Lost => {
+                Some("another start of the agent writes the position journal now".to_owned())
+            }
+            Health::Good | Health::Stopped => None,
+        }
+    }
 }
 
+fn seconds(secs: f64) -> Duration {
+    Duration::try_from_secs_f64(secs).unwrap_or(Duration::MAX)
+}
 /// Sets all checkpoints aside; for each a line for the status report.
 ///
 /// # Errors
@@ -36,7 +90,7 @@ pub(super) fn ignore(dir: &Path) -> Result<Vec<String>, String> {
 /// Makes sure that all checkpoints may be read. Opens them only, as the daemon inherits this process.
 ///
 /// # Errors
-/// As [`take_up`].
+/// As [`Agent::recall`].
 pub fn check(dir: &Path) -> Result<(), String> {
     match tail::denied(dir) {
         unread if unread.is_empty() => Ok(()),

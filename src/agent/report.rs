@@ -124,13 +124,8 @@ impl Agent {
             threads,
             open_log_files: tails().map(|t| t.open_files as u64).sum(),
             checkpoints: {
-                let unwritten = tails().filter_map(|t| t.checkpoint_error.as_ref());
-                let unwritten = unwritten.map(|why| format!("can't be written: {why}"));
-                self.checkpoint_notes
-                    .iter()
-                    .cloned()
-                    .chain(unwritten)
-                    .collect()
+                let notes = self.checkpoint_notes.iter().cloned();
+                notes.chain(self.journal_trouble()).collect()
             },
             hanging: self.hanging(),
             ambiguities: ambiguities(tails()),

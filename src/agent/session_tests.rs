@@ -58,11 +58,21 @@ impl Site {
     }
 
     fn plan(&self) -> Plan {
-        let (saved, _) = tail::consolidate(&self.dir.join("data")).unwrap();
+        let dir = self.dir.join("data");
+        let open = tail::positions::open(&dir, Duration::ZERO, Duration::MAX);
+        let positions = open.unwrap();
+        let saved = (!positions.memory.is_empty()).then_some(positions.memory.saved);
         let shapes = plan::shapes(&self.config).unwrap();
         let saved = saved.map(Arc::new);
-        let mut plans =
-            plan::sessions(&self.config, &shapes, saved.as_ref(), &[], &self.logs, None);
+        let mut plans = plan::sessions(
+            &self.config,
+            &shapes,
+            saved.as_ref(),
+            Some(&positions.journal),
+            &[],
+            &self.logs,
+            None,
+        );
         plans.remove(0)
     }
 }

@@ -2,7 +2,7 @@
 //! left behind.
 
 use super::session::Session;
-use super::{left, plan, positions, Agent};
+use super::{left, plan, Agent};
 use crate::config::Config;
 use crate::process::signals::{Signal, Signals};
 use crate::tail::TailStatus;
@@ -59,12 +59,12 @@ impl Agent {
             return Ok(());
         }
         self.left_out = self.left.paths();
-        let (saved, damaged) = positions::take_up(&self.data_dir)?;
-        self.checkpoint_notes.extend(damaged);
+        let saved = self.recall()?;
         let mut plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
             saved.map(Arc::new).as_ref(),
+            self.journal.as_ref(),
             &self.left_out,
             &self.monitor_logs,
             agent_log_start,

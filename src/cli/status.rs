@@ -75,6 +75,14 @@ pub(super) fn status(setup: &Setup) -> i32 {
 }
 
 fn tell_health(report: &str) -> i32 {
+    let code = tell_state(report);
+    for warning in health::warnings(report) {
+        out(format_args!("Warning: {}", harmless(warning)));
+    }
+    code
+}
+
+fn tell_state(report: &str) -> i32 {
     match health::of_report(report) {
         None => {
             out("Cannot get health check result.");

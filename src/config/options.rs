@@ -205,6 +205,9 @@ section "Reading files" {
 section "Checkpoints" {
     /// Seconds between full checkpoints.
     full_checkpoint_interval_in_seconds: i64 = 60, between(1.0, 86_400.0);
+    /// The longest time in seconds for which an acknowledged position may not survive a loss of power; then
+    /// the lines of that time are sent again, with the same numbers. 0: each position is synced to the disk at once.
+    position_sync_interval: f64 = 15.0, between(0.0, 3_600.0);
     /// Older checkpoints are ignored, and reading restarts at the end of the file.
     max_allowed_checkpoint_age: Option<i64> = None, min(0.0), default_text(NOTHING_SKIPPED);
     /// Checkpoints of files that match are dropped at the start: they are read from the beginning.

@@ -90,6 +90,27 @@ pub fn of_report(report: &str) -> Option<String> {
     })
 }
 
+/// What a JSON report warns of though the agent is well: each a phrase.
+pub fn warnings(report: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Top {
+        at_a_glance: Glance,
+    }
+    #[derive(Deserialize)]
+    struct Glance {
+        #[serde(default)]
+        checkpoints: Vec<String>,
+    }
+    let Ok(top) = serde_json::from_str::<Top>(report) else {
+        return Vec::new();
+    };
+    let notes = top.at_a_glance.checkpoints.into_iter();
+    notes.filter(|note| note.starts_with(DEGRADED)).collect()
+}
+
+/// The first word of a note that says that positions can't be written down.
+pub const DEGRADED: &str = "degraded";
+
 /// Whether a health text means well; any letter case.
 pub fn is_good(health: &str) -> bool {
     health.trim().eq_ignore_ascii_case(GOOD)

@@ -157,6 +157,9 @@ impl Tailer {
         self.logs.insert(number, Box::new(log));
         self.relate(number, &path, true);
         self.by_path.insert(path, number);
+        if !entry.named_attributes().is_empty() {
+            self.ledger.note_log(super::log::id_of(number));
+        }
         number
     }
 
@@ -200,11 +203,19 @@ impl Tailer {
         let gone = self.logs.values().filter(|log| is_over(log));
         let gone: Vec<u64> = gone.map(|log| log.number()).collect();
         for number in gone {
-            self.forget(number);
+            self.forget_for_good(number);
         }
     }
 
-    /// Follows a log no more.
+    /// Follows a log no more, and does not remember it either.
+    pub(super) fn forget_for_good(&mut self, number: u64) {
+        let path = self.logs.get(&number).map(|log| log.path.to_path_buf());
+        self.forget(number);
+        let worker = self.settings.worker.clone();
+        self.gone.extend(path.map(|path| (worker, path)));
+    }
+
+    /// Follows a log no more. The journal keeps what is known of it.
     pub(super) fn forget(&mut self, number: u64) {
         let Some(log) = self.logs.remove(&number) else {
             return;
@@ -225,7 +236,6 @@ impl Tailer {
         }
         self.relate(number, &log.path, false);
         self.retired.add(&log.counters.get());
-        self.moved = true;
     }
 }
 

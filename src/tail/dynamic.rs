@@ -58,6 +58,9 @@ impl Tailer {
         }
         for (at, fresh) in fresh.into_iter().enumerate() {
             let entry = self.entries[at].clone();
+            if let Some(number) = self.by_path.get(entry.pattern.as_path()) {
+                self.ledger.note_log(super::log::id_of(*number));
+            }
             if fresh {
                 self.follow_one(entry, now);
                 continue;
@@ -116,19 +119,28 @@ impl Tailer {
                 }
                 continue;
             }
-            if path.exists() {
-                let now = crate::util::time::now_secs();
-                let saved = super::save::record(&self.ledger, log, now, None);
-                self.remember(&path, saved);
+            if !path.exists() {
+                self.forget_for_good(number);
+                continue;
             }
+            let now = crate::util::time::now_secs();
+            let saved = super::save::record(&self.ledger, log, now);
+            self.checkpoint();
+            self.remember(&path, saved);
             self.forget(number);
         }
     }
 
     fn remember(&mut self, path: &Path, saved: SavedLog) {
         if self.orphans.len() >= self.many_orphans {
-            self.orphans
-                .retain(|(path, _)| touch(path).is_err() || path.exists());
+            let is_there = |path: &Path| touch(path).is_err() || path.exists();
+            let orphans = std::mem::take(&mut self.orphans).into_iter();
+            let (there, gone) = orphans.partition(|(path, _)| is_there(path));
+            self.orphans = there;
+            let gone: Vec<(PathBuf, SavedLog)> = gone;
+            let worker = self.settings.worker.clone();
+            let gone = gone.into_iter().map(|(path, _)| (worker.clone(), path));
+            self.gone.extend(gone);
             // Not at each further one, if they are all still there
             self.many_orphans = MANY_ORPHANS.max(2 * self.orphans.len());
         }

@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Fence {
     given_up: AtomicBool,
+    /// It waits for records to be durable.
+    waits: AtomicBool,
     /// Held over each write.
     writing: Mutex<()>,
     /// The path that was touched last. No I/O while it is held.
@@ -116,9 +118,18 @@ impl Fence {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Whether a write is under way: it is the data directory's disk then that is slow.
+    /// Whether a write is under way or waited for: it is the data directory's disk then that is slow.
     pub fn is_writing(&self) -> bool {
-        matches!(self.writing.try_lock(), Err(TryLockError::WouldBlock))
+        let is_held = matches!(self.writing.try_lock(), Err(TryLockError::WouldBlock));
+        is_held || self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the data directory's disk: meanwhile it is not a log's path that holds the thread.
+    pub fn wait<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.waits.store(true, Ordering::Relaxed);
+        let done = wait();
+        self.waits.store(false, Ordering::Relaxed);
+        done
     }
 
     /// Makes a write, unless the thread was given up: `None` then.

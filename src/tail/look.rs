@@ -328,7 +328,6 @@ impl Tailer {
 
     /// Opens, counts and tells what one change asks for. True if there is something to read.
     fn take_note(&mut self, note: Note, now: Instant) -> bool {
-        self.moved = true;
         match note {
             Note::Born {
                 key,

@@ -100,7 +100,7 @@ impl Tailer {
         log.in_memory = true;
         let content =
             Content::in_memory(log.id(), super::ledger::SequenceId(random::uuid4_bytes()));
-        let key = self.ledger.take_up(content);
+        let key = self.ledger.take_up(content, true);
         let mut reading = Reading::new(now);
         reading.source = Some(Source::Memory(Box::default()));
         reading.is_text = true;

@@ -23,8 +23,6 @@ mod gz;
 mod held;
 mod identity;
 pub mod insight;
-// Not used by the agent yet: tailer, agent, status and monitors are wired to it next
-#[allow(dead_code)]
 pub mod journal;
 mod ledger;
 mod listing;
@@ -33,6 +31,7 @@ mod look;
 mod memory;
 mod names;
 pub mod outlook;
+pub mod positions;
 mod read;
 pub mod rehearse;
 mod restore;
@@ -59,7 +58,7 @@ pub use held::Held;
 pub use ledger::record::Saved;
 pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};
-pub use store::{consolidate, denied, ignore, Unread};
+pub use store::{denied, ignore, Unread};
 pub use successor::{Carried, EntryNamed};
 pub use tailer::Tailer;
 pub use unreadable::Unreadable;

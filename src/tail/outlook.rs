@@ -21,7 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use super::store::look as checkpoints;
+/// What checkpoints remember of a data directory, and those of them that say nothing.
+pub fn checkpoints(dir: &Path) -> (Option<Saved>, Vec<super::Unread>) {
+    let (memory, unread) = super::positions::look(dir);
+    (memory.map(|memory| memory.saved), unread)
+}
 
 /// The finding of a session about a path.
 #[derive(Debug, Clone)]

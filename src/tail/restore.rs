@@ -49,6 +49,12 @@ impl Tailer {
                 "[error=\"staleCheckpointFile\"] The checkpoints are {age:.0} s old, which is more than \
                  max_allowed_checkpoint_age allows; logs are copied from their current end"
             );
+            let names = saved.logs.keys();
+            let mine = names.filter(|(worker, path)| {
+                (worker.is_empty() || *worker == self.settings.worker) && self.is_mine(path)
+            });
+            let mine: Vec<(String, PathBuf)> = mine.cloned().collect();
+            self.gone.extend(mine);
             return;
         }
         if saved.watched.is_none() {
@@ -81,14 +87,18 @@ impl Tailer {
             let mut ignored = self.settings.ignore_checkpoints.iter();
             if ignored.any(|p| glob::crosses(p, bytes)) {
                 self.watched_before.push(path.clone());
+                self.gone.push((worker.clone(), path.clone()));
                 continue;
             }
+            let unnamed = worker.is_empty().then(|| self.adopt(path, log));
+            let log = unnamed.as_ref().unwrap_or(log);
+            let has_listing = log.contents.iter().all(|content| content.stamp.is_some());
             match self.entry_for(path) {
                 Some(_) if !self.is_mine(path) => {}
                 // Its positions wait until it can be looked at
                 Some(_) if is_left_out(path) => self.orphans.push((path.clone(), log.clone())),
                 Some(entry) if log.attributes.is_empty() => {
-                    found.push((self.restore_log(path, entry, log, now), log));
+                    found.push((self.restore_log(path, entry, log, now), has_listing));
                 }
                 Some(entry) => {
                     // A monitor had named it: what waits to be sent keeps those attributes
@@ -100,18 +110,19 @@ impl Tailer {
                         log.left = true;
                         self.leaving = true;
                     }
-                    found.push((number, log));
+                    found.push((number, has_listing));
                 }
                 // A monitor may name it again
                 None if self.is_mine(path) && now_secs() - log.time < ORPHANS_FOR => {
                     self.orphans.push((path.clone(), log.clone()))
                 }
+                None if self.is_mine(path) => self.gone.push((worker.clone(), path.clone())),
                 None => {}
             }
         }
-        for (number, log) in &found {
+        for (number, has_listing) in &found {
             // Of a family that has none, none is written down; older versions remembered no listings
-            if log.contents.iter().all(|content| content.stamp.is_some()) {
+            if *has_listing {
                 let root = super::log::id_of(*number);
                 self.ledger.take_up_listing(root, Default::default());
             }
@@ -130,6 +141,18 @@ impl Tailer {
         for (number, _) in found {
             self.look_restored(number, now);
         }
+    }
+
+    /// The record of a log that named no worker, as this one's own: others may have one as well.
+    fn adopt(&mut self, path: &Path, log: &SavedLog) -> SavedLog {
+        let mut log = log.clone();
+        for content in &mut log.contents {
+            content.key = None;
+        }
+        if self.is_mine(path) {
+            self.gone.push((String::new(), path.to_owned()));
+        }
+        log
     }
 
     /// Takes up a log's record; its number.
@@ -155,7 +178,9 @@ impl Tailer {
             if let Place::Nowhere { since, .. } = &mut content.place {
                 *since = self.moment(now);
             }
-            self.ledger.take_up(content);
+            // What was imported is another record by now
+            let is_written = old.key.is_some() && old.stamp.is_some();
+            self.ledger.take_up(content, is_written);
         }
         let Some(log) = self.logs.get_mut(&number) else {
             return number;

@@ -1,111 +1,137 @@
-//! Writing checkpoints: when, and of what.
+//! Writing down what changed, into the position journal.
 
-use super::ledger::record::{SavedContent, SavedLog, Writer};
-use super::ledger::{Ledger, LogId};
+use super::journal::{Durable, Journal, PATIENCE};
+use super::ledger::record::{Reason, SavedContent, SavedLog};
+use super::ledger::{Changes, Ledger, LogId};
 use super::log::Log;
 use super::source::name_of;
-use super::store::next_serial;
 use super::tailer::Tailer;
-use crate::util::time::now_secs;
-use std::io::Write;
-use std::time::Instant;
 
 impl Tailer {
     /// Before a batch is sent: where each content in it starts must be on disk, so that what is sent again
-    /// after a crash has the same sequence id.
+    /// after a crash has the same sequence id. Where the disk fails it is sent all the same, and the journal says
+    /// so; a disk that hangs is waited for at most [`PATIENCE`].
     pub fn before_send(&mut self) {
-        if !self.ledger.is_durable() {
-            self.checkpoint_active();
-        }
-    }
-
-    /// Writes what moved, if the last full checkpoint is old enough all of it.
-    pub fn checkpoint(&mut self, now: Instant) {
-        if self.ledger.changed().is_empty() && !self.moved && self.ledger.is_durable() {
+        if self.ledger.is_durable() {
             return;
         }
-        if now.duration_since(self.last_full) >= self.settings.full_checkpoint_interval {
-            self.checkpoint_full();
-        } else {
-            self.checkpoint_active();
+        self.write_down(true);
+        self.ledger.is_written();
+    }
+
+    /// Writes down what moved. A loss of power may cost what was written in the last seconds.
+    pub fn checkpoint(&mut self) {
+        self.write_down(false);
+    }
+
+    fn write_down(&mut self, durably: bool) {
+        let mut changes = self.ledger.take_changes();
+        let Some(journal) = self.settings.journal.clone() else {
+            self.gone.clear();
+            return;
+        };
+        let generation = journal.generation();
+        if generation != self.generation {
+            self.generation = generation;
+            self.add_all(&mut changes);
+        }
+        self.records.clear();
+        let worker = self.settings.worker.as_str();
+        for (worker, path) in self.gone.drain(..) {
+            self.records.forget_log((&worker, &path));
+        }
+        if std::mem::take(&mut self.writes_watched) {
+            let sessions = Some(self.settings.share.1);
+            self.records.watched(worker, sessions, &self.watched_before);
+        }
+        let logs = &self.logs;
+        let in_file = |id: LogId| {
+            let log = logs.get(&u64::from(id.0)).map(Box::as_ref);
+            log.filter(|log: &&Log| !log.in_memory)
+        };
+        for id in &changes.logs {
+            if let Some(log) = in_file(*id) {
+                let saved = facts(&self.ledger, log);
+                self.records.log((worker, &log.path), &saved);
+            }
+        }
+        for (key, why) in &changes.contents {
+            if durably {
+                self.ledger.reserve(*key);
+            }
+            let Some(content) = self.ledger.get(*key) else {
+                self.records.forget(*key);
+                continue;
+            };
+            let Some(log) = in_file(content.log) else {
+                continue;
+            };
+            let saved = SavedContent::of(content, &name_of(&log.path));
+            let mut never = None;
+            let reading = self.readings.get_mut(key);
+            let written = reading.map_or(&mut never, |reading| &mut reading.written);
+            self.records
+                .changed(written, *why, (worker, &log.path), &saved);
+        }
+        for (root, before) in &changes.listings {
+            let log = in_file(*root);
+            let now = self.ledger.listing(*root);
+            if let (Some(log), Some(now)) = (log, now) {
+                self.records.listing(&log.path, before.as_ref(), now);
+            }
+        }
+        self.append(&journal, durably);
+    }
+
+    /// A thread that was given up writes nothing: another one's positions are newer.
+    fn append(&mut self, journal: &Journal, durably: bool) {
+        let fence = &self.settings.fence;
+        let Some(upto) = fence.write(|| journal.append(&self.records)) else {
+            return;
+        };
+        if durably && fence.wait(|| journal.wait(upto, PATIENCE)) == Durable::No {
+            log::debug!(
+                "positions are not durable; what is sent now may be sent again after a crash"
+            );
         }
     }
 
-    /// Writes everything that is followed.
-    pub fn checkpoint_full(&mut self) {
-        for log in self.logs.values().filter(|log| !log.in_memory) {
-            self.ledger.reserve(log.id());
+    /// Records were lost: all that is known is written again.
+    fn add_all(&mut self, changes: &mut Changes) {
+        for reading in self.readings.values_mut() {
+            reading.written = None;
         }
-        let (now, serial) = (now_secs(), next_serial());
-        let (logs, ledger) = (&self.logs, &self.ledger);
-        let text = |out: &mut dyn Write| {
-            let mut writer = Writer::new(out, now, serial, Some(&self.watched_before));
-            writer.sessions(self.settings.share.1);
-            for log in logs.values().filter(|log| !log.in_memory) {
-                writer.saved(&log.path, &record(ledger, log, now, Some(serial)));
+        for id in self.logs.values().map(|log| log.id()) {
+            changes.logs.insert(id);
+            for key in self.ledger.of_log(id) {
+                changes.contents.entry(*key).or_insert(Reason::Evidence);
             }
-            for (path, log) in &self.orphans {
-                writer.saved(path, log);
-            }
-            for (root, listing) in ledger.listings() {
-                let root = logs.get(&u64::from(root.0)).filter(|log| !log.in_memory);
-                if let Some(root) = root.filter(|_| !listing.is_empty()) {
-                    writer.remembered(&root.path, listing);
-                }
-            }
-            writer.finish()
-        };
-        if self.store.write_full(&text) {
-            let empty = |out: &mut dyn Write| Writer::new(out, now, next_serial(), None).finish();
-            self.store.write_active(&empty, false);
-            self.ledger.written(true);
-            self.moved = false;
         }
-        // Also after a failure: the next try is one interval away, the active one is tried before
-        self.last_full = Instant::now();
+        let roots = self.ledger.listings().map(|(root, _)| (root, None));
+        changes.listings.extend(roots);
+        self.writes_watched = true;
     }
+}
 
-    /// Writes what moved since the last full checkpoint.
-    fn checkpoint_active(&mut self) {
-        let (now, serial) = (now_secs(), next_serial());
-        let changed = self.ledger.changed().iter().copied();
-        let is_in_file = |id: &LogId| {
-            let log = self.logs.get(&u64::from(id.0));
-            log.is_some_and(|log| !log.in_memory)
-        };
-        let changed: Vec<LogId> = changed.filter(is_in_file).collect();
-        for id in &changed {
-            self.ledger.reserve(*id);
-        }
-        let (logs, ledger) = (&self.logs, &self.ledger);
-        let text = |out: &mut dyn Write| {
-            let mut writer = Writer::new(out, now, serial, None);
-            for log in changed.iter().filter_map(|id| logs.get(&u64::from(id.0))) {
-                writer.saved(&log.path, &record(ledger, log, now, Some(serial)));
-            }
-            writer.finish()
-        };
-        // The start of a new content must outlive a loss of power, its name included
-        let must_last = !self.ledger.is_durable();
-        if self.store.write_active(&text, must_last) {
-            self.ledger.written(false);
-            self.moved = false;
-        }
+/// All that is remembered of a log but its contents.
+fn facts(ledger: &Ledger, log: &Log) -> SavedLog {
+    SavedLog {
+        schemes: ledger.schemes(log.id()).to_vec(),
+        attributes: log.entry.named_attributes().to_vec(),
+        ..SavedLog::default()
     }
 }
 
 /// The record of a log at a moment, in seconds since the epoch.
-pub(super) fn record(ledger: &Ledger, log: &Log, time: f64, serial: Option<u64>) -> SavedLog {
+pub(super) fn record(ledger: &Ledger, log: &Log, time: f64) -> SavedLog {
     let name = name_of(&log.path);
     let keys = ledger.of_log(log.id()).iter();
     let contents = keys.filter_map(|key| ledger.get(*key));
     SavedLog {
         time,
-        serial,
         contents: contents
             .map(|content| SavedContent::of(content, &name))
             .collect(),
-        schemes: ledger.schemes(log.id()).to_vec(),
-        attributes: log.entry.named_attributes().to_vec(),
+        ..facts(ledger, log)
     }
 }

@@ -3,6 +3,7 @@
 use super::fence::Fence;
 use super::glob;
 use super::held::Held;
+use super::journal::Journal;
 use crate::config::AttrValue;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -151,8 +152,8 @@ pub struct Settings {
     pub max_checkpoint_age: Option<f64>,
     /// `ignore_checkpoints_on_startup_path_globs`
     pub ignore_checkpoints: Vec<Vec<u8>>,
-    /// `full_checkpoint_interval_in_seconds`
-    pub full_checkpoint_interval: Duration,
+    /// Where positions are written down; `None`: nowhere.
+    pub journal: Option<Journal>,
     /// `max_sequence_number`: beyond it a new sequence begins.
     pub max_sequence_number: u64,
     /// `enforce_monotonic_timestamps`
@@ -198,7 +199,7 @@ impl Settings {
             staleness: None,
             max_checkpoint_age: None,
             ignore_checkpoints: Vec::new(),
-            full_checkpoint_interval: Duration::from_secs(60),
+            journal: None,
             max_sequence_number: 1024u64.pow(4),
             monotonic: false,
             max_open_files: 256,

@@ -26,7 +26,6 @@ impl Tailer {
                 super::memory::release(&mut self.readings, self.ledger.get(key));
             }
             log.last_success = now;
-            self.moved = true;
             counters.shape.add(&span.counts);
             let odd = span.counts.parse_failures + span.counts.missing_messages;
             if odd > 0 {

@@ -25,8 +25,6 @@ pub struct TailStatus {
     pub retired: Counters,
     /// Open file descriptors of logs.
     pub open_files: usize,
-    /// Why checkpoints can't be written, if so.
-    pub checkpoint_error: Option<String>,
     /// How often evidence left a question open, by what was decided. Of listings that are too long to be remembered,
     /// how many there are.
     pub ambiguities: BTreeMap<&'static str, u64>,
@@ -125,7 +123,6 @@ impl Tailer {
             unreadable,
             retired: self.retired,
             open_files: self.open_files(),
-            checkpoint_error: self.store.error.clone(),
             ambiguities: self.ambiguities(),
             batches: 0,
         }

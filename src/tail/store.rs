@@ -1,29 +1,19 @@
-//! Checkpoint files on disk, with the Python agent's names: atomic, synced, and readable after power
-//! was lost in the middle of writing one.
+//! Checkpoint files, with the Python agent's names: those that it has written, or an older version of this agent,
+//! are read, and exports are written for the way back.
 
-use super::fence::Fence;
+use super::journal::{self, Memory};
 use super::ledger::record::{self, Saved, Writer};
+use crate::util::sha256;
 use crate::util::sort;
-use crate::util::time;
+use crate::util::time::{self, now_secs};
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
 
-/// Reads all checkpoint files of a data directory, of all sessions and of the Python agent, and
-/// makes one of them. For the start, before any session, and for the stop, after all of them.
-/// Returns what is remembered, and the damaged files, which were set aside.
-///
-/// # Errors
-/// The files, or the directory, that are there and may not be read. Nothing was changed then.
-pub fn consolidate(dir: &Path) -> Result<(Option<Saved>, Vec<Unread>), Vec<Unread>> {
-    Store::new(dir, "default-0").restore()
-}
-
-/// Sets all checkpoint files of a data directory aside, unread, under another name. Where each is now.
+/// Sets the journal and all checkpoint files of a data directory aside, unread, under another name. Where each is now.
 ///
 /// # Errors
 /// The first that can't be.
@@ -36,10 +26,11 @@ pub fn ignore(dir: &Path) -> Result<Vec<PathBuf>, Unread> {
             aside: None,
         })
     };
-    files(dir)?.into_iter().map(aside).collect()
+    let all = files(dir)?.into_iter().chain(journal_of(dir));
+    all.map(aside).collect()
 }
 
-/// The checkpoint files, or the directory, that are there and may not be read.
+/// The journal, the checkpoint files, or the directory, that are there and may not be read.
 pub fn denied(dir: &Path) -> Vec<Unread> {
     let unread = |path: PathBuf| {
         let e = File::open(&path).err()?;
@@ -50,7 +41,8 @@ pub fn denied(dir: &Path) -> Vec<Unread> {
         Ok(mut files) => {
             // That is read only where the file that it is a copy of is damaged
             files.retain(|path| !path.ends_with(CONSOLIDATED_COPY));
-            files.into_iter().filter_map(unread).collect()
+            let all = files.into_iter().chain(journal_of(dir));
+            all.filter_map(unread).collect()
         }
         Err(unread) => vec![unread],
     }
@@ -82,6 +74,13 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, Unread> {
     Ok(paths)
 }
 
+/// The position journal, if there is one.
+fn journal_of(dir: &Path) -> Option<PathBuf> {
+    let path = dir.join(journal::NAME);
+    let is_absent = fs::symlink_metadata(&path).is_err_and(|e| is_absent(&e));
+    (!is_absent).then_some(path)
+}
+
 /// Whether an error says that there is no such file. That it may not be looked at is something else.
 fn is_absent(e: &io::Error) -> bool {
     matches!(
@@ -101,6 +100,11 @@ fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
 
 /// Counts checkpoint writes of this and all earlier runs.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+/// All numbers to come are greater than this one.
+pub fn serials_follow(serial: Option<u64>) {
+    SERIAL.fetch_max(serial.unwrap_or(0).saturating_add(1), Ordering::Relaxed);
+}
 
 /// The number of the next checkpoint.
 pub fn next_serial() -> u64 {
@@ -198,6 +202,7 @@ fn forget_retired(old: &mut Saved, sessions: &[SessionFile]) {
 /// sessions' files. `load` returns none for a file that can't be used.
 fn gather(
     paths: Vec<PathBuf>,
+    may_use_copy: bool,
     mut load: impl FnMut(&Path, &str) -> Option<Saved>,
 ) -> (Option<Saved>, Vec<PathBuf>) {
     let mut sessions: Vec<SessionFile> = Vec::new();
@@ -226,7 +231,7 @@ fn gather(
             (Some(_), None) => {}
             (None, saved) => {
                 let copy = || load(&path.with_file_name(CONSOLIDATED_COPY), "");
-                consolidated = saved.or_else(copy);
+                consolidated = saved.or_else(|| may_use_copy.then(copy).flatten());
             }
         }
     }
@@ -267,6 +272,40 @@ pub struct Unread {
 }
 
 impl Unread {
+    /// One that may not be read at the moment.
+    pub fn denied(path: PathBuf, e: &io::Error) -> Unread {
+        Unread {
+            path,
+            why: e.to_string(),
+            is_damaged: false,
+            aside: None,
+        }
+    }
+
+    /// One that makes no sense.
+    pub fn damaged(path: PathBuf, why: String, aside: Option<PathBuf>) -> Unread {
+        Unread {
+            path,
+            why,
+            is_damaged: true,
+            aside,
+        }
+    }
+
+    /// Says so in agent.log.
+    pub fn tell(&self) {
+        log::error!(
+            "{}: {}. {}. What else is known is used instead: some lines may be sent again, with the sequence \
+             numbers they had",
+            self.path.display(),
+            self.why,
+            match &self.aside {
+                Some(aside) => format!("It was set aside as {}", aside.display()),
+                None => "It could not be set aside".to_owned(),
+            }
+        );
+    }
+
     /// None if the file is not there.
     fn of(path: &Path, e: &io::Error) -> Option<Unread> {
         // The system lacks something at the moment; the file may be as good as ever
@@ -306,9 +345,9 @@ fn load(path: &Path, worker: &str, wrong: &mut Vec<Unread>) -> Option<Saved> {
     }
 }
 
-/// As [`consolidate`], but leaves everything as it is: for looking on while an agent runs. A folder
+/// As [`CheckpointFiles::read`], but for looking on while an agent runs. A folder
 /// that is not there has no checkpoints. Nothing is known where a file may not be read.
-pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
+pub fn look(dir: &Path, known: &[[u8; 16]], is_first: bool) -> (Option<Saved>, Vec<Unread>) {
     let changed = || fs::metadata(dir).and_then(|m| m.modified()).ok();
     let mut tries = 0;
     loop {
@@ -318,7 +357,10 @@ pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
             Ok(paths) => paths,
             Err(unread) => return (None, vec![unread]),
         };
-        let (saved, _) = gather(paths, |path, worker| load(path, worker, &mut wrong));
+        let (paths, _) = without_known(paths, known);
+        let (saved, _) = gather(paths, is_first, |path, worker| {
+            load(path, worker, &mut wrong)
+        });
         tries += 1;
         // Each write of an agent renames a file: half before and half after one is no state
         if before == changed() || tries == 20 {
@@ -328,191 +370,145 @@ pub fn look(dir: &Path) -> (Option<Saved>, Vec<Unread>) {
     }
 }
 
-/// Writes the text of a checkpoint file.
-pub type Text<'a> = &'a dyn Fn(&mut dyn Write) -> io::Result<()>;
-
-/// The checkpoint files of one session.
+/// The checkpoint files that another agent has written.
 #[derive(Debug)]
-pub struct Store {
-    dir: PathBuf,
-    full: PathBuf,
-    active: PathBuf,
-    /// The last error of writing, until a write works again.
-    pub error: Option<String>,
-    /// Files written.
-    pub written: u64,
-    fence: Arc<Fence>,
+pub struct CheckpointFiles {
+    /// What they remember, if there are any.
+    pub saved: Option<Saved>,
+    /// The name of the consolidated one, if it is not known.
+    pub consolidated: Option<[u8; 16]>,
+    /// Those of sessions.
+    sessions: Vec<PathBuf>,
+    damaged: Vec<Unread>,
 }
 
-const CONSOLIDATED: &str = "checkpoints.json";
-/// The same content again: after a clean stop there is no other file to fall back to.
-const CONSOLIDATED_COPY: &str = "checkpoints.json.previous";
-
-impl Store {
-    /// For a session (`default-0`) with this data directory.
-    pub fn new(dir: &Path, session: &str) -> Self {
-        Store {
-            dir: dir.to_path_buf(),
-            full: dir.join(format!("checkpoints-worker-{session}.json")),
-            active: dir.join(format!("active-checkpoints-worker-{session}.json")),
-            error: None,
-            written: 0,
-            fence: Arc::default(),
-        }
-    }
-
-    /// Writes nothing once the fence is shut.
-    pub fn behind(mut self, fence: Arc<Fence>) -> Self {
-        self.fence = fence;
-        self
-    }
-
-    /// Everything remembered, the Python agent's files included: of each path what was written
-    /// last. Then writes it into one file and removes the others, as the Python agent does. Also the
-    /// damaged files, which were set aside.
+impl CheckpointFiles {
+    /// Reads them, but for a consolidated file that has one of the `known` names. `is_first`: nothing else is known, so
+    /// that the copy of a damaged one serves.
     ///
     /// # Errors
-    /// As [`consolidate`].
-    fn restore(&mut self) -> Result<(Option<Saved>, Vec<Unread>), Vec<Unread>> {
+    /// The files, or the directory, that are there and may not be read.
+    pub fn read(dir: &Path, known: &[[u8; 16]], is_first: bool) -> Result<Self, Vec<Unread>> {
         let mut wrong = Vec::new();
-        let paths = files(&self.dir).map_err(|unread| vec![unread])?;
-        let (all, read) = gather(paths, |path, worker| load(path, worker, &mut wrong));
+        let paths = files(dir).map_err(|unread| vec![unread])?;
+        let (paths, consolidated) = without_known(paths, known);
+        let load = |path: &Path, worker: &str| load(path, worker, &mut wrong);
+        let (saved, sessions) = gather(paths, is_first, load);
         if wrong.iter().any(|unread| !unread.is_damaged) {
             wrong.retain(|unread| !unread.is_damaged);
             return Err(wrong);
         }
-        for unread in &mut wrong {
-            let moved = set_aside(&unread.path, "damaged");
-            log::error!(
-                "checkpoint file {}: {}. {}. The others are used instead: some lines may be \
-                 sent again, with the sequence numbers they had",
-                unread.path.display(),
-                unread.why,
-                match &moved {
-                    Ok(aside) => format!("It was set aside as {}", aside.display()),
-                    Err(e) => format!("It could not be set aside: {e}"),
-                }
-            );
-            unread.aside = moved.ok();
+        Ok(CheckpointFiles {
+            saved,
+            consolidated,
+            sessions,
+            damaged: wrong,
+        })
+    }
+
+    /// Gives damaged files another name, and says so; which they are.
+    pub fn set_damaged_aside(&self) -> Vec<Unread> {
+        let mut all = self.damaged.clone();
+        for unread in &mut all {
+            unread.aside = set_aside(&unread.path, "damaged").ok();
+            unread.tell();
         }
-        let Some(all) = all else {
-            return Ok((None, wrong));
-        };
-        SERIAL.fetch_max(all.serial.unwrap_or(0) + 1, Ordering::Relaxed);
-        if !read.is_empty() && self.consolidate(&all) {
-            for path in read {
-                let _ = fs::remove_file(path);
-            }
-        }
-        Ok((Some(all), wrong))
+        all
     }
 
-    fn consolidate(&mut self, all: &Saved) -> bool {
-        let serial = next_serial();
-        let text = |out: &mut dyn Write| {
-            let mut writer = Writer::new(out, all.time, serial, all.watched.as_deref());
-            let mut paths = HashSet::new();
-            // The Python agent knows one entry per path: the default worker's, if it has one
-            for ((worker, path), log) in &all.logs {
-                if is_default(worker) && paths.insert(path) {
-                    writer.saved(path, log);
-                }
-            }
-            for ((worker, path), log) in &all.logs {
-                if !is_default(worker) {
-                    writer.of_worker(worker, path, log, !paths.insert(path));
-                }
-            }
-            for (root, listing) in &all.remembered {
-                writer.remembered(root, listing);
-            }
-            writer.finish()
-        };
-        self.put(&self.dir.join(CONSOLIDATED_COPY), &text, None);
-        self.put(&self.dir.join(CONSOLIDATED), &text, None)
-    }
-
-    /// Writes the full checkpoint; the one before it stays as `.previous`.
-    pub fn write_full(&mut self, text: Text) -> bool {
-        let path = self.full.clone();
-        let mut previous = path.clone().into_os_string();
-        previous.push(".previous");
-        self.put(&path, text, Some(Path::new(&previous)))
-    }
-
-    /// Writes the active checkpoint: what moved since the full one.
-    /// `lasting`: the new name is on disk when this returns.
-    pub fn write_active(&mut self, text: Text, lasting: bool) -> bool {
-        let path = self.active.clone();
-        let done = self.put(&path, text, None);
-        if done && lasting {
-            let sync = || File::open(&self.dir).and_then(|d| d.sync_all());
-            let _ = self.fence.write(sync);
-        }
-        done
-    }
-
-    fn put(&mut self, path: &Path, text: Text, previous: Option<&Path>) -> bool {
-        let written = self.fence.write(|| replace(path, text, previous));
-        let Some(written) = written else {
-            // Another session writes here now, and its positions are newer
-            return false;
-        };
-        match written {
-            Ok(()) => {
-                self.written += 1;
-                if let Some(error) = self.error.take() {
-                    log::info!("checkpoints can be written again (before: {error})");
-                }
-                true
-            }
-            Err(e) => {
-                let why = format!("{}: {e}", path.display());
-                // Said when it starts and when it changes, not with every request
-                if self.error.as_ref() != Some(&why) {
-                    log::error!(
-                        "[error=\"failedCheckpointWrite\"] Could not write checkpoint file {why}. Copying goes on; \
-                         after a crash the lines since the last checkpoint would be sent again"
-                    );
-                }
-                self.error = Some(why);
-                false
-            }
+    /// Removes those of sessions, which were taken over.
+    pub fn remove_sessions(&self) {
+        for path in &self.sessions {
+            let _ = fs::remove_file(path);
         }
     }
 }
 
-/// Puts `text` in place of the file: after a crash or a loss of power there is the old one or the
-/// new one. The old one may be kept under another name.
-fn replace(path: &Path, text: Text, previous: Option<&Path>) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push("~");
-    let temporary = PathBuf::from(temporary);
-    let result = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o640)
-            .open(&temporary)?;
-        text(&mut file)?;
-        file.sync_data()?;
-        if let Some(previous) = previous {
-            let _ = fs::remove_file(previous);
-            let _ = fs::hard_link(path, previous);
+/// Leaves out a consolidated file that has one of these names, with its copy. Also the name of one that has none.
+fn without_known(paths: Vec<PathBuf>, known: &[[u8; 16]]) -> (Vec<PathBuf>, Option<[u8; 16]>) {
+    let mut all = paths.iter();
+    let consolidated = all.find(|path| path.ends_with(CONSOLIDATED));
+    let name = consolidated.and_then(|path| Some(name_of(&fs::read(path).ok()?)));
+    match name {
+        Some(name) if known.contains(&name) => {
+            let is_other = |path: &PathBuf| {
+                !path.ends_with(CONSOLIDATED) && !path.ends_with(CONSOLIDATED_COPY)
+            };
+            (paths.into_iter().filter(is_other).collect(), None)
         }
-        fs::rename(&temporary, path)
-    })();
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    } else if let Some(dir) = path.parent() {
-        // The rename itself; without it the old file may come back, which is as good as a crash a
-        // moment earlier
-        if previous.is_some() {
-            let _ = File::open(dir).and_then(|d| d.sync_all());
+        name => (paths, name),
+    }
+}
+
+const CONSOLIDATED: &str = "checkpoints.json";
+/// The same content again, from versions that had no journal to fall back to.
+const CONSOLIDATED_COPY: &str = "checkpoints.json.previous";
+
+/// The text of the checkpoint file for other agents, in which `id` names it.
+pub fn export_text(memory: &Memory, id: &[u8; 16]) -> Vec<u8> {
+    let saved = &memory.saved;
+    let mut text = Vec::new();
+    let mut writer = Writer::new(
+        &mut text,
+        now_secs(),
+        next_serial(),
+        saved.watched.as_deref(),
+    );
+    writer.export(*id);
+    let mut paths = HashSet::new();
+    // The Python agent knows one entry per path: the default worker's, if it has one
+    for ((worker, path), log) in &saved.logs {
+        if is_default(worker) && paths.insert(path) {
+            writer.saved(path, log);
         }
     }
-    result
+    for ((worker, path), log) in &saved.logs {
+        if !is_default(worker) {
+            writer.of_worker(worker, path, log, !paths.insert(path));
+        }
+    }
+    for (root, listing) in &saved.remembered {
+        writer.remembered(root, listing);
+    }
+    // Nothing goes wrong with a buffer
+    let _ = writer.finish();
+    text
+}
+
+/// Puts the checkpoint file for other agents in its place, and takes away what older versions have put beside it.
+/// After a loss of power there is the old one or the new one, if `lasts` the new one.
+///
+/// # Errors
+/// The error of the disk.
+pub fn put_export(dir: &Path, text: &[u8], lasts: bool) -> io::Result<()> {
+    let path = dir.join(CONSOLIDATED);
+    let temporary = dir.join(format!("{CONSOLIDATED}~"));
+    let write = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o640);
+        let mut file = options.open(&temporary)?;
+        file.write_all(text)?;
+        if lasts {
+            file.sync_data()?;
+        }
+        fs::rename(&temporary, &path)
+    };
+    if let Err(e) = write() {
+        let _ = fs::remove_file(&temporary);
+        return Err(e);
+    }
+    let _ = fs::remove_file(dir.join(CONSOLIDATED_COPY));
+    Ok(())
+}
+
+/// Names a consolidated checkpoint file: an export of ours by its id, any other by a hash of its bytes.
+fn name_of(text: &[u8]) -> [u8; 16] {
+    let id = record::parse(text, "").ok().and_then(|saved| saved.export);
+    id.and_then(|id| id.try_into().ok()).unwrap_or_else(|| {
+        let mut name = [0; 16];
+        name.copy_from_slice(&sha256::digest(text)[..16]);
+        name
+    })
 }
 
 /// Of each path the entry that was written last, and the listing of `b`, which was written later.
@@ -553,7 +549,10 @@ mod tests {
     }
 
     fn restored(dir: &Path) -> Saved {
-        consolidate(dir).unwrap().0.unwrap()
+        CheckpointFiles::read(dir, &[], true)
+            .unwrap()
+            .saved
+            .unwrap()
     }
 
     fn text(time: f64, logs: &[(&str, f64)]) -> Vec<u8> {
@@ -570,13 +569,8 @@ mod tests {
         text
     }
 
-    fn full(store: &mut Store, text: Vec<u8>) -> bool {
-        store.write_full(&|out| out.write_all(&text))
-    }
-
-    fn active(store: &mut Store, text: Vec<u8>) -> bool {
-        store.write_active(&|out| out.write_all(&text), true)
-    }
+    const FULL: &str = "checkpoints-worker-default-0.json";
+    const ACTIVE: &str = "active-checkpoints-worker-default-0.json";
 
     #[test]
     fn what_was_taken_over_from_the_python_agent_does_not_win_over_what_came_since() {
@@ -585,14 +579,10 @@ mod tests {
         let python =
             r#"{"time":1.0,"checkpoints":{"/a":{"position":0,"time":1.0,"pending_files":[]}}}"#;
         fs::write(&file, python).unwrap();
-        let mut store = Store::new(&dir, "default-0");
-        assert!(full(&mut store, text(2.0, &[("/a", 2.0)])));
-        for _ in 0..2 {
-            // The second time of the one file that the first time left
-            let all = restored(&dir);
-            let times: Vec<f64> = all.logs.values().map(|log| log.time).collect();
-            assert_eq!(times, [2.0]);
-        }
+        fs::write(dir.join(FULL), text(2.0, &[("/a", 2.0)])).unwrap();
+        let all = restored(&dir);
+        let times: Vec<f64> = all.logs.values().map(|log| log.time).collect();
+        assert_eq!(times, [2.0]);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -604,15 +594,11 @@ mod tests {
             text(1.0, &[("/a", 1.0), ("/b", 1.0)]),
         )
         .unwrap();
-        let mut store = Store::new(&dir, "default-0");
-        assert!(full(&mut store, text(2.0, &[("/a", 2.0), ("/c", 2.0)])));
-        assert!(active(&mut store, text(3.0, &[("/a", 3.0)])));
+        fs::write(dir.join(FULL), text(2.0, &[("/a", 2.0), ("/c", 2.0)])).unwrap();
+        fs::write(dir.join(ACTIVE), text(3.0, &[("/a", 3.0)])).unwrap();
         let all = restored(&dir);
         let times: Vec<f64> = all.logs.values().map(|l| l.time).collect();
         assert_eq!(times, [3.0, 1.0, 2.0]);
-        // and one file is left, with the same content, and its copy
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
-        assert_eq!(restored(&dir).logs, all.logs);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -629,12 +615,9 @@ mod tests {
             text
         };
         fs::write(dir.join(CONSOLIDATED), of(1, 1)).unwrap();
-        assert!(full(&mut Store::new(&dir, "default-0"), of(2, 2)));
-        for _ in 0..2 {
-            let all = restored(&dir);
-            let names: Vec<u64> = all.remembered[Path::new("/a")].names().collect();
-            assert_eq!(names, [2]);
-        }
+        fs::write(dir.join(FULL), of(2, 2)).unwrap();
+        let names: Vec<u64> = restored(&dir).remembered[Path::new("/a")].names().collect();
+        assert_eq!(names, [2]);
         fs::remove_dir_all(dir).unwrap();
     }
 
@@ -642,8 +625,7 @@ mod tests {
     fn looking_on_sees_what_a_start_would_take_up_and_leaves_it_alone() {
         let dir = folder();
         fs::write(dir.join(CONSOLIDATED), text(1.0, &[("/a", 1.0)])).unwrap();
-        let mut store = Store::new(&dir, "default-0");
-        full(&mut store, text(2.0, &[("/a", 2.0), ("/c", 2.0)]));
+        fs::write(dir.join(FULL), text(2.0, &[("/a", 2.0), ("/c", 2.0)])).unwrap();
         fs::write(dir.join("checkpoints-worker-x-0.json"), "{").unwrap();
         let names = || {
             let mut names: Vec<_> = fs::read_dir(&dir)
@@ -654,23 +636,21 @@ mod tests {
             names
         };
         let before = names();
-        let (saved, unread) = look(&dir);
+        let (saved, unread) = look(&dir, &[], true);
         assert_eq!(before, names());
         assert_eq!(unread.len(), 1);
         assert!(unread[0].is_damaged);
         let taken = restored(&dir);
         assert_eq!(saved.unwrap().logs, taken.logs);
-        assert_eq!(look(&dir.join("none")), (None, Vec::new()));
+        assert_eq!(look(&dir.join("none"), &[], true), (None, Vec::new()));
         fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn power_lost_while_writing_falls_back_to_the_previous_one_and_says_so() {
         let dir = folder();
-        let mut store = Store::new(&dir, "default-0");
-        full(&mut store, text(1.0, &[("/a", 1.0)]));
-        full(&mut store, text(2.0, &[("/a", 2.0)]));
-        active(&mut store, text(3.0, &[("/a", 3.0)]));
+        let previous = format!("{FULL}.previous");
+        fs::write(dir.join(previous), text(1.0, &[("/a", 1.0)])).unwrap();
         let half = text(2.0, &[("/a", 2.0)]);
         fs::write(
             dir.join("checkpoints-worker-default-0.json"),
@@ -678,9 +658,10 @@ mod tests {
         )
         .unwrap();
         fs::write(dir.join("active-checkpoints-worker-default-0.json"), "").unwrap();
-        let (all, damaged) = consolidate(&dir).unwrap();
+        let files = CheckpointFiles::read(&dir, &[], true).unwrap();
+        let damaged = files.set_damaged_aside();
         assert_eq!(
-            all.unwrap().logs[&("default".to_owned(), PathBuf::from("/a"))].time,
+            files.saved.unwrap().logs[&("default".to_owned(), PathBuf::from("/a"))].time,
             1.0
         );
         assert_eq!(damaged.len(), 2);
@@ -693,15 +674,15 @@ mod tests {
     #[test]
     fn what_the_disk_does_not_give_back_is_set_aside_and_the_rest_counts() {
         let dir = folder();
-        let mut store = Store::new(&dir, "default-0");
-        full(&mut store, text(1.0, &[("/a", 1.0)]));
+        fs::write(dir.join(FULL), text(1.0, &[("/a", 1.0)])).unwrap();
         let broken = dir.join("active-checkpoints-worker-default-0.json");
         fs::create_dir(&broken).unwrap();
-        let (seen, unread) = look(&dir);
+        let (seen, unread) = look(&dir, &[], true);
         assert!(seen.is_some() && unread[0].is_damaged && unread[0].aside.is_none());
         assert_eq!(denied(&dir), []);
-        let (all, damaged) = consolidate(&dir).unwrap();
-        assert_eq!(all.unwrap().logs.len(), 1);
+        let files = CheckpointFiles::read(&dir, &[], true).unwrap();
+        let damaged = files.set_damaged_aside();
+        assert_eq!(files.saved.unwrap().logs.len(), 1);
         assert_eq!(damaged.len(), 1);
         assert_eq!(damaged[0].path, broken);
         assert!(damaged[0].aside.as_ref().unwrap().is_dir() && !broken.exists());
@@ -725,25 +706,17 @@ mod tests {
     #[test]
     fn ignored_positions_are_kept_under_another_name() {
         let dir = folder();
-        let mut store = Store::new(&dir, "default-0");
-        full(&mut store, text(1.0, &[("/a", 1.0)]));
+        fs::write(dir.join(FULL), text(1.0, &[("/a", 1.0)])).unwrap();
         fs::write(dir.join(CONSOLIDATED), "{").unwrap();
         fs::write(dir.join(CONSOLIDATED_COPY), text(1.0, &[("/a", 1.0)])).unwrap();
         fs::write(dir.join("other.json"), "").unwrap();
+        fs::write(dir.join(journal::NAME), "").unwrap();
         let aside = ignore(&dir).unwrap();
-        assert_eq!(aside.len(), 3);
+        assert_eq!(aside.len(), 4);
         assert!(aside.iter().all(|p| p.exists()));
-        assert_eq!(consolidate(&dir), Ok((None, Vec::new())));
+        assert_eq!(CheckpointFiles::read(&dir, &[], true).unwrap().saved, None);
         assert!(dir.join("other.json").exists());
         assert_eq!(ignore(&dir.join("none")), Ok(Vec::new()));
         fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn a_directory_that_can_not_be_written_is_an_error_once_and_not_the_end() {
-        let mut store = Store::new(Path::new("/nonexistent/data"), "default-0");
-        assert!(!active(&mut store, text(1.0, &[])));
-        assert!(store.error.as_ref().unwrap().contains("/nonexistent/data"));
-        assert_eq!(store.restore(), Ok((None, Vec::new())));
     }
 }

@@ -162,7 +162,8 @@ impl Tailer {
     /// Ends, and passes all on to those that come after this one. `batches` were handed over or filled and nobody
     /// has decided them; the oldest first.
     pub fn pass_on(mut self, batches: Vec<Batch>) -> Carried {
-        self.checkpoint_full();
+        self.before_send();
+        self.checkpoint();
         let (parts, doubts) = self
             .ledger
             .take_apart(self.logs.values().map(|log| log.id()));
@@ -317,6 +318,7 @@ impl Tailer {
         log.left = is_left;
         self.leaving |= is_left;
         log.relabel(entry);
+        self.ledger.note_log(log.id());
         log.ready = false;
         log.seen_in_scan = self.scans;
         log.due = now;

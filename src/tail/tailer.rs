@@ -7,6 +7,7 @@
 
 use super::counters::Counters;
 use super::identity::FileId;
+use super::journal::{Journal, Records};
 use super::ledger::record::{Saved, SavedLog};
 use super::ledger::{ContentKey, Ledger, Verdict};
 use super::log::Log;
@@ -14,7 +15,6 @@ use super::read;
 use super::restore::RememberedFiles;
 use super::settings::{Entry, Settings};
 use super::source::Reading;
-use super::store::Store;
 use super::successor::{Carried, EntryNamed};
 use super::unreadable::Unreadable;
 use crate::shape::Unit;
@@ -53,10 +53,13 @@ pub struct Tailer {
     pub(super) promised: HashMap<PathBuf, u64>,
     pub(super) due: BinaryHeap<Reverse<(Instant, u64)>>,
     pub(super) ready: VecDeque<u64>,
-    pub(super) store: Store,
-    /// Something moved since the last full checkpoint.
-    pub(super) moved: bool,
-    pub(super) last_full: Instant,
+    /// Records on their way to the journal, and the generation of it that knows all of this tailer.
+    pub(super) records: Records,
+    pub(super) generation: u64,
+    /// The journal does not know the patterns yet.
+    pub(super) writes_watched: bool,
+    /// Logs that the journal is to forget, each with its worker.
+    pub(super) gone: Vec<(String, PathBuf)>,
     pub(super) scans: u32,
     pub(super) last_scan: Option<f64>,
     pub(super) next_scan: Instant,
@@ -128,7 +131,9 @@ impl Tailer {
         let batches = tailer.take_over(carried, named, now);
         tailer.restore(saved, now);
         tailer.scan(now);
-        tailer.checkpoint_full();
+        tailer.writes_watched = true;
+        tailer.before_send();
+        tailer.checkpoint();
         (tailer, batches)
     }
 
@@ -147,8 +152,6 @@ impl Tailer {
                 .saturating_sub(64);
             settings.max_open_files = settings.max_open_files.min(ours.max(8));
         }
-        let store = Store::new(&settings.data_dir, &settings.session);
-        let store = store.behind(settings.fence.clone());
         let windows = entries.iter().filter_map(|e| e.pipeline.as_ref());
         let window = windows.map(|p| p.window()).max().unwrap_or(0);
         let buf =
@@ -165,9 +168,10 @@ impl Tailer {
             promised: HashMap::new(),
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
-            store,
-            moved: true,
-            last_full: now,
+            records: Records::default(),
+            generation: settings.journal.as_ref().map_or(0, Journal::generation),
+            writes_watched: false,
+            gone: Vec::new(),
             scans: 0,
             last_scan: None,
             next_scan: now,

@@ -295,7 +295,6 @@ impl Tailer {
             edition: content.edition,
         };
         self.ledger.settle(&span);
-        self.moved = true;
         log.counters.skip(Skip::Compressed, bytes);
         log.counters.get_mut().settled += bytes;
     }

@@ -134,7 +134,7 @@ impl<D: Disk> JournalFile<D> {
         };
         let bytes = bytes.unwrap_or_default();
         let replayed = replay(&bytes);
-        if let Some(why) = replayed.wrong {
+        if let Some(why) = replayed.wrong.filter(|_| file.old.is_some()) {
             file.set_aside(&bytes, replayed.sound, why);
         }
         let memory = match replayed.sound {
@@ -314,6 +314,15 @@ impl<D: Disk> JournalFile<D> {
         }
     }
 
+    /// All that is remembered; `None` if the disk does not give it.
+    pub fn memory(&self) -> Option<Memory> {
+        match &self.home {
+            Home::Lost => None,
+            Home::Memory(bytes) => Some(replay(bytes).memory),
+            Home::File(file) => Some(replay(&self.disk.read(file).ok()?).memory),
+        }
+    }
+
     /// From memory to a file.
     fn take_home(&mut self, memory: &Memory, now: Instant) {
         let bytes = self.remember(memory);
@@ -426,6 +435,11 @@ impl<D: Disk> JournalFile<D> {
     /// The length of the journal in bytes.
     pub fn length(&self) -> u64 {
         self.end
+    }
+
+    /// Its length after the last compaction: about as much as it remembers.
+    pub fn live(&self) -> u64 {
+        self.live
     }
 
     /// Counts since the start.

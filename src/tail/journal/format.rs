@@ -4,6 +4,7 @@
 //! The file is a [header](header) and records one after the other. A record stands for itself: it can be
 //! copied from one file into another, and a reader needs no other part of the file to check it.
 
+pub use super::super::ledger::record::Reason;
 use super::super::ledger::record::{SavedContent, SavedFile, SavedLog, SavedPlace};
 use super::super::ledger::Remembered;
 use super::super::ledger::{Birth, ContentKey, Evidence, Phase, SequenceId, Stamp, Tip};
@@ -62,37 +63,6 @@ pub fn read_header(bytes: &[u8]) -> Result<StartId, &'static str> {
         },
         _ => Err("it ends within its first bytes"),
     }
-}
-
-/// Why the whole record of a content was written. It is there for people who read a history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// It is new, or it was taken over from a checkpoint file.
-    Born = b'b' as isize,
-    /// Its file has another name, or it was found in another file.
-    Moved = b'm' as isize,
-    /// It was found in the copy of its file, which was truncated.
-    Copied = b'c' as isize,
-    /// Its text was edited below the position.
-    Edited = b'e' as isize,
-    /// Its position has moved on by [`WHOLE_EACH`] bytes, or more of its text was looked at.
-    Evidence = b'v' as isize,
-    /// It is settled to its end.
-    Finished = b'f' as isize,
-    /// The file was compacted.
-    Kept = b'k' as isize,
-}
-
-impl Reason {
-    pub(super) const ALL: [Reason; 7] = [
-        Reason::Born,
-        Reason::Moved,
-        Reason::Copied,
-        Reason::Edited,
-        Reason::Evidence,
-        Reason::Finished,
-        Reason::Kept,
-    ];
 }
 
 /// One change. The first byte of its payload, a letter, is its kind.

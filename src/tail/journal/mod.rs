@@ -15,6 +15,12 @@ mod tests;
 pub mod thread;
 
 pub use file::Damage;
+pub use file::NAME;
 pub use format::{Reason, Records, Written};
 pub use replay::Memory;
-pub use thread::{Durable, Figures, Health, Journal};
+pub use thread::{Appended, Durable, Export, Figures, Health, Journal, PATIENCE};
+
+/// What the bytes of a journal remember, up to the first that make no sense.
+pub fn replay(bytes: &[u8]) -> replay::Replayed {
+    replay::replay(bytes)
+}

@@ -32,20 +32,15 @@ pub struct Replayed {
     pub wrong: Option<&'static str>,
 }
 
-/// Reads a whole file. Nothing of a file whose first bytes are wrong is sound, and nothing is wrong with one
-/// that is empty.
+/// Reads a whole file. Nothing of a file whose first bytes are wrong is sound: no file of ours is ever empty, as it is synced
+/// before it gets its name.
 ///
 /// It takes time and memory in proportion to the length of `bytes`, whatever they are: at most about 40 bytes
 /// of memory for each.
 pub fn replay(bytes: &[u8]) -> Replayed {
     let mut state = State::default();
-    let is_empty = bytes.iter().all(|byte| *byte == 0);
-    let wrong = match read_header(bytes) {
-        Ok(_) => None,
-        Err(_) if is_empty => None,
-        Err(why) => Some(why),
-    };
-    if wrong.is_some() || is_empty {
+    let wrong = read_header(bytes).err();
+    if wrong.is_some() {
         return Replayed {
             memory: state.finish(),
             sound: 0,
@@ -206,6 +201,7 @@ impl State {
                 logs,
                 watched: all_patterns(&self.watched),
                 sessions: None,
+                export: None,
                 remembered,
             },
             watched: self.watched,
@@ -231,6 +227,11 @@ fn last_key(saved: &Saved) -> u64 {
 }
 
 impl Memory {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        *self == Memory::default()
+    }
+
     /// Of checkpoint files. Contents without a key, or with one that another content has as well, get one of
     /// their own: each session counted for itself, and other agents do not count.
     pub fn of(mut saved: Saved) -> Memory {

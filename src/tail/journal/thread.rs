@@ -16,12 +16,12 @@ use super::disk::{Disk, Folder};
 use super::file::{Counts, Damage, JournalFile};
 use super::format::Records;
 use super::replay::Memory;
-use crate::tail::ledger::ContentKey;
-use crate::tail::store::next_serial;
+use crate::tail::store::{self, next_serial};
 use crate::util::random;
 use crate::util::time::now_secs;
+use crossbeam_channel::{bounded, Sender};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,10 @@ pub enum Durable {
     /// They do not, and waiting longer does not help: see [`Figures::health`].
     No,
 }
+
+/// Names records that were appended, and all before them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended(u64);
 
 /// The state of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,10 +90,11 @@ struct Queue {
     /// Somebody waits for durability up to here.
     wanted: u64,
     compact: bool,
+    /// Who wants to know all that is remembered.
+    asked: Vec<Sender<Memory>>,
     stop: bool,
     has_dropped: bool,
     generation: u64,
-    last_key: u64,
     /// Somebody's patience ended while the thread was at the disk.
     hangs_since: Option<Instant>,
     figures: Figures,
@@ -143,10 +148,11 @@ impl Journal {
     pub fn open(
         dir: &Path,
         sync_each: Duration,
+        export: Option<Export>,
         seed: impl FnOnce() -> Memory,
     ) -> io::Result<(Journal, Memory)> {
         let disk = Folder(dir.to_path_buf());
-        Journal::on(disk, sync_each, seed)
+        Journal::on(disk, sync_each, export, seed)
     }
 
     /// The same on any disk.
@@ -156,6 +162,7 @@ impl Journal {
     pub fn on<D>(
         disk: D,
         sync_each: Duration,
+        export: Option<Export>,
         seed: impl FnOnce() -> Memory,
     ) -> io::Result<(Journal, Memory)>
     where
@@ -165,13 +172,15 @@ impl Journal {
         let start = random::uuid4_bytes();
         let (file, memory) = JournalFile::open(disk, start, seed, Instant::now())?;
         let shared = Arc::new(Shared::default());
-        shared.lock().last_key = memory.last_key();
         let mut writer = Writer {
             file,
             shared: shared.clone(),
             sync_each,
             unsynced: None,
             clock: None,
+            export,
+            exported: None,
+            changed: None,
         };
         writer.tell(0, false);
         let thread = std::thread::Builder::new().name("journal".into());
@@ -183,9 +192,12 @@ impl Journal {
         &self.0 .0
     }
 
-    /// Appends records. Returns at once; they are written as soon as the disk takes them.
-    pub fn append(&self, records: &Records) {
-        self.add(&mut self.shared().lock(), records);
+    /// Appends records. Returns at once; they are written as soon as the disk takes them. What
+    /// [`wait`](Journal::wait) needs to wait for them.
+    pub fn append(&self, records: &Records) -> Appended {
+        let mut queue = self.shared().lock();
+        self.add(&mut queue, records);
+        Appended(queue.appended)
     }
 
     fn add(&self, queue: &mut Queue, records: &Records) {
@@ -204,13 +216,11 @@ impl Journal {
         self.shared().work.notify_one();
     }
 
-    /// Appends records and waits, for at most `patience`, until they and all before them are durable. While the
-    /// disk fails or hangs it does not wait.
-    pub fn append_durably(&self, records: &Records, patience: Duration) -> Durable {
+    /// Waits, for at most `patience`, until all records up to these are durable. While the disk fails or hangs it
+    /// does not wait.
+    pub fn wait(&self, Appended(upto): Appended, patience: Duration) -> Durable {
         let shared = self.shared();
         let mut queue = shared.lock();
-        self.add(&mut queue, records);
-        let upto = queue.appended;
         queue.wanted = queue.wanted.max(upto);
         shared.work.notify_one();
         let waits =
@@ -247,17 +257,18 @@ impl Journal {
         queue.figures.health == Health::Stopped && queue.durable == queue.appended
     }
 
+    /// All that is remembered, with what was appended before. `None` if the disk does not give it within `patience`.
+    pub fn memory(&self, patience: Duration) -> Option<Memory> {
+        let (asked, answer) = bounded(1);
+        self.shared().lock().asked.push(asked);
+        self.shared().work.notify_one();
+        answer.recv_timeout(patience).ok()
+    }
+
     /// Grows when records were lost. Who sees another number than the last time has to append all that it
     /// knows as whole records.
     pub fn generation(&self) -> u64 {
         self.shared().lock().generation
-    }
-
-    /// A key that no content in the journal has, and no other caller gets.
-    pub fn next_key(&self) -> ContentKey {
-        let mut queue = self.shared().lock();
-        queue.last_key += 1;
-        ContentKey(queue.last_key)
     }
 
     /// The state of the journal, and its counts. Never waits for the disk.
@@ -281,6 +292,21 @@ struct Writer<D: Disk> {
     unsynced: Option<Instant>,
     /// The moment at which the time was written last.
     clock: Option<Instant>,
+    export: Option<Export>,
+    /// The moment of the last export.
+    exported: Option<Instant>,
+    /// The first moment from which on something is not in the export.
+    changed: Option<Instant>,
+}
+
+/// Checkpoint files for other agents, written from what the journal remembers.
+pub struct Export {
+    /// How often, where something has changed and the files are small; also at the stop.
+    pub each: Duration,
+    /// The most bytes of them within a minute, but for those at the stop.
+    pub most: u64,
+    /// The folder.
+    pub dir: PathBuf,
 }
 
 impl<D: Disk> Writer<D> {
@@ -290,11 +316,14 @@ impl<D: Disk> Writer<D> {
             let (now, is_stop, compact, is_wanted) = loop {
                 let now = Instant::now();
                 let is_wanted = queue.wanted > queue.durable;
-                if queue.stop || queue.compact || is_wanted || !queue.pending.is_empty() {
+                let is_asked = !queue.asked.is_empty();
+                let has_work = is_asked || is_wanted || !queue.pending.is_empty();
+                if queue.stop || queue.compact || has_work {
                     break (now, queue.stop, queue.compact, is_wanted);
                 }
                 let sync = self.unsynced.and_then(|u| u.checked_add(self.sync_each));
-                let due = [sync, self.file.due(now)].into_iter().flatten().min();
+                let due = [sync, self.file.due(now), self.export_due()];
+                let due = due.into_iter().flatten().min();
                 queue = match due.map(|due| due.saturating_duration_since(now)) {
                     Some(Duration::ZERO) => break (now, false, false, false),
                     Some(pause) => {
@@ -309,9 +338,18 @@ impl<D: Disk> Writer<D> {
             };
             let pending = std::mem::take(&mut queue.pending);
             let upto = queue.appended;
+            let asked = std::mem::take(&mut queue.asked);
             queue.compact = false;
             drop(queue);
             self.work(pending, now, is_wanted || is_stop, compact);
+            for one in asked {
+                if let Some(memory) = self.file.memory() {
+                    let _ = one.send(memory);
+                }
+            }
+            if is_stop || self.export_due().is_some_and(|due| due <= now) {
+                self.write_export(now, is_stop);
+            }
             self.tell(upto, is_stop);
             if is_stop {
                 return;
@@ -322,6 +360,7 @@ impl<D: Disk> Writer<D> {
     /// All that touches the disk.
     fn work(&mut self, pending: Vec<u8>, now: Instant, sync: bool, compact: bool) {
         if !pending.is_empty() {
+            self.changed.get_or_insert(now);
             self.unsynced.get_or_insert(now);
             let is_old = |clock: Instant| now.duration_since(clock) >= CLOCK_EACH;
             match self.clock.is_none_or(is_old) {
@@ -346,6 +385,46 @@ impl<D: Disk> Writer<D> {
         // In memory nothing is synced before the file is written anew
         if self.file.is_synced() || self.file.trouble().is_some() || self.file.is_lost() {
             self.unsynced = None;
+        }
+    }
+
+    /// When the next export is due, if there is something to export.
+    fn export_due(&self) -> Option<Instant> {
+        let export = self.export.as_ref()?;
+        let from = self.exported.or(self.changed)?;
+        self.changed.and_then(|_| from.checked_add(export.each))
+    }
+
+    /// Writes the checkpoint files for other agents. The journal knows their id before they are there, so that
+    /// they are never taken for another agent's.
+    fn write_export(&mut self, now: Instant, is_stop: bool) {
+        let is_changed = self.changed.is_some();
+        let Some(export) = self.export.as_ref().filter(|_| is_changed) else {
+            return;
+        };
+        self.exported = Some(now);
+        let most = (export.most as f64 * export.each.as_secs_f64() / 60.0) as u64;
+        let fits = |bytes: u64| is_stop || bytes <= most;
+        let Some(memory) = self.file.memory().filter(|_| fits(self.file.live())) else {
+            return;
+        };
+        let id = random::uuid4_bytes();
+        let text = store::export_text(&memory, &id);
+        if !fits(text.len() as u64) {
+            return;
+        }
+        let mut records = Records::default();
+        let before = memory.export.as_deref().unwrap_or_default();
+        records.export(&[&id, before].concat());
+        self.file.append(records.bytes(), now);
+        self.file.sync(now);
+        if !self.file.is_synced() {
+            return;
+        }
+        self.unsynced = None;
+        match store::put_export(&export.dir, &text, is_stop) {
+            Ok(()) => self.changed = None,
+            Err(e) => log::warn!("checkpoint files for the Python agent can't be written: {e}"),
         }
     }
 

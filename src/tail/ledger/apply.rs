@@ -16,10 +16,12 @@ use super::evidence::Evidence;
 use super::mutants::{self, Mutant};
 use super::naming::{Policy, Rotation};
 use super::observe::Remembered;
+use super::record::Reason;
 use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The contents of a session's logs.
 #[derive(Debug, Clone, Default)]
@@ -39,11 +41,38 @@ pub struct Ledger {
     /// Logs whose path may have shown further contents since the last look: nothing told the one that was read from
     /// them.
     pending: BTreeSet<LogId>,
-    last_key: u64,
-    /// Logs of which something changed since it was last written down.
-    changed: BTreeSet<LogId>,
+    changes: Changes,
     /// Something that has to be on disk before the next byte leaves.
     undurable: bool,
+}
+
+/// What was not written down yet.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Contents, and why. One that the ledger does not know any more was forgotten.
+    pub contents: BTreeMap<ContentKey, Reason>,
+    /// Logs of which another kind of names is known.
+    pub logs: BTreeSet<LogId>,
+    /// By the root of its family, the remembered listing as it was written down last.
+    pub listings: BTreeMap<LogId, Option<Remembered>>,
+}
+
+/// The last key that was given to a content in this process, whichever ledger has it: the contents of all sessions are
+/// written down in one place.
+static LAST_KEY: AtomicU64 = AtomicU64::new(0);
+
+/// Keys above this one make no sense: no count comes that far, but a record may say anything.
+const GREATEST_KEY: u64 = 1 << 62;
+
+/// No content gets the key of a `content` that is remembered. To be called before the first ledger is made.
+pub fn keep_key(content: ContentKey) {
+    if content.0 < GREATEST_KEY {
+        LAST_KEY.fetch_max(content.0, Ordering::Relaxed);
+    }
+}
+
+fn next_key() -> ContentKey {
+    ContentKey(1 + LAST_KEY.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The findings of the last look at the files that a log and its rotations name.
@@ -186,26 +215,38 @@ impl Ledger {
                 Place::At(_) | Place::InArchive(_) | Place::Unlinked(_) => {}
             }
         }
-        ledger.changed.clear();
+        ledger.changes = Changes::default();
         ledger.undurable = false;
         ledger
     }
 
     /// Takes up a content that an earlier process has written down. Its key, if it has none, is made.
-    pub fn take_up(&mut self, mut content: Content) -> ContentKey {
-        if content.key.0 == 0 || self.contents.contains_key(&content.key) {
-            content.key = self.next_key();
+    /// `is_written`: it stands in the journal as it is here.
+    pub fn take_up(&mut self, mut content: Content, is_written: bool) -> ContentKey {
+        let has_key = (1..GREATEST_KEY).contains(&content.key.0);
+        if !has_key || self.contents.contains_key(&content.key) {
+            content.key = next_key();
         }
-        self.last_key = self.last_key.max(content.key.0);
+        keep_key(content.key);
         let (key, log) = (content.key, content.log);
         if let Some(id) = content.place.location() {
             self.by_file.insert((id, key));
         }
         self.list(log, key, usize::MAX);
         self.contents.insert(key, Box::new(content));
-        self.changed.insert(log);
-        self.undurable = true;
+        if !(is_written && has_key) {
+            self.note(key, Reason::Born);
+            self.undurable = true;
+        }
         key
+    }
+
+    /// Something of a content changed. Reading on is the least reason of all.
+    fn note(&mut self, key: ContentKey, why: Reason) {
+        let reason = self.changes.contents.entry(key).or_insert(why);
+        if *reason == Reason::Evidence {
+            *reason = why;
+        }
     }
 
     /// Takes up the kinds of names that rotations of a log were seen to give.
@@ -240,11 +281,6 @@ impl Ledger {
             self.families
                 .insert(root, says_more.then(|| Box::new(family)));
         }
-    }
-
-    fn next_key(&mut self) -> ContentKey {
-        self.last_key += 1;
-        ContentKey(self.last_key)
     }
 
     /// Copies what a look at the family of `root` needs: the contents of `logs`, which are its logs, and those
@@ -344,9 +380,23 @@ impl Ledger {
         !self.undurable || mutants::is(Mutant::Unsynced)
     }
 
-    /// The logs of which something changed since it was last written down.
-    pub fn changed(&self) -> &BTreeSet<LogId> {
-        &self.changed
+    /// Something else of a log than its contents changed.
+    pub fn note_log(&mut self, log: LogId) {
+        self.changes.logs.insert(log);
+    }
+
+    /// The remembered listing of the family of `root`, if it was looked at and is not lost.
+    pub fn listing(&self, root: LogId) -> Option<&Remembered> {
+        static NONE: Remembered = Remembered::none();
+        match self.families.get(&root)? {
+            None => Some(&NONE),
+            Some(family) => family.remembered.as_ref(),
+        }
+    }
+
+    /// Takes what was not written down yet.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
     }
 
     /// The kinds of names that rotations of a log were seen to give.
@@ -360,25 +410,19 @@ impl Ledger {
         all.filter_map(|(root, family)| Some((*root, family.as_ref()?.remembered.as_ref()?)))
     }
 
-    /// Makes room for the numbers of text to come in what is about to be written down of a log. Not of a content of
+    /// Makes room for the numbers of text to come in what is about to be made durable of a content. Not of one of
     /// which nothing was read: that it was never sent must be known, as it is its log's by its name then.
-    pub fn reserve(&mut self, log: LogId) {
-        for key in self.by_log.get(&log).into_iter().flatten() {
-            if let Some(content) = self.contents.get_mut(key) {
-                content.reserved = match content.is_begun() {
-                    true => content.numbered.saturating_add(RESERVE),
-                    false => 0,
-                };
+    pub fn reserve(&mut self, key: ContentKey) {
+        if let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) {
+            if content.reserved < content.numbered.saturating_add(RESERVE / 2) {
+                content.reserved = content.numbered.saturating_add(RESERVE);
             }
         }
     }
 
-    /// The changes were written down: those that must be before a byte leaves, or `all`.
-    pub fn written(&mut self, all: bool) {
+    /// All changes are durable, or can't be made so.
+    pub fn is_written(&mut self) {
         self.undurable = false;
-        if all {
-            self.changed.clear();
-        }
     }
 
     /// Takes in what a look at a scope has found out. `sequence` makes ids.
@@ -413,6 +457,13 @@ impl Ledger {
                 false => Some(decision.remembered),
             },
         };
+        let before = &scope.family.remembered;
+        // A family of which no listing is written down has an empty one
+        let says = |listing: &Option<Remembered>| listing.as_ref().is_some_and(|it| !it.is_empty());
+        if family.remembered != *before && (says(before) || says(&family.remembered)) {
+            let before = before.clone();
+            self.changes.listings.entry(scope.root).or_insert(before);
+        }
         self.set_family(scope.root, family);
         for log in &scope.logs {
             self.pending.remove(log);
@@ -431,6 +482,7 @@ impl Ledger {
                         let gone = content.length.saturating_sub(sight.stat.length);
                         edited(content, upto);
                         let from = content.read;
+                        self.note(key, Reason::Edited);
                         notes.push(Note::Edited { key, from });
                         let bytes = unread.min(gone);
                         if bytes > 0 && !matches!(sight.place, Place::InArchive(_)) {
@@ -465,7 +517,7 @@ impl Ledger {
         let before = std::mem::replace(&mut content.log, log);
         self.unlist(before, key);
         self.list(log, key, usize::MAX);
-        self.changed.extend([before, log]);
+        self.note(key, Reason::Moved);
     }
 
     fn born(
@@ -476,7 +528,7 @@ impl Ledger {
         sequence: SequenceId,
         notes: &mut Vec<Note>,
     ) {
-        let key = self.next_key();
+        let key = next_key();
         let content = Content {
             key,
             log: born.log,
@@ -503,6 +555,7 @@ impl Ledger {
             }
         }
         self.contents.insert(key, Box::new(content));
+        self.note(key, Reason::Born);
         // A content that was rotated away unseen is older than the one that the path shows
         let is_before = |other: &&ContentKey| {
             let other = self.contents.get(other);
@@ -538,9 +591,9 @@ impl Ledger {
         self.by_file.insert((id, key));
         for other in displaced.into_iter().filter(|other| *other != key) {
             self.by_file.remove(&(id, other));
-            if let Some(other) = self.contents.get_mut(&other) {
-                nowhere(other, scope.now);
-                self.changed.insert(other.log);
+            if let Some(content) = self.contents.get_mut(&other) {
+                nowhere(content, scope.now);
+                self.note(other, Reason::Moved);
             }
         }
     }
@@ -583,6 +636,14 @@ impl Ledger {
         let moved = content.place.location() != sight.place.location();
         let renamed = moved || content.place.last_name() != sight.place.last_name();
         let is_archive = matches!(sight.place, Place::InArchive(_));
+        let before = match content.trust {
+            // Most look as they were written down
+            Trust::Restored => Some(Content {
+                trust: Trust::Verified,
+                ..Content::clone(content)
+            }),
+            Trust::Verified | Trust::Suspect => None,
+        };
         self.relocate(key, sight.place, scope);
         let Some(content) = self.contents.get_mut(&key) else {
             return;
@@ -614,8 +675,9 @@ impl Ledger {
             Phase::Finished if !has_more => Phase::Finished,
             _ => Phase::Draining,
         };
-        let log = content.log;
-        self.changed.insert(log);
+        if before.as_ref() != Some(content) {
+            self.note(key, Reason::Moved);
+        }
         // A content that is read to its end and settled is over at once
         self.finish(key, false);
         notes.push(Note::Seen {
@@ -628,6 +690,7 @@ impl Ledger {
         let schemes = self.schemes.entry(log).or_default();
         if !schemes.contains(&scheme) {
             schemes.push(scheme);
+            self.changes.logs.insert(log);
         }
     }
 
@@ -641,7 +704,7 @@ impl Ledger {
         let Some(content) = self.contents.get(&key) else {
             return;
         };
-        let (log, bytes) = (content.log, content.unread());
+        let bytes = content.unread();
         let bytes = if content.is_archive() { 0 } else { bytes };
         notes.push(Note::Lost {
             key,
@@ -652,7 +715,7 @@ impl Ledger {
         let name = content.place.last_name().into();
         let since = scope.now;
         self.relocate(key, Place::Nowhere { since, name }, scope);
-        self.changed.insert(log);
+        self.note(key, Reason::Moved);
         if is_empty || mutants::is(Mutant::AbsentForgotten) {
             // Nothing could tell it from others, should it come back
             self.remove(key);
@@ -673,17 +736,19 @@ impl Ledger {
         }
         self.unlist(content.log, key);
         self.unclear.remove(&key);
-        self.changed.insert(content.log);
+        self.note(key, Reason::Moved);
     }
 
     /// Forgets a log with all its contents, which somebody else remembers.
     pub fn forget_log(&mut self, log: LogId) {
         for key in self.of_log(log).to_vec() {
             self.remove(key);
+            self.changes.contents.remove(&key);
         }
         self.schemes.remove(&log);
         self.families.remove(&log);
-        self.changed.remove(&log);
+        self.changes.logs.remove(&log);
+        self.changes.listings.remove(&log);
     }
 
     /// Whether nothing could be concluded about a content at the last look.
@@ -705,16 +770,13 @@ impl Ledger {
     pub fn advance(&mut self, key: ContentKey, lead: &[u8], page: &[u8]) -> Option<Span> {
         let content = self.contents.get_mut(&key)?;
         content.advance(lead, page);
-        self.changed.insert(content.log);
-        self.undurable = true;
+        let (to, edition) = (content.read, content.edition);
         if std::mem::take(&mut content.was_vague) {
             self.pending.insert(content.log);
         }
-        Some(Span {
-            key,
-            to: content.read,
-            edition: content.edition,
-        })
+        self.note(key, Reason::Evidence);
+        self.undurable = true;
+        Some(Span { key, to, edition })
     }
 
     /// Reading has moved a content's position. What it has read may be sent once that is on disk, unless
@@ -722,10 +784,10 @@ impl Ledger {
     pub fn has_read(&mut self, key: ContentKey) {
         if let Some(content) = self.contents.get_mut(&key) {
             self.undurable |= content.read > content.reserved;
-            self.changed.insert(content.log);
             if std::mem::take(&mut content.was_vague) {
                 self.pending.insert(content.log);
             }
+            self.note(key, Reason::Evidence);
         }
     }
 
@@ -743,7 +805,7 @@ impl Ledger {
             if content.phase == Phase::Finished {
                 content.phase = Phase::Draining;
             }
-            self.changed.insert(content.log);
+            self.note(key, Reason::Evidence);
         }
     }
 
@@ -770,7 +832,7 @@ impl Ledger {
         let by = to.saturating_sub(content.settled);
         if by > 0 {
             content.settled = to;
-            self.changed.insert(content.log);
+            self.note(span.key, Reason::Evidence);
             self.finish(span.key, false);
         }
         by
@@ -790,7 +852,7 @@ impl Ledger {
         };
         if all && content.read == content.settled && content.phase == Phase::Draining {
             content.phase = Phase::Finished;
-            self.changed.insert(content.log);
+            self.note(key, Reason::Finished);
         }
     }
 

@@ -163,7 +163,7 @@ pub enum Trust {
 }
 
 /// One content.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Content {
     /// Its name in the ledger.
     pub key: ContentKey,

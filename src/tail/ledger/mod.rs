@@ -23,7 +23,7 @@ mod seek;
 #[cfg(test)]
 mod sim;
 
-pub use apply::{Doubts, Ledger, Note, Part, Scope, Span};
+pub use apply::{keep_key, Changes, Doubts, Ledger, Note, Part, Scope, Span};
 pub use content::{
     At, Birth, Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Stamp, Trust,
 };

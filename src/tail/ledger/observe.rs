@@ -131,6 +131,14 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Of a folder without such files.
+    pub const fn none() -> Remembered {
+        Remembered {
+            names: BTreeSet::new(),
+            overflown: false,
+        }
+    }
+
     /// Whether the file may have been there.
     pub fn has(&self, file: &Listed) -> bool {
         let is_known = self.overflown || self.names.contains(&file.short());

@@ -24,6 +24,38 @@ use crate::tail::names::Scheme;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Why the whole record of a content was written. It is there for people who read a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It is new, or it was taken over from a checkpoint file.
+    Born = b'b' as isize,
+    /// Its file has another name, or it was found in another file.
+    Moved = b'm' as isize,
+    /// It was found in the copy of its file, which was truncated.
+    Copied = b'c' as isize,
+    /// Its text was edited below the position.
+    Edited = b'e' as isize,
+    /// Its position has moved on by some pages, or more of its text was looked at.
+    Evidence = b'v' as isize,
+    /// It is settled to its end.
+    Finished = b'f' as isize,
+    /// The file was compacted.
+    Kept = b'k' as isize,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Reason; 7] = [
+        Reason::Born,
+        Reason::Moved,
+        Reason::Copied,
+        Reason::Edited,
+        Reason::Evidence,
+        Reason::Finished,
+        Reason::Kept,
+    ];
+}
+
 /// A file that held a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavedFile {
@@ -221,6 +253,8 @@ pub struct Saved {
     /// Of a full checkpoint, how many sessions share the worker's files: what this one does not have
     /// may be another's.
     pub sessions: Option<u64>,
+    /// The id of an export for other agents, 16 bytes; none in files that another one has written.
+    pub export: Option<Vec<u8>>,
     /// The files of each folder that were there without being followed; none in older forms.
     pub remembered: BTreeMap<PathBuf, Remembered>,
 }

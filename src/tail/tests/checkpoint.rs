@@ -76,7 +76,8 @@ fn a_checkpoint_file_that_can_not_be_read_is_set_aside_and_not_removed() {
         r#"{"time":1,"checkpoints":{}}"#,
     )
     .unwrap();
-    let (_, damaged) = crate::tail::consolidate(&dir).unwrap();
+    let open = crate::tail::positions::open(&dir, Duration::ZERO, Duration::MAX);
+    let damaged = open.unwrap().damaged;
     assert_eq!(damaged.len(), 1);
     assert!(fs::symlink_metadata(damaged[0].aside.as_ref().unwrap()).is_ok());
     fs::remove_dir_all(dir).unwrap();
@@ -112,6 +113,7 @@ fn two_workers_that_copy_the_same_file_each_keep_their_position() {
     desk.start();
     let start = |desk: &Desk, session: &str, saved: Option<&crate::tail::Saved>| {
         let mut settings = Settings::new(desk.path("data"));
+        settings.journal = desk.journal.clone();
         settings.session = session.into();
         settings.worker = session.split('-').next().unwrap().into();
         let mut entry = Entry::new(desk.dir.join("a.log"));
@@ -129,9 +131,9 @@ fn two_workers_that_copy_the_same_file_each_keep_their_position() {
     batch.start(&desk.envelope, desk.limit);
     default.fill(&mut batch, now);
     default.commit(&batch, now);
-    other.checkpoint_full();
-    default.checkpoint_full();
-    let (saved, _) = crate::tail::consolidate(&desk.path("data")).unwrap();
+    other.checkpoint();
+    default.checkpoint();
+    let saved = desk.recall();
     let mut other = start(&desk, "other-0", saved.as_ref());
     batch.start(&desk.envelope, desk.limit);
     other.poll(now);

@@ -250,8 +250,6 @@ fn fewer_descriptors_than_max_open_files_keep_no_file_waiting_for_ever() {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 60, 60).unwrap();
     desk.start();
     desk.run(60);
-    let checkpoint_error = desk.tailer.as_ref().unwrap().store.error.clone();
-    eprintln!("{checkpoint_error:?}");
     assert_eq!(desk.names().len(), 100);
 }
 

@@ -25,12 +25,14 @@ mod trust;
 mod wakes;
 mod zeros;
 
+use super::journal::Journal;
 use super::ledger::Content;
 use super::listing;
 use super::log::Log;
 use super::settings::{Entry, Settings};
 use super::successor::Carried;
 use super::tailer::Tailer;
+use super::Saved;
 use crate::util::random;
 use crate::wire::{Batch, Envelope, EnvelopeSpec, Form};
 use std::collections::{HashMap, HashSet};
@@ -53,6 +55,7 @@ struct Desk {
     limit: usize,
     envelope: Arc<Envelope>,
     pipeline: Option<Arc<crate::shape::Pipeline>>,
+    journal: Option<Journal>,
     now: Instant,
     arrived: Arrived,
 }
@@ -68,6 +71,10 @@ struct Arrived {
 
 impl Drop for Desk {
     fn drop(&mut self) {
+        // A thread that still writes would make files again
+        if let Some(journal) = self.journal.take() {
+            journal.stop(Duration::from_secs(20));
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -138,6 +145,7 @@ impl Desk {
             limit: 1_000_000,
             envelope: Arc::new(envelope),
             pipeline: None,
+            journal: None,
             now: Instant::now(),
             arrived: Arrived::default(),
         }
@@ -198,7 +206,8 @@ impl Desk {
             })
             .collect();
         self.now = Instant::now();
-        let (saved, _) = super::consolidate(&self.dir.join("data")).unwrap();
+        let saved = self.recall();
+        settings.journal = self.journal.clone();
         settings.max_request = self.limit;
         let envelope = self.envelope.clone();
         let (tailer, batches) = Tailer::going_on(
@@ -219,11 +228,28 @@ impl Desk {
 
     fn stop(&mut self) {
         let tailer = self.tailer.as_mut().unwrap();
-        tailer.checkpoint_full();
+        tailer.checkpoint();
         self.tailer = None;
-        super::consolidate(&self.dir.join("data")).unwrap();
-        // The consolidated one, and its copy
+        self.close_journal();
+        // The journal, and the checkpoint file for the Python agent
         assert_eq!(fs::read_dir(self.dir.join("data")).unwrap().count(), 2);
+    }
+
+    /// What is remembered, from the disk.
+    fn recall(&mut self) -> Option<Saved> {
+        self.close_journal();
+        let dir = self.path("data");
+        let open = super::positions::open(&dir, Duration::from_secs(15), Duration::MAX);
+        let positions = open.unwrap();
+        self.journal = Some(positions.journal);
+        let memory = positions.memory;
+        (!memory.is_empty()).then_some(memory.saved)
+    }
+
+    fn close_journal(&mut self) {
+        if let Some(journal) = self.journal.take() {
+            assert!(journal.stop(Duration::from_secs(20)));
+        }
     }
 
     /// Time passes; what is due is done, and what is read is delivered.
@@ -241,7 +267,7 @@ impl Desk {
                 tailer.before_send();
                 self.arrived.take(&mut self.batch);
                 tailer.commit(&self.batch, self.now);
-                tailer.checkpoint(self.now);
+                tailer.checkpoint();
                 if !full {
                     break;
                 }

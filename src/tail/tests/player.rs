@@ -18,7 +18,6 @@ fn patient(settings: &mut Settings, most_open: usize) {
     settings.max_open_files = most_open;
     settings.max_line_size = 300;
     settings.new_log_detection = Duration::from_secs(2);
-    settings.full_checkpoint_interval = Duration::from_millis(20);
 }
 
 impl Setting {
@@ -554,7 +553,7 @@ impl Player {
             }
             if let Some(tailer) = &mut self.desk.tailer {
                 tailer.commit(&batch, self.desk.now);
-                tailer.checkpoint(self.desk.now);
+                tailer.checkpoint();
             }
         }
         self.pump();
@@ -587,7 +586,7 @@ impl Player {
             self.desk.arrived.take(batch);
             if let Some(tailer) = self.desk.tailer.as_mut().filter(|_| answered) {
                 tailer.commit(batch, self.desk.now);
-                tailer.checkpoint(self.desk.now);
+                tailer.checkpoint();
             }
         }
         self.desk.stop();

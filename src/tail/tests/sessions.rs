@@ -24,12 +24,13 @@ impl Pair {
     fn start(&mut self, count: u64) {
         self.desk.now = Instant::now();
         self.held = Held::default();
-        let saved = crate::tail::consolidate(&self.desk.path("data")).unwrap().0;
+        let saved = self.desk.recall();
         for index in 0..count {
             let mut settings = Settings::new(self.desk.path("data"));
             settings.session = format!("default-{index}");
             settings.share = (index, 2);
             settings.held = self.held.clone();
+            settings.journal = self.desk.journal.clone();
             settings.rotated_grace = Duration::from_secs(20);
             let mut entry = Entry::new(self.desk.path(self.pattern));
             entry.copy_from_start = true;
@@ -46,10 +47,10 @@ impl Pair {
 
     fn stop(&mut self) {
         for tailer in &mut self.tailers {
-            tailer.checkpoint_full();
+            tailer.checkpoint();
         }
         self.tailers.clear();
-        crate::tail::consolidate(&self.desk.path("data")).unwrap();
+        self.desk.close_journal();
     }
 
     fn run(&mut self, seconds: u64) {
@@ -62,7 +63,7 @@ impl Pair {
                 tailer.before_send();
                 self.desk.arrived.take(&mut self.desk.batch);
                 tailer.commit(&self.desk.batch, self.desk.now);
-                tailer.checkpoint(self.desk.now);
+                tailer.checkpoint();
             }
         }
     }

@@ -72,12 +72,15 @@ fn the_patterns_of_all_sessions_are_remembered() {
     let dir = std::env::temp_dir().join(format!("watched-{}", random::uuid4()));
     fs::create_dir(&dir).unwrap();
     let envelope = Desk::new(&[]).envelope.clone();
+    let open = crate::tail::positions::open(&dir, Duration::ZERO, Duration::MAX);
+    let positions = open.unwrap();
     for (session, pattern) in [
         ("default-0", "/nonexistent/a*"),
         ("other-0", "/nonexistent/b*"),
     ] {
         let mut settings = Settings::new(dir.clone());
         settings.session = session.into();
+        settings.journal = Some(positions.journal.clone());
         settings.worker = session.split('-').next().unwrap().into();
         Tailer::new(
             settings,
@@ -86,8 +89,9 @@ fn the_patterns_of_all_sessions_are_remembered() {
             None,
         );
     }
-    let (saved, _) = crate::tail::consolidate(&dir).unwrap();
-    assert_eq!(saved.unwrap().watched.unwrap().len(), 2);
+    assert!(positions.journal.stop(Duration::from_secs(20)));
+    let saved = crate::tail::positions::look(&dir).0.unwrap().saved;
+    assert_eq!(saved.watched.unwrap().len(), 2);
     fs::remove_dir_all(dir).unwrap();
 }
 

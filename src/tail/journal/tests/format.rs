@@ -278,8 +278,8 @@ fn a_file_that_is_no_journal_is_not_read() {
         );
     }
     let empty = replay(&[]);
-    assert_eq!((empty.sound, empty.wrong), (0, None));
-    assert_eq!(replay(&[0; 9_000]).wrong, None);
+    assert!(empty.sound == 0 && empty.wrong.is_some());
+    assert!(replay(&[0; 9_000]).wrong.is_some());
 }
 
 #[test]

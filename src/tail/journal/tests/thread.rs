@@ -10,6 +10,11 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+fn durably(journal: &Journal, records: &Records, patience: Duration) -> Durable {
+    let upto = journal.append(records);
+    journal.wait(upto, patience)
+}
+
 #[derive(Default)]
 struct Gate {
     is_shut: bool,
@@ -104,7 +109,9 @@ impl Place {
             folder: Folder(self.dir.clone()),
             gate: self.gate.clone(),
         };
-        Journal::on(disk, sync_each, Memory::default).unwrap().0
+        Journal::on(disk, sync_each, None, Memory::default)
+            .unwrap()
+            .0
     }
 
     fn set(&self, is_shut: bool, sync_fails: bool) {
@@ -158,7 +165,7 @@ fn what_was_waited_for_is_on_disk_and_one_sync_serves_all_that_wait() {
             let journal = journal.clone();
             scope.spawn(move || {
                 let name = format!("stream {n}");
-                let done = journal.append_durably(&cursor(&name, b"x"), PATIENCE);
+                let done = durably(&journal, &cursor(&name, b"x"), PATIENCE);
                 assert_eq!(done, Durable::Yes);
             });
         }
@@ -172,7 +179,7 @@ fn what_was_waited_for_is_on_disk_and_one_sync_serves_all_that_wait() {
     );
     // Nothing is left to sync
     assert_eq!(
-        journal.append_durably(&Records::default(), PATIENCE),
+        durably(&journal, &Records::default(), PATIENCE),
         Durable::Yes
     );
     assert_eq!(journal.figures().counts, counts);
@@ -211,7 +218,7 @@ fn a_disk_that_hangs_holds_nobody_longer_than_their_patience() {
     place.set(true, false);
     let first = cursor("a", b"1");
     assert_eq!(
-        journal.append_durably(&first, Duration::from_millis(30)),
+        durably(&journal, &first, Duration::from_millis(30)),
         Durable::No
     );
     let Health::Degraded { why, .. } = journal.figures().health else {
@@ -221,16 +228,13 @@ fn a_disk_that_hangs_holds_nobody_longer_than_their_patience() {
     // Nobody waits for it again
     let begun = Instant::now();
     for n in 0..50 {
-        assert_eq!(
-            journal.append_durably(&cursor("b", &[n; 9]), LONG),
-            Durable::No
-        );
+        assert_eq!(durably(&journal, &cursor("b", &[n; 9]), LONG), Durable::No);
     }
     assert!(begun.elapsed() < PATIENCE);
     place.set(false, false);
     until(&journal, |f| f.health == Health::Good);
     assert_eq!(
-        journal.append_durably(&cursor("c", b"3"), PATIENCE),
+        durably(&journal, &cursor("c", b"3"), PATIENCE),
         Durable::Yes
     );
     assert_eq!(
@@ -253,10 +257,7 @@ fn what_a_hanging_disk_has_no_room_for_is_asked_for_again() {
     }
     assert!(journal.figures().dropped < 5_000);
     assert_eq!(journal.generation(), 0);
-    assert_eq!(
-        journal.append_durably(&cursor("a", b"1"), PATIENCE),
-        Durable::No
-    );
+    assert_eq!(durably(&journal, &cursor("a", b"1"), PATIENCE), Durable::No);
     place.set(false, false);
     let end = Instant::now() + Duration::from_secs(60);
     while journal.generation() == 0 {
@@ -267,7 +268,7 @@ fn what_a_hanging_disk_has_no_room_for_is_asked_for_again() {
     assert!(found.contains_key("large"));
     assert!(!found.contains_key("a"), "nothing follows a gap");
     assert_eq!(
-        journal.append_durably(&cursor("a", b"1"), PATIENCE),
+        durably(&journal, &cursor("a", b"1"), PATIENCE),
         Durable::Yes
     );
     assert!(place.on_disk().cursors.contains_key("a"));
@@ -278,18 +279,12 @@ fn a_failing_disk_is_said_and_nothing_is_lost_when_it_is_over() {
     let place = Place::new();
     let journal = place.open(LONG);
     place.set(false, true);
-    assert_eq!(
-        journal.append_durably(&cursor("a", b"1"), LONG),
-        Durable::No
-    );
+    assert_eq!(durably(&journal, &cursor("a", b"1"), LONG), Durable::No);
     let Health::Degraded { why, since } = journal.figures().health else {
         panic!("{:?}", journal.figures());
     };
     assert_eq!(why, "Input/output error");
-    assert_eq!(
-        journal.append_durably(&cursor("b", b"2"), LONG),
-        Durable::No
-    );
+    assert_eq!(durably(&journal, &cursor("b", b"2"), LONG), Durable::No);
     let again = journal.figures().health;
     assert_eq!(again, Health::Degraded { why, since });
     place.set(false, false);
@@ -298,7 +293,7 @@ fn a_failing_disk_is_said_and_nothing_is_lost_when_it_is_over() {
     until(&journal, |f| f.health == Health::Good);
     assert_eq!(place.on_disk().cursors.len(), 2);
     assert_eq!(
-        journal.append_durably(&Records::default(), PATIENCE),
+        durably(&journal, &Records::default(), PATIENCE),
         Durable::Yes
     );
     assert_eq!(journal.generation(), 0);
@@ -308,18 +303,12 @@ fn a_failing_disk_is_said_and_nothing_is_lost_when_it_is_over() {
 fn an_older_start_is_shut_out_by_a_newer_one() {
     let place = Place::new();
     let older = place.open(LONG);
-    assert_eq!(
-        older.append_durably(&cursor("a", b"1"), PATIENCE),
-        Durable::Yes
-    );
+    assert_eq!(durably(&older, &cursor("a", b"1"), PATIENCE), Durable::Yes);
     let newer = place.open(LONG);
-    assert_eq!(older.append_durably(&cursor("a", b"2"), LONG), Durable::No);
+    assert_eq!(durably(&older, &cursor("a", b"2"), LONG), Durable::No);
     assert_eq!(older.figures().health, Health::Lost);
-    assert_eq!(older.append_durably(&cursor("a", b"3"), LONG), Durable::No);
-    assert_eq!(
-        newer.append_durably(&cursor("b", b"4"), PATIENCE),
-        Durable::Yes
-    );
+    assert_eq!(durably(&older, &cursor("a", b"3"), LONG), Durable::No);
+    assert_eq!(durably(&newer, &cursor("b", b"4"), PATIENCE), Durable::Yes);
     assert_eq!(place.on_disk().cursors["a"], b"1");
 }
 
@@ -330,18 +319,12 @@ fn a_stop_writes_what_waits_and_the_last_handle_ends_the_thread() {
     journal.append(&cursor("a", b"1"));
     assert!(journal.stop(PATIENCE));
     journal.append(&cursor("a", b"2"));
-    assert_eq!(
-        journal.append_durably(&cursor("a", b"3"), LONG),
-        Durable::No
-    );
+    assert_eq!(durably(&journal, &cursor("a", b"3"), LONG), Durable::No);
     assert_eq!(place.on_disk().cursors["a"], b"1");
     let journal = place.open(LONG);
     let other = journal.clone();
     drop(journal);
-    assert_eq!(
-        other.append_durably(&cursor("a", b"4"), PATIENCE),
-        Durable::Yes
-    );
+    assert_eq!(durably(&other, &cursor("a", b"4"), PATIENCE), Durable::Yes);
     let gate = Arc::downgrade(&place.gate);
     let count = gate.strong_count();
     drop(other);
@@ -354,28 +337,12 @@ fn a_stop_writes_what_waits_and_the_last_handle_ends_the_thread() {
 }
 
 #[test]
-fn keys_are_given_once_and_never_one_that_is_in_the_file() {
-    let place = Place::new();
-    let journal = place.open(LONG);
-    let mut owners = Owners::default();
-    (0..7).for_each(|n| {
-        owners.born(&mut Dice(n));
-    });
-    let mut records = Records::default();
-    (1..=7).for_each(|key| owners.write(key, Reason::Born, &mut records));
-    assert_eq!(journal.append_durably(&records, PATIENCE), Durable::Yes);
-    let journal = place.open(LONG);
-    assert_eq!(journal.next_key(), ContentKey(8));
-    assert_eq!(journal.clone().next_key(), ContentKey(9));
-}
-
-#[test]
 fn the_file_has_the_mode_and_the_reserve_that_it_should() {
     use std::os::unix::fs::MetadataExt;
     let place = Place::new();
     let journal = place.open(LONG);
     assert_eq!(
-        journal.append_durably(&cursor("a", b"1"), PATIENCE),
+        durably(&journal, &cursor("a", b"1"), PATIENCE),
         Durable::Yes
     );
     let meta = fs::metadata(place.dir.join(NAME)).unwrap();

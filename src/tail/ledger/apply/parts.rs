@@ -56,7 +56,7 @@ impl Ledger {
         let mut unclear = Vec::new();
         for part in parts {
             for content in part.contents {
-                keys.insert(content.key, self.take_up(content));
+                keys.insert(content.key, self.take_up(content, true));
             }
             self.take_up_schemes(part.log, &part.schemes);
             families.extend(part.family.map(|family| (part.log, family)));

@@ -55,6 +55,7 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
         logs,
         watched: raw.watched.map(watched),
         sessions: raw.sessions,
+        export: raw.export.as_deref().and_then(bytes_of),
         remembered: remembered.collect(),
     })
 }
@@ -71,6 +72,8 @@ struct RawFile {
     watched: Option<Vec<RawPath>>,
     #[serde(default)]
     sessions: Option<u64>,
+    /// In hexadecimal.
+    export: Option<String>,
     #[serde(default)]
     remembered: RawByPath<serde_json::Value>,
 }

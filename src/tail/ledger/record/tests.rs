@@ -118,7 +118,7 @@ fn file(log: &SavedLog) -> Vec<u8> {
         &crate::tail::glob::path(b"/srv/\xff"),
         &Remembered::restored(names, true),
     );
-    writer.sessions(2);
+    writer.export([7; 16]);
     writer.finish().unwrap();
     text
 }
@@ -161,8 +161,8 @@ fn a_content_is_read_back_in_every_place_and_phase() {
 fn the_rest_of_a_file_is_read_back() {
     let saved = parse(&file(&SavedLog::default()), "default").unwrap();
     assert_eq!(
-        (saved.time, saved.serial, saved.sessions),
-        (12.5, Some(7), Some(2))
+        (saved.time, saved.serial, saved.export),
+        (12.5, Some(7), Some(vec![7; 16]))
     );
     assert_eq!(saved.watched, Some(vec![PathBuf::from("/srv/*.log")]));
     let folders: Vec<_> = saved.remembered.iter().collect();

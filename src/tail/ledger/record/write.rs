@@ -22,7 +22,7 @@ pub struct Writer<'a> {
     /// Entries of further workers for paths that have one already.
     more: Vec<u8>,
     remembered: Vec<u8>,
-    sessions: Option<u64>,
+    export: Option<[u8; 16]>,
 }
 
 impl<'a> Writer<'a> {
@@ -48,13 +48,13 @@ impl<'a> Writer<'a> {
             first: true,
             more: Vec::new(),
             remembered: Vec::new(),
-            sessions: None,
+            export: None,
         }
     }
 
-    /// Says that so many sessions share the worker's files.
-    pub fn sessions(&mut self, sessions: u64) {
-        self.sessions = Some(sessions);
+    /// Gives it an id, by which its writer knows it again.
+    pub fn export(&mut self, id: [u8; 16]) {
+        self.export = Some(id);
     }
 
     /// Adds a log of the worker `default`.
@@ -128,8 +128,12 @@ impl<'a> Writer<'a> {
             self.text.extend_from_slice(&self.remembered);
             self.text.push(b'}');
         }
-        if let Some(sessions) = self.sessions {
-            let _ = write!(self.text, ",\"sessions\":{sessions}");
+        if let Some(id) = self.export {
+            self.text.extend_from_slice(b",\"export\":\"");
+            for byte in id {
+                let _ = write!(self.text, "{byte:02x}");
+            }
+            self.text.push(b'"');
         }
         self.text.push(b'}');
         self.put();

@@ -321,10 +321,12 @@ impl Agent {
             .iter()
             .any(|(fault, _)| matches!(fault, Fault::Write(_)));
         if !full {
-            for log in self.ledger.logs() {
-                self.ledger.reserve(log);
+            let keys: Vec<ContentKey> = self.ledger.contents().keys().copied().collect();
+            for key in keys {
+                self.ledger.reserve(key);
             }
-            self.ledger.written(true);
+            self.ledger.take_changes();
+            self.ledger.is_written();
             outside.durable = Some(self.ledger.clone());
             let mut world = world.borrow_mut();
             world.durable_seen = world.seen.clone();
