@@ -3,8 +3,8 @@
 
 use super::journal::{replay, Export, Journal, Memory, Records, NAME, PATIENCE};
 use super::ledger::keep_key;
-use super::ledger::record::{Saved, SavedContent, SavedLog};
-use super::ledger::{ContentKey, Phase, Remembered};
+use super::ledger::record::{Reason, Saved, SavedLog};
+use super::ledger::ContentKey;
 use super::store::{self, CheckpointFiles, Unread};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -146,14 +146,17 @@ fn take_over(memory: &mut Memory, other: &Saved, records: &mut Records) {
             records.forget_log(log_name);
             for content in &mut log.contents {
                 content.key = next_key();
-                records.content(super::ledger::record::Reason::Born, log_name, content);
+                records.content(Reason::Born, log_name, content);
             }
             records.log(log_name, &log);
             memory.saved.logs.insert(name, log);
         }
-        // The listing of this start is the one that the next looks are compared with
-        if memory.saved.remembered.remove(path).is_some() {
-            records.listing(path, None, &Remembered::none());
+        // If it has no listing, that of this start is the one that the next looks are compared with
+        let listing = other.remembered.get(path).cloned().unwrap_or_default();
+        let ours = memory.saved.remembered.remove(path).unwrap_or_default();
+        records.listing(path, Some(&ours), &listing);
+        if !listing.is_empty() {
+            memory.saved.remembered.insert(path.clone(), listing);
         }
     }
     if other.watched.is_none() {
@@ -174,30 +177,15 @@ fn workers(memory: &Memory, worker: &str, path: &PathBuf) -> BTreeSet<String> {
     all
 }
 
-/// The contents of another agent's entry, after ours that it does not have: it has delivered these to their
-/// ends, as far as they still are somewhere.
+/// Another agent's entry, with what it can't know of the log. Contents of ours that it does not have it has delivered to
+/// their ends; their files are among those that the first look finds and leaves alone.
 fn merged(ours: SavedLog, theirs: &SavedLog) -> SavedLog {
-    let is_theirs = |content: &SavedContent| {
-        let mut all = theirs.contents.iter();
-        all.any(|other| other.id().map(|id| id.ino) == content.id().map(|id| id.ino))
-    };
-    let left = ours.contents.into_iter().filter(|it| !is_theirs(it));
-    let left = left.map(|content| SavedContent {
-        phase: Phase::Finished,
-        stamp: None,
-        ..content
-    });
-    SavedLog {
-        contents: left.chain(theirs.contents.iter().cloned()).collect(),
-        schemes: match theirs.schemes.is_empty() {
-            true => ours.schemes,
-            false => theirs.schemes.clone(),
-        },
-        attributes: match theirs.attributes.is_empty() {
-            true => ours.attributes,
-            false => theirs.attributes.clone(),
-        },
-        time: theirs.time,
-        serial: theirs.serial,
+    let mut log = theirs.clone();
+    if log.schemes.is_empty() {
+        log.schemes = ours.schemes;
     }
+    if log.attributes.is_empty() {
+        log.attributes = ours.attributes;
+    }
+    log
 }

@@ -38,8 +38,7 @@ pub struct Ledger {
     doubts: BTreeMap<Doubt, u64>,
     /// Their place can't be read at the moment.
     unclear: BTreeSet<ContentKey>,
-    /// Logs whose path may have shown further contents since the last look: nothing told the one that was read from
-    /// them.
+    /// Logs whose path showed another content at a look that could not judge all new files.
     pending: BTreeSet<LogId>,
     changes: Changes,
     /// Something that has to be on disk before the next byte leaves.
@@ -445,6 +444,9 @@ impl Ledger {
             .filter(|key| !scope.visitors.contains(key))
         {
             self.unclear.remove(key);
+            if let Some(content) = self.contents.get_mut(key) {
+                content.was_vague = false;
+            }
         }
         let unclear = decision.unclear.into_iter();
         self.unclear
@@ -771,9 +773,6 @@ impl Ledger {
         let content = self.contents.get_mut(&key)?;
         content.advance(lead, page);
         let (to, edition) = (content.read, content.edition);
-        if std::mem::take(&mut content.was_vague) {
-            self.pending.insert(content.log);
-        }
         self.note(key, Reason::Evidence);
         self.undurable = true;
         Some(Span { key, to, edition })
@@ -784,9 +783,6 @@ impl Ledger {
     pub fn has_read(&mut self, key: ContentKey) {
         if let Some(content) = self.contents.get_mut(&key) {
             self.undurable |= content.read > content.reserved;
-            if std::mem::take(&mut content.was_vague) {
-                self.pending.insert(content.log);
-            }
             self.note(key, Reason::Evidence);
         }
     }

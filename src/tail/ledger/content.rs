@@ -38,6 +38,11 @@ impl Birth {
         a.zip(b).is_none_or(|(a, b)| a.same(b))
     }
 
+    /// Whether the file system tells parts of a second.
+    pub fn is_fine(self) -> bool {
+        self.0.get() % 1_000_000_000 != 0
+    }
+
     /// Whether it is the same birth, to 2 µs: for one that was rounded once. Births are compared by this alone.
     /// No inode is freed and given to a new file that fast, and a kernel's dates move by 1 ms or more.
     pub fn same(self, other: Birth) -> bool {
@@ -197,7 +202,8 @@ pub struct Content {
     pub edition: u16,
     /// Where reading went on after the last of these edits.
     pub edited_at: u64,
-    /// Nothing told its text from others when reading moved on.
+    /// Nothing told its text from others when reading moved on since the last look: its path may have shown
+    /// further contents.
     pub was_vague: bool,
 }
 

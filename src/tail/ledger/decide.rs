@@ -10,7 +10,7 @@
 //! 3. What is left of the files is new, another content's copy, or nobody's: `fresh.rs`.
 //! 4. What is left of the contents is held by a descriptor, hidden by an error, or nowhere.
 
-use super::content::{At, Content, ContentKey, LogId, Moment, Place, Trust};
+use super::content::{At, Birth, Content, ContentKey, LogId, Moment, Place, Trust};
 use super::evidence::Bytes;
 use super::evidence::{head_of, Agreement, Evidence, Head};
 use super::fresh;
@@ -230,7 +230,9 @@ pub(super) struct Deciding<'a> {
     pub known: &'a Known<'a>,
     pub snapshot: &'a Snapshot,
     pub policy: &'a dyn Policy,
-    /// Which content each file holds, as an index into the files.
+    /// The index of each file in the listing; of one with several names that of the first.
+    pub places: BTreeMap<FileId, usize>,
+    /// Which content each file holds.
     pub holds: BTreeMap<FileId, ContentKey>,
     pub found: BTreeMap<ContentKey, Found>,
     /// Contents that only a descriptor holds, and what is to be said of them.
@@ -242,6 +244,29 @@ pub(super) struct Deciding<'a> {
     /// Files that could not be read.
     pub unreadable: BTreeSet<FileId>,
     pub decision: Decision,
+    pub births: Births,
+}
+
+/// The creation of all files that are known or seen. Some file systems give all files one, or one for each second:
+/// an inode that was reused has the birth of the file before then.
+pub(super) struct Births(Vec<Birth>);
+
+impl Births {
+    fn of(known: &Known, snapshot: &Snapshot) -> Self {
+        let contents = known.contents.values();
+        let known = contents.filter_map(|content| content.place.last_file()?.birth);
+        let seen = snapshot.files.iter().filter_map(|file| file.stat.birth);
+        Births(known.chain(seen).collect())
+    }
+
+    /// Whether a file with this inode is the one from before: it has the same birth, and births tell files apart
+    /// here.
+    pub(super) fn tell(&self, then: Option<&At>, now: &Stat) -> bool {
+        let both = then.and_then(|then| then.birth).zip(now.birth);
+        both.is_some_and(|(then, now)| {
+            then.same(now) && now.is_fine() && self.0.iter().any(|other| !other.same(now))
+        })
+    }
 }
 
 /// The answer to a glance at one file.
@@ -292,6 +317,11 @@ pub fn decide(
 ) -> Decision {
     let eyes: &mut dyn Eyes = &mut Sampling::new(eyes, known);
     let mut deciding = Deciding {
+        births: Births::of(known, snapshot),
+        places: {
+            let files = snapshot.files.iter().enumerate().rev();
+            files.map(|(at, file)| (file.stat.id, at)).collect()
+        },
         known,
         snapshot,
         policy,
@@ -477,9 +507,8 @@ impl<'a> Deciding<'a> {
         let file = self.file(at);
         let was = content.place.last_file();
         let in_place = was.is_some_and(|was| was.name == file.name && was.id == file.stat.id);
-        let births = was.and_then(|was| was.birth).zip(file.stat.birth);
         let is_named = !matches!(content.place, Place::Unlinked(_));
-        let is_born = is_named && births.is_some_and(|(then, now)| then.same(now));
+        let is_born = is_named && self.births.tell(was, &file.stat);
         let found = |agreement, unchanged| {
             Ok(Some(Found {
                 file: at,
@@ -534,7 +563,9 @@ impl<'a> Deciding<'a> {
         }
         drop(bytes);
 
-        let agreement = match !held && !in_place && !self.is_family(content, file) {
+        // The very file, whatever its name is by now
+        let is_told = held || is_born;
+        let agreement = match !is_told && !in_place && !self.is_family(content, file) {
             // Its inode may be that of another log's file by now
             true => self.compare(content, file, eyes)?,
             false => {
@@ -547,7 +578,7 @@ impl<'a> Deciding<'a> {
         };
         match agreement {
             Agreement::Not => Ok(None),
-            Agreement::Unknown if held || !is_closed && self.is_family(content, file) => {
+            Agreement::Unknown if is_told || !is_closed && self.is_family(content, file) => {
                 found(Agreement::Unknown, false)
             }
             Agreement::Unknown => {
@@ -556,7 +587,7 @@ impl<'a> Deciding<'a> {
             }
             // Edited in place. Under another name it is a file that has no more than a banner in common,
             // unless it goes on right where the content ended
-            Agreement::Upto(upto) if !held && !in_place && upto < content.evidence.end() => {
+            Agreement::Upto(upto) if !is_told && !in_place && upto < content.evidence.end() => {
                 Ok(None)
             }
             agreement => found(agreement, false),
@@ -664,7 +695,7 @@ impl<'a> Deciding<'a> {
     fn ask_descriptors(&mut self, wholly: bool, eyes: &mut dyn Eyes) {
         for content in self.contents() {
             let key = content.key;
-            let listed = |id| self.snapshot.files.iter().any(|file| file.stat.id == id);
+            let listed = |id| self.places.contains_key(&id);
             let is_unclear = self.decision.unclear.contains(&key);
             if is_unclear || self.found.contains_key(&key) || self.unlinked.contains_key(&key) {
                 continue;
@@ -697,8 +728,10 @@ impl<'a> Deciding<'a> {
                     upto = Some(edited.min(content.numbered));
                     sight.text = fresh::seen_text(stat.length, &mut *bytes).ok();
                 }
-                Agreement::Unknown => sight.text = fresh::seen_text(stat.length, &mut *bytes).ok(),
-                Agreement::Whole => {}
+                Agreement::Whole if content.evidence.is_distinct() => {}
+                Agreement::Unknown | Agreement::Whole => {
+                    sight.text = fresh::seen_text(stat.length, &mut *bytes).ok();
+                }
             }
             let is_same = matches!(&content.place, Place::Unlinked(at) if at.id == stat.id);
             let unlinked = Unlinked {
@@ -749,6 +782,12 @@ impl<'a> Deciding<'a> {
         }
     }
 
+    /// Whether a part of a content's text was found.
+    pub(super) fn is_part(&self, content: &Content) -> bool {
+        let found = self.found.get(&content.key);
+        found.is_some_and(|it| matches!(it.agreement, Agreement::Upto(_)))
+    }
+
     /// Whether this look has proved where a content lies: nothing was written to its file, or all of its
     /// text is there and is not what other contents have as well. An empty file or a banner may have been
     /// truncated, written again and rotated in between, so nothing about the order of names or about a
@@ -756,6 +795,8 @@ impl<'a> Deciding<'a> {
     pub(super) fn is_proved(&self, content: &Content) -> bool {
         let found = self.found.get(&content.key);
         let is_told = content.evidence.is_distinct() || mutants::is(Mutant::BannerProves);
-        found.is_some_and(|it| it.agreement == Agreement::Whole && (is_told || it.unchanged))
+        let is_whole =
+            found.is_some_and(|it| it.agreement == Agreement::Whole && (is_told || it.unchanged));
+        is_whole && !content.was_vague
     }
 }

@@ -82,11 +82,7 @@ pub(super) fn decide_unlinked(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
         let Some((stat, mut bytes)) = eyes.held(content.key) else {
             continue;
         };
-        let listed = deciding
-            .snapshot
-            .files
-            .iter()
-            .any(|file| file.stat.id == stat.id);
+        let listed = deciding.places.contains_key(&stat.id);
         let is_known = deciding
             .unlinked
             .values()
@@ -106,12 +102,16 @@ pub(super) fn decide_unlinked(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
             continue;
         };
         drop(bytes);
-        // It may have been renamed and compressed before it was deleted
-        let mut fresh = deciding.fresh.iter().filter(|(log, _)| *log == content.log);
-        let is_copied = fresh.any(|(_, at)| {
-            let copy = eyes.open(deciding.file(*at));
-            let agreement = copy.and_then(|mut copy| text.compare(&mut *copy));
-            matches!(agreement, Ok(Agreement::Whole) | Err(_))
+        // It may have been renamed and compressed, or copied, before it was deleted
+        let is_copied = deciding.snapshot.files.iter().any(|file| {
+            let agrees = |mut copy: Box<dyn Bytes>| text.compare(&mut *copy);
+            let remembered = deciding.known.remembered;
+            deciding.is_neighbour(content, file)
+                && !remembered.is_some_and(|known| known.has(file))
+                && matches!(
+                    eyes.open(file).and_then(agrees),
+                    Ok(Agreement::Whole) | Err(_)
+                )
         });
         if is_copied {
             continue;
@@ -277,16 +277,15 @@ fn rotated(
         |content: &&Content| content.log == log && content.place.location() == Some(file.stat.id);
     if let Some(content) = deciding.known.contents.values().find(was_ours) {
         // A descriptor or its creation tells that it is the very file that was at the log's path. Else it came to be
-        // after the last look, whatever its name says: the content had its inode then
+        // after the last look, whatever its name says: the content had its inode then. The text of an archive may be
+        // older
         let is_held = eyes
             .held(content.key)
             .is_some_and(|(stat, _)| stat.id == file.stat.id);
-        let then = content.place.last_file().and_then(|at| at.birth);
-        let both = then.zip(file.stat.birth);
-        // Once it lost its name it may be no more, and its inode another one's
-        let is_plain = !file.is_archive() && matches!(content.place, Place::At(_));
-        let is_same = is_plain && both.is_some_and(|(then, now)| then.same(now));
-        if is_held || is_same || !matches!(verdict, Verdict::UnknownScheme(_)) {
+        let at = content.place.file().filter(|_| !content.is_archive());
+        let is_same = is_held || deciding.births.tell(at, &file.stat);
+        let is_unknown = matches!(verdict, Verdict::UnknownScheme(_));
+        if !file.is_archive() && (is_same || !is_unknown) {
             verdict = Verdict::Unseen(log);
         }
     }
@@ -412,13 +411,15 @@ fn originals<'a>(
         let content = deciding.known.contents.get(key);
         content.is_some_and(|content| content.log == log || deciding.is_neighbour(content, file))
     };
-    let files = deciding.snapshot.files.iter().enumerate();
-    let named = files.filter(|(at, other)| {
-        let holds = deciding.holds.get(&other.stat.id);
-        let is_original = deciding.fresh.contains(&(log, *at)) || holds.is_some_and(is_of);
-        other.stat.id != file.stat.id && is_original
-    });
-    let named = named.map(|(_, other)| other).collect();
+    let fresh = deciding.fresh.iter().filter(|(of, _)| *of == log);
+    let holding = deciding.holds.iter().filter(|(_, key)| is_of(key));
+    let holding = holding.filter_map(|(id, _)| deciding.places.get(id));
+    // In the order of the listing
+    let named: BTreeSet<usize> = fresh.map(|(_, at)| at).chain(holding).copied().collect();
+    let named = named.into_iter().map(|at| deciding.file(at));
+    let named = named
+        .filter(|other| other.stat.id != file.stat.id)
+        .collect();
     let unlinked = deciding.unlinked.keys().copied().filter(is_of).collect();
     (named, unlinked)
 }
@@ -503,7 +504,8 @@ fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
         if let (Some(content), Some(known)) = (content, known) {
             if known.scheme == rotation.scheme {
                 has_scheme = true;
-                let is_copy = copy.is_some() && content.evidence.is_distinct();
+                let is_part = copy.is_some() || deciding.is_part(content);
+                let is_copy = is_part && content.evidence.is_distinct() && !content.was_vague;
                 if is_copy || deciding.is_proved(content) {
                     own.extend((content.log == log).then(|| known.clone()));
                     standing.push(known);

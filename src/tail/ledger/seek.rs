@@ -130,7 +130,9 @@ impl Deciding<'_> {
                 .holds
                 .get(&id)
                 .is_some_and(|key| !wholly || !self.gives_way(key, content));
+            let is_strange = !content.evidence.is_distinct() && self.is_strange(content, file);
             if is_old
+                || is_strange
                 || is_held
                 || self.is_copy_of_another(content, file, eyes)
                 || !self.is_neighbour(content, file)
@@ -160,6 +162,10 @@ impl Deciding<'_> {
                 Err(_) => {
                     self.unreadable.insert(id);
                     self.decision.unclear.insert(content.key);
+                    if !content.evidence.is_distinct() {
+                        // It may be the beginning of that text
+                        return;
+                    }
                     continue;
                 }
             };
@@ -192,6 +198,28 @@ impl Deciding<'_> {
         self.holds.insert(self.file(best.file).stat.id, content.key);
         self.decision.unclear.remove(&content.key);
         self.unlinked.remove(&content.key);
+    }
+
+    /// Whether a file's name says that it is not a content of which a banner alone is known: one that is gone
+    /// comes back under its name, and one that its log's path showed is newer than what was rotated before.
+    fn is_strange(&self, content: &Content, file: &Listed) -> bool {
+        if let Place::Nowhere { name, .. } = &content.place {
+            return *name != file.name && !self.known.unclear.contains(&content.key);
+        }
+        let rotation = Rotation::of_any(&file.name, self.policy);
+        let Some(rotation) = rotation.filter(|_| content.phase == Phase::Shown) else {
+            return false;
+        };
+        self.snapshot.files.iter().any(|other| {
+            let holds = self.holds.get(&other.stat.id);
+            let holds = holds.and_then(|key| self.known.contents.get(key));
+            let is_before = |held: &Content| {
+                held.phase != Phase::Shown && held.log == content.log && self.is_proved(held)
+            };
+            let name = Rotation::of_any(&other.name, self.policy);
+            holds.is_some_and(is_before)
+                && name.is_some_and(|name| rotation.is_older_than(&name) == Some(true))
+        })
     }
 
     fn is_in_place(&self, content: &Content, found: Option<Found>) -> bool {
@@ -319,8 +347,14 @@ impl Deciding<'_> {
                 let is_whole = agreement == Agreement::Whole;
                 Ok::<_, io::Error>(is_whole && fresh::length(file, &mut *bytes)? == copy.length)
             };
-            let is_copy = is_it().unwrap_or(false);
-            if is_copy && (copy.evidence.is_distinct() || !self.begins_others(content, file, eyes))
+            // A line that several copies have is a banner
+            let mut others = self.known.copies.values();
+            let is_single = others.all(|other| other == copy || other.evidence != copy.evidence);
+            let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
+            let is_told = copy.evidence.is_distinct() || is_single && !is_own;
+            if is_told
+                && is_it().unwrap_or(false)
+                && (copy.evidence.is_distinct() || !self.begins_others(content, file, eyes))
             {
                 return Agreement::Upto(copy.length);
             }

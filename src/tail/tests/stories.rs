@@ -515,3 +515,158 @@ fn two_copytruncates_with_no_file_open_repeat_no_line() {
         answer",
     );
 }
+
+/// Seed 1003755
+#[test]
+fn the_copy_of_one_line_that_is_renamed_comes_once() {
+    play(
+        "a.log*, requests of 2685 bytes
+        create
+        start
+        write 7
+        begin a line
+        copytruncate
+        wait 700 ms
+        rename
+        answer
+        stop",
+    );
+}
+
+/// Seed 1005345
+#[test]
+fn a_small_log_that_is_not_kept_open_loses_no_line() {
+    play(
+        "a.log, requests of 1827 bytes, no file stays open
+        create
+        start
+        write 63 35 14 28 0
+        write 56 400
+        wait 700 ms
+        answer
+        discard",
+    );
+}
+
+/// Seed 1006618
+#[test]
+fn a_line_written_after_a_truncation_and_compressed_comes_once() {
+    play(
+        "*.log, requests of 5094 bytes, groups
+        create
+        start
+        write 7
+        wait 700 ms
+        truncate
+        wait 700 ms
+        write 7
+        rename
+        compress a.log.1",
+    );
+}
+
+/// Seed 1011054
+#[test]
+fn one_line_and_an_unfinished_one_that_are_renamed_come_once_after_a_kill() {
+    play(
+        "a.log*, requests of 5434 bytes
+        create
+        start
+        write 7
+        begin a line
+        rename
+        write 7
+        wait 700 ms
+        answer
+        copytruncate
+        kill",
+    );
+}
+
+/// Seed 1013672
+#[test]
+fn a_truncated_log_that_is_written_to_and_compressed_comes_once() {
+    play(
+        "a.log, requests of 2930 bytes
+        create
+        start
+        write 7
+        wait 700 ms
+        truncate
+        write 7
+        wait 700 ms
+        rename
+        compress a.log.1",
+    );
+}
+
+/// Seed 1014711
+#[test]
+fn one_line_and_an_unfinished_one_that_are_renamed_twice_come_once() {
+    play(
+        "a.log*, requests of 1751 bytes
+        create
+        start
+        write 7
+        begin a line
+        rename
+        create
+        wait 700 ms
+        kill, request taken
+        rename",
+    );
+}
+
+/// Seed 1016073
+#[test]
+fn a_copy_of_one_line_that_is_renamed_while_stopped_comes_once() {
+    play(
+        "a.log*, requests of 2385 bytes
+        create
+        start
+        write 7
+        begin a line
+        copytruncate
+        wait 700 ms
+        kill, request taken
+        rename",
+    );
+}
+
+/// Seed 1016371
+#[test]
+fn three_copytruncates_with_refused_lines_lose_no_other_line() {
+    play(
+        "*.log, requests of 1701 bytes
+        create
+        start
+        write 77 0 49 14 77
+        write 14 400
+        wait 700 ms
+        copytruncate
+        write 21 77 0 28 42
+        copytruncate
+        write 35
+        wait 700 ms
+        copytruncate
+        write 7
+        discard",
+    );
+}
+
+/// Seed 1016512
+#[test]
+fn a_late_line_in_a_renamed_file_that_is_closed_comes_once() {
+    play(
+        "a.log*, requests of 2069 bytes
+        create
+        start
+        write 7
+        rename
+        create
+        wait 700 ms
+        write late
+        close files
+        rename",
+    );
+}

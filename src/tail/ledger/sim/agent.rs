@@ -196,7 +196,9 @@ impl Agent {
                     held: &self.held,
                 };
                 let files: Vec<FileId> = snapshot.files.iter().map(|file| file.stat.id).collect();
-                let logs = self.ledger.logs();
+                let mut logs = self.ledger.logs();
+                let followed = (0..4).map(LogId);
+                logs.extend(followed.filter(|log| !self.ledger.logs().contains(log)));
                 let scope = self.ledger.scope(LogId(0), &logs, &files, &|_| false, now);
                 let decision = decide(&scope.known(), &snapshot, &mut eyes, &config);
                 if std::env::var_os("LEDGER_SHOW").is_some() {

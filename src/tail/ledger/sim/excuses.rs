@@ -1,7 +1,7 @@
 //! The knowledge that a look can have, and thereby which lines may be missing or come again. All of it is computed from
 //! the fake disk: what it showed to earlier looks, under which names, with which dates.
 
-use super::world::{log_of, Entry, Fault, Shown, World};
+use super::world::{is_plain, log_of, Entry, Fault, Shown, World};
 use crate::tail::ledger::naming::Rotation;
 use crate::tail::ledger::observe::Stat;
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ impl World {
             .faults
             .iter()
             .any(|(fault, _)| !matches!(fault, Fault::Write(_)));
+        let was_disturbed = std::mem::replace(&mut self.seen.was_disturbed, disturbed);
         let names: Vec<String> = self.entries.keys().cloned().collect();
         let mut unknown = Vec::new();
         let mut links = Vec::new();
@@ -47,8 +48,12 @@ impl World {
             let scheme = format!("{:?}", rotation.scheme);
             let schemes = self.seen.schemes.entry(rotation.log.0).or_default();
             let is_edited = self.edited.contains(&node.lineage);
+            if !is_seen {
+                self.seen.old.insert(node.serial);
+            }
+            let is_old = self.seen.old.contains(&node.serial);
             match is_seen && !is_edited {
-                true if !disturbed && !node.lines.is_empty() => schemes.push(scheme),
+                true if !disturbed && !is_old && !node.lines.is_empty() => schemes.push(scheme),
                 true => {}
                 false => unknown.push((rotation.log.0, scheme, ino)),
             }
@@ -77,7 +82,14 @@ impl World {
         self.seen.listed = listed;
         // A compressed file is a new one, and its name alone tells that it is old: where a text that looks
         // have seen stands under a newer name
-        for ino in std::mem::take(&mut self.recompressed) {
+        for (ino, serial) in self.recompressed.clone() {
+            let is_there = self
+                .nodes
+                .get(&ino)
+                .is_some_and(|node| node.serial == serial);
+            if !is_there || !self.seen.recompressed.insert((ino, serial)) {
+                continue;
+            }
             let its = |(name, entry): (&String, &Entry)| match entry {
                 Entry::File(other) if *other == ino => Rotation::of_any(name.as_bytes(), &config),
                 _ => None,
@@ -93,13 +105,27 @@ impl World {
                         && !self.edited.contains(&lineage)
                         && !shown.any(|shown| shown.lineage == lineage && shown.is_plain())
                         && log_of(config, name).is_none()
+                        && !self
+                            .resolve(name)
+                            .is_some_and(|ino| is_plain(&self.plain(ino)))
                 });
                 let (Some(this), Some(other)) = (&rotation, other) else {
                     return false;
                 };
                 is_told && this.is_older_than(&other) == Some(true)
             };
-            if disturbed || !names.iter().any(is_newer) {
+            // Or between two that were sent
+            let is_older = |name: &String| {
+                let other = Rotation::of_any(name.as_bytes(), &config);
+                let node = self.resolve(name).map(|ino| &self.nodes[&ino]);
+                let is_sent = |line: &u32| !self.lines[*line as usize].before;
+                let (Some(this), Some(other), Some(node)) = (&rotation, other, node) else {
+                    return false;
+                };
+                other.is_older_than(this) == Some(true) && node.lines.iter().any(is_sent)
+            };
+            let is_between = names.iter().any(is_older);
+            if disturbed || was_disturbed || is_between || !names.iter().any(is_newer) {
                 self.looks_new(ino);
             }
         }
@@ -123,16 +149,8 @@ impl World {
                 }
             }
         }
-        if let Some((_, ino)) = &self.away {
-            let lineage = self.nodes[ino].lineage;
-            if !self.seen.text.contains(&lineage) || self.is_plain(lineage) {
-                let why = "moved away when nothing of it was known";
-                for line in self.nodes[ino].lines.clone() {
-                    self.excuse(line, why);
-                    let line = &mut self.lines[line as usize];
-                    line.again.get_or_insert(why);
-                }
-            }
+        if let Some((_, ino)) = self.away {
+            self.excuse_away(ino);
         }
         let mut traceless = Vec::new();
         let mut again = Vec::new();
@@ -318,6 +336,21 @@ impl World {
                     }
                 }
             }
+        }
+    }
+
+    /// A file is moved away and back. A text that no look has seen at the path, or that has no more than a line, is
+    /// told by its name alone.
+    pub(super) fn excuse_away(&mut self, ino: u64) {
+        let lineage = self.nodes[&ino].lineage;
+        if self.seen.text.contains(&lineage) && !self.is_plain(lineage) {
+            return;
+        }
+        let why = "moved away when nothing of it was known";
+        for line in self.nodes[&ino].lines.clone() {
+            self.excuse(line, why);
+            let line = &mut self.lines[line as usize];
+            line.again.get_or_insert(why);
         }
     }
 }

@@ -67,7 +67,9 @@ impl World {
             text += " second half\n";
             ids.push(id);
         }
-        for n in 0..=arg % 7 {
+        // A single line is no more than a banner
+        let is_first = self.nodes[&ino].lines.is_empty() && arg % 16 != 0;
+        for n in u64::from(!is_first)..=1 + arg % 7 {
             let (id, line) = self.line(who, arg / (7 + n));
             text += &line;
             text.push('\n');
@@ -113,11 +115,12 @@ impl World {
             self.programs[who].path
         ));
         self.looks_new(ino);
-        if self.is_plain(lineage) {
+        if self.is_plain(lineage) && self.seen.text.contains(&lineage) {
             for line in self.nodes[&ino].lines.clone() {
-                let line = &mut self.lines[line as usize];
-                line.again
-                    .get_or_insert("a line or none when last seen, and longer since");
+                let why = "a line or none when last seen, and longer since";
+                self.lines[line as usize].again.get_or_insert(why);
+                self.excuse(line, why);
+                self.excuse(id, why);
             }
         }
         self.append(ino, format!("{line}\n").as_bytes(), &[id]);
@@ -200,7 +203,7 @@ impl World {
                 self.copy(ino, &to, false);
                 self.programs[who].copying = Some((to.clone(), None));
                 self.programs[who].copied = self.resolve(&to);
-                if arg % 4 != 0 {
+                if arg % 64 != 0 {
                     self.truncate_copied(who);
                 }
                 if arg % 8 == 7 {
@@ -317,7 +320,7 @@ impl World {
         if let Some(node) = gz.and_then(|gz| self.nodes.get_mut(&gz)) {
             node.serial = serial;
         }
-        self.recompressed.extend(gz);
+        self.recompressed.extend(gz.map(|gz| (gz, serial)));
         for program in &mut self.programs {
             if program.copied == Some(ino) {
                 program.copied = gz;

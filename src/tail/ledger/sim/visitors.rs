@@ -42,10 +42,17 @@ impl World {
         let Some(Entry::File(ino)) = self.entries.get(&name).cloned() else {
             return;
         };
-        // A text that no look has seen at the path, or that has no more than a line, is told by its name alone
+        // A text that no look has seen at the path, or that has no more than a line, is told by its name alone. What
+        // is known of a copy is forgotten with it, and only a part of the text tells one whose original has grown
         let node = &self.nodes[&ino];
+        let mut others = self.nodes.iter().filter(|(other, _)| **other != ino);
+        let is_copy = others.any(|(_, other)| other.lineage == node.lineage)
+            || self
+                .outgrown
+                .iter()
+                .any(|(serial, _)| *serial == node.serial);
         let is_known = self.seen.text.contains(&node.lineage) && !self.is_plain(node.lineage);
-        if !is_known || node.text.last() != Some(&b'\n') {
+        if is_copy || !is_known || node.text.last() != Some(&b'\n') {
             return;
         }
         self.say(format!("{name} is moved away"));
@@ -53,7 +60,7 @@ impl World {
         self.away = Some((name, ino));
     }
 
-    /// It comes back, under a name that is free.
+    /// It comes back, under the name of an older one.
     pub fn move_back(&mut self) {
         let Some((name, ino)) = self.away.take() else {
             return;
@@ -64,25 +71,21 @@ impl World {
             .find(|program| name.starts_with(program.path));
         let path = program.map_or("", |program| program.path);
         let end = if name.ends_with(".gz") { ".gz" } else { "" };
+        // It stands behind all others, as names tell the order of those that no look has seen
         let mut to = name.clone();
         for n in 1.. {
-            let is_free = |name: &String| {
-                let other = match name.strip_suffix(".gz") {
-                    Some(plain) => plain.to_owned(),
-                    None => format!("{name}.gz"),
-                };
-                !self.entries.contains_key(name) && !self.entries.contains_key(&other)
+            to = match program.map(|program| program.naming) {
+                Some(Naming::Number) => format!("{path}.{}{end}", 100 - n),
+                _ => format!("{path}-{}{end}", 20_241_231 - n),
             };
-            if is_free(&to) {
+            if !self.entries.contains_key(&to) {
                 break;
             }
-            to = match program.map(|program| program.naming) {
-                Some(Naming::Number) => format!("{path}.{n}{end}"),
-                _ => format!("{path}-{}{end}", 20_250_100 + n),
-            };
         }
         self.say(format!("{name} comes back as {to}"));
         self.entries.insert(to.clone(), Entry::File(ino));
+        // The agent may have died that had seen it
+        self.excuse_away(ino);
         self.stands(&to, ino);
     }
 

@@ -134,9 +134,14 @@ pub(super) struct Shown {
 impl Shown {
     /// Told from others by one line at most.
     pub(super) fn is_plain(&self) -> bool {
-        let lines: BTreeSet<&[u8]> = self.text.split_inclusive(|b| *b == b'\n').collect();
-        lines.iter().filter(|line| line.ends_with(b"\n")).count() < 2
+        is_plain(&self.text)
     }
+}
+
+/// A text told from others by one line at most.
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let lines: BTreeSet<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+    lines.iter().filter(|line| line.ends_with(b"\n")).count() < 2
 }
 
 /// Which lineages looks have seen at paths of logs.
@@ -153,6 +158,12 @@ pub struct Seen {
     pub(super) stats: BTreeMap<u32, Vec<(Stat, u64, bool)>>,
     /// Texts of more than a line.
     pub(super) told: BTreeSet<u64>,
+    /// The last look could not see all.
+    pub(super) was_disturbed: bool,
+    /// Compressed files that were seen.
+    pub(super) recompressed: BTreeSet<(u64, u64)>,
+    /// Rotated files that were listed before their texts were seen elsewhere, by number.
+    pub(super) old: BTreeSet<u64>,
     /// Copies that were read beside their originals.
     pub(super) copies: BTreeSet<u64>,
     /// The files that the last look saw, or one before if it could not see all.
@@ -187,8 +198,8 @@ pub struct World {
     pub(super) outgrown: Vec<(u64, Vec<u32>)>,
     /// Inodes of rotated files that could not be read at a look.
     pub(super) unread: BTreeSet<u64>,
-    /// Old rotated files that were compressed since the last look.
-    pub(super) recompressed: Vec<u64>,
+    /// Old rotated files that were compressed, by inode and number.
+    pub(super) recompressed: Vec<(u64, u64)>,
     /// The file that was moved away, and its name.
     pub(super) away: Option<(String, u64)>,
     pub story: Vec<String>,
@@ -312,7 +323,10 @@ impl World {
                 Births::Exact,
             ][pick(&mut dice, 4)],
             inodes: [Inodes::LastFreed, Inodes::Lowest, Inodes::Never][pick(&mut dice, 3)],
-            tick: [1, 10_000_000, 1_000_000_000][pick(&mut dice, 3)],
+            tick: match pick(&mut dice, 16) {
+                0 => 1_000_000_000,
+                at => [1, 4_000_000, 10_000_000][at % 3],
+            },
             clock: 1_764_000_000_000_000_000,
             nodes: BTreeMap::new(),
             entries: BTreeMap::new(),
@@ -367,7 +381,8 @@ impl World {
         });
         self.last_lineage += 1;
         self.last_serial += 1;
-        self.clock += 1_000;
+        // Births that are less apart are one, see `Birth::same`
+        self.clock += 5_000;
         let node = Node {
             serial: self.last_serial,
             birth: match self.births {

@@ -1,0 +1,194 @@
+//! Histories that once went wrong, each with the least that it takes.
+
+use super::agent::Outside;
+use super::world::{Births, Config, Inodes, Method, Naming, World};
+use super::{Fault, History};
+use std::cell::RefCell;
+
+/// A folder with these logs, whose programs rename them to `.1` without a banner, and no agent yet.
+fn history(config: Config, births: Births, inodes: Inodes) -> History {
+    let mut world = World::new(1);
+    (world.config, world.births, world.inodes) = (config, births, inodes);
+    world.tick = 1;
+    world.programs.truncate(1);
+    let program = &mut world.programs[0];
+    program.path = "app.log";
+    (program.method, program.naming) = (Method::Rename, Naming::Number);
+    (program.compresses, program.banner, program.keep) = (None, 0, 5);
+    (program.fixed, program.filler) = (true, 60);
+    History {
+        world: RefCell::new(world),
+        outside: Outside::new(),
+        agent: None,
+        unread: None,
+    }
+}
+
+impl History {
+    fn does(&mut self, what: impl FnOnce(&mut World)) -> &mut Self {
+        self.world.get_mut().clock += 1_000_000_000;
+        what(self.world.get_mut());
+        self
+    }
+
+    fn starts(&mut self) -> &mut Self {
+        self.start();
+        self
+    }
+
+    fn looks(&mut self) -> &mut Self {
+        self.look(0);
+        self
+    }
+
+    fn rests(&mut self) -> &mut Self {
+        self.rest(0);
+        self
+    }
+
+    fn dies(&mut self) -> &mut Self {
+        self.kill(0);
+        self
+    }
+
+    fn holds(&mut self) {
+        self.finish();
+        let wrong = self.verdict();
+        assert!(
+            wrong.is_none(),
+            "{}: {wrong:?}",
+            self.world.borrow().story.join("\n")
+        );
+    }
+}
+
+/// Two lines or more.
+const LINES: u64 = 5;
+/// The copy is truncated at once.
+const AT_ONCE: u64 = 1;
+
+/// Seeds 2397, 4605, 6234, 7945 and 17093.
+#[test]
+fn a_strange_file_with_the_inode_and_birth_of_a_deleted_log_is_not_sent() {
+    history(Config::Literal, Births::Equal, Inodes::LastFreed)
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.compress("app.log.1"))
+        .dies()
+        // app.log.20250101
+        .does(|world| world.stranger(5))
+        .starts()
+        .holds();
+}
+
+/// Seed 21966.
+#[test]
+fn an_old_file_that_is_compressed_into_the_inode_of_a_deleted_log_is_not_sent() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::LastFreed);
+    history.does(|world| world.programs[0].method = Method::Copy);
+    history.does(|world| world.programs[0].naming = Naming::Date);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .dies()
+        .does(|world| world.delete(0))
+        .does(|world| world.compress("app.log-20260101"))
+        .starts()
+        .holds();
+}
+
+/// Seeds 12759 and 17063.
+#[test]
+fn a_copy_that_is_a_log_of_its_own_is_not_sent_twice_when_the_original_is_deleted() {
+    let mut history = history(Config::GlobWithRotated, Births::Missing, Inodes::Lowest);
+    history.does(|world| world.programs[0].method = Method::Copy);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.delete(0))
+        .holds();
+}
+
+/// Seed 45865.
+#[test]
+fn an_old_file_that_is_compressed_after_a_banner_was_read_is_not_sent() {
+    let mut history = history(Config::Literal, Births::Equal, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 1);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        .does(|world| world.compress("app.log-20260101"))
+        .holds();
+}
+
+/// Seed 45096.
+#[test]
+fn a_banner_that_is_gone_claims_no_old_file() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Lowest);
+    history.does(|world| world.programs[0].banner = 1);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, 1))
+        .starts()
+        .does(|world| world.rewrite(0, 0))
+        .does(|world| world.write(0, LINES))
+        .looks()
+        .does(|world| world.compress("app.log.1"))
+        .does(|world| world.rotate(0, 0))
+        .holds();
+}
+
+/// Seed 51714.
+#[test]
+fn a_banner_whose_log_is_deleted_claims_no_older_file() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Never);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.banner) = (Method::Copy, 60);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        .does(|world| world.delete(0))
+        .does(|world| world.compress("app.log.3"))
+        .holds();
+}
+
+/// Seed 98070.
+#[test]
+fn a_banner_claims_no_archive_while_its_log_can_not_be_read() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 1);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.compress("app.log-20260101"))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.replace(0))
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.compress("app.log-20260102"))
+        .does(|world| {
+            let fault = Fault::Open("app.log".to_owned(), super::libc_errno::EMFILE);
+            world.faults.push((fault, 1));
+        })
+        .looks()
+        .holds();
+}
