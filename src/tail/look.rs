@@ -2,11 +2,11 @@
 //! question, a look at all files of the log's family goes to the ledger's decision.
 
 use super::counters::Skip;
+use super::eyes::{OpenEyes, Plain};
 use super::family::{Family, Seen};
-use super::gz::GzFile;
 use super::identity::{self, FileId};
 use super::ledger::{
-    decide, Bytes, Content, ContentKey, Decision, Doubt, Eyes, Glance, Listed, LogId, Moment, Note,
+    decide, Bytes, Content, ContentKey, Decision, Doubt, Glance, Listed, LogId, Moment, Note,
     Phase, Place, SequenceId, Stat, Verdict,
 };
 use super::source::{is_gone, path_of, Reading, Source};
@@ -15,9 +15,8 @@ use super::trust;
 use super::verdict::OVERFLOWN;
 use crate::util::random;
 use crate::util::time::now_secs;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long an unchanged rotated file is left alone between two looks.
@@ -662,57 +661,4 @@ impl Tailer {
 pub(super) struct Looked {
     pub scope: super::ledger::Scope,
     pub decision: super::ledger::Decision,
-}
-
-/// An open file.
-struct Plain(std::fs::File);
-
-impl Bytes for Plain {
-    fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        identity::read_full_at(&self.0, buf, offset)
-    }
-}
-
-/// Evidence from real files. The file that was asked for last stays open.
-struct OpenEyes<'a> {
-    readings: &'a HashMap<ContentKey, Reading>,
-    waiting: &'a HashMap<PathBuf, Waiting>,
-    cache: Option<(Box<[u8]>, FileId, Source)>,
-}
-
-impl Eyes for OpenEyes<'_> {
-    fn open(&mut self, file: &Listed) -> io::Result<Box<dyn Bytes + '_>> {
-        let is_it =
-            |(name, id, _): &(Box<[u8]>, FileId, Source)| *name == file.name && *id == file.stat.id;
-        if !self.cache.as_ref().is_some_and(is_it) {
-            let waiting = self.waiting.get(path_of(&file.name));
-            let (opened, meta) = match waiting.filter(|waiting| waiting.id == file.stat.id) {
-                // It may be deleted by now
-                Some(waiting) => (waiting.file.try_clone()?, waiting.file.metadata()?),
-                None => identity::open(path_of(&file.name))?,
-            };
-            if FileId::of(&meta) != file.stat.id {
-                return Err(io::ErrorKind::NotFound.into());
-            }
-            let source = match file.is_archive() {
-                true => Source::Gz(Box::new(GzFile::new(opened)?)),
-                false => Source::Plain(opened),
-            };
-            self.cache = Some((file.name.clone(), file.stat.id, source));
-        }
-        match &mut self.cache {
-            Some((_, _, source)) => Ok(Box::new(source)),
-            None => Err(io::ErrorKind::NotFound.into()),
-        }
-    }
-
-    fn held(&mut self, key: ContentKey) -> Option<(Stat, Box<dyn Bytes + '_>)> {
-        let reading = self.readings.get(&key)?;
-        let Some(Source::Plain(file)) = &reading.source else {
-            return None;
-        };
-        let meta = file.metadata().ok()?;
-        let stat = identity::stat_at_a_glance(&meta);
-        Some((stat, Box::new(file)))
-    }
 }

@@ -256,27 +256,23 @@ impl Tailer {
         }
         let keys = self.ledger.join(parts, carried.doubts);
         for (key, reading, is_same) in readings {
-            if let Some(key) = keys.get(&key) {
-                self.read_on(*key, reading, is_same, now);
+            if keys.contains(&key) {
+                self.read_on(key, reading, is_same, now);
             }
         }
         if goes_back {
             batches.clear();
-            for key in keys.values() {
+            for key in &keys {
                 self.read_again(*key, now);
             }
         }
         for batch in &mut batches {
             // A content that is not known any more has nothing to settle
-            batch.spans.retain_mut(|span| {
-                let Some(key) = keys.get(&ContentKey(span.source)) else {
-                    return false;
-                };
-                span.source = key.0;
-                true
-            });
+            batch
+                .spans
+                .retain(|span| keys.contains(&ContentKey(span.source)));
         }
-        for key in keys.values() {
+        for key in &keys {
             self.tell_of_file(*key);
         }
         for number in numbers {

@@ -4,9 +4,15 @@
 //! shortened below it, and then the base of the numbers grows by at least as much. What is here must be
 //! on disk before the next byte of a changed content leaves; [`Ledger::is_durable`] says whether it is.
 
+mod changes;
+mod notes;
 mod parts;
 
+pub use changes::{keep_key, Changes};
+pub use notes::{Note, Span};
 pub use parts::{Doubts, Part};
+
+use changes::{next_key, GREATEST_KEY};
 
 use super::content::{
     Content, ContentKey, LogId, Moment, Numbers, Phase, Place, SequenceId, Stamp, Trust,
@@ -17,11 +23,10 @@ use super::mutants::{self, Mutant};
 use super::naming::{Policy, Rotation};
 use super::observe::Remembered;
 use super::record::Reason;
-use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
+use crate::util::sort;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The contents of a session's logs.
 #[derive(Debug, Clone, Default)]
@@ -43,35 +48,6 @@ pub struct Ledger {
     changes: Changes,
     /// Something that has to be on disk before the next byte leaves.
     undurable: bool,
-}
-
-/// What was not written down yet.
-#[derive(Debug, Clone, Default)]
-pub struct Changes {
-    /// Contents, and why. One that the ledger does not know any more was forgotten.
-    pub contents: BTreeMap<ContentKey, Reason>,
-    /// Logs of which another kind of names is known.
-    pub logs: BTreeSet<LogId>,
-    /// By the root of its family, the remembered listing as it was written down last.
-    pub listings: BTreeMap<LogId, Option<Remembered>>,
-}
-
-/// The last key that was given to a content in this process, whichever ledger has it: the contents of all sessions are
-/// written down in one place.
-static LAST_KEY: AtomicU64 = AtomicU64::new(0);
-
-/// Keys above this one make no sense: no count comes that far, but a record may say anything.
-const GREATEST_KEY: u64 = 1 << 62;
-
-/// No content gets the key of a `content` that is remembered. To be called before the first ledger is made.
-pub fn keep_key(content: ContentKey) {
-    if content.0 < GREATEST_KEY {
-        LAST_KEY.fetch_max(content.0, Ordering::Relaxed);
-    }
-}
-
-fn next_key() -> ContentKey {
-    ContentKey(1 + LAST_KEY.fetch_add(1, Ordering::Relaxed))
 }
 
 /// The findings of the last look at the files that a log and its rotations name.
@@ -123,68 +99,6 @@ impl Scope {
             now: self.now,
         }
     }
-}
-
-/// Something that a look has changed, for those who count, log and open files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// A new content.
-    Born {
-        /// The content.
-        key: ContentKey,
-        /// Whose.
-        log: LogId,
-        /// Bytes before the position that will not be sent, and why.
-        skipped: Option<(Skip, u64)>,
-        /// It may be another log's text, which is sent a second time then.
-        may_repeat: bool,
-    },
-    /// A content lies elsewhere, has grown or was confirmed.
-    Seen {
-        /// The content.
-        key: ContentKey,
-        /// It lies in another file or has another name than before.
-        moved: bool,
-    },
-    /// A content's text is not where it was; so many bytes of it were not read.
-    Lost {
-        /// The content.
-        key: ContentKey,
-        /// Bytes.
-        bytes: u64,
-        /// Its file has other text by now.
-        overwritten: bool,
-    },
-    /// A content is not known any more.
-    Forgotten {
-        /// The content.
-        key: ContentKey,
-    },
-    /// A content that was never sent is this log's now.
-    Owned {
-        /// The content.
-        key: ContentKey,
-        /// Whose.
-        log: LogId,
-    },
-    /// A content was edited below its position and goes on from there.
-    Edited {
-        /// The content.
-        key: ContentKey,
-        /// The position, in bytes.
-        from: u64,
-    },
-}
-
-/// A part of a content that went into a batch.
-#[derive(Debug, Clone)]
-pub struct Span {
-    /// Of this content.
-    pub key: ContentKey,
-    /// Where it ends, in bytes.
-    pub to: u64,
-    /// The content's, when it was read.
-    pub edition: u16,
 }
 
 impl Ledger {
@@ -875,7 +789,7 @@ impl Ledger {
                 absent.push((since, *key));
             }
         }
-        absent.sort();
+        sort::plainly(&mut absent);
         let beyond = absent.len().saturating_sub(2 * files.max(1));
         let mut gone = Vec::new();
         for (at, (since, key)) in absent.into_iter().enumerate() {

@@ -21,6 +21,7 @@ use super::sample::Sampling;
 use crate::tail::counters::Skip;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
+use crate::util::sort;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -439,7 +440,7 @@ impl<'a> Deciding<'a> {
             }
         }
         // One file holds one content: the one of which more agrees
-        claims.sort_by_key(|(content, found)| {
+        sort::by_key(&mut claims, |(content, found)| {
             let part = match found.agreement {
                 Agreement::Whole => 2,
                 Agreement::Upto(_) => 1,

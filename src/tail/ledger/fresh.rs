@@ -13,6 +13,7 @@ use super::evidence::{
 use super::mutants::{self, Mutant};
 use super::naming::{Claim, Rotation, Start};
 use super::observe::{Eyes, Listed};
+use crate::util::sort;
 use std::collections::BTreeSet;
 use std::io;
 
@@ -64,7 +65,7 @@ pub(super) fn decide(deciding: &mut Deciding, eyes: &mut dyn Eyes) {
     // Files come in the order in which they were rotated away, as far as names tell
     let rotation = |at: &usize| Rotation::of_any(&deciding.file(*at).name, deciding.policy);
     let mut rest: Vec<_> = rest.into_iter().map(|at| (rotation(&at), at)).collect();
-    rest.sort_by(|(a, _), (b, _)| {
+    sort::by(&mut rest, |(a, _), (b, _)| {
         a.as_ref()
             .map(Rotation::age)
             .cmp(&b.as_ref().map(Rotation::age))

@@ -8,6 +8,7 @@ use super::fresh;
 use super::naming::{Claim, Rotation};
 use super::observe::{Eyes, Listed};
 use crate::tail::names;
+use crate::util::sort;
 use std::io;
 
 impl Deciding<'_> {
@@ -89,7 +90,9 @@ impl Deciding<'_> {
             .filter(|c| !self.decision.unclear.contains(&c.key));
         let mut contents: Vec<&Content> = contents.collect();
         // More text proves more
-        contents.sort_by_key(|content| std::cmp::Reverse(content.evidence.end()));
+        sort::by_key(&mut contents, |content| {
+            std::cmp::Reverse(content.evidence.end())
+        });
         // A banner alone proves nothing: it takes what no other text has a claim to, not even in part
         let (distinct, alike): (Vec<&Content>, Vec<&Content>) =
             contents.into_iter().partition(|c| c.evidence.is_distinct());

@@ -547,6 +547,7 @@ impl Player {
                 let mut bin = Arrived::default();
                 bin.take(&mut batch);
                 self.excused.extend(lines_of(&bin).keys());
+                self.excused.extend(cut_lines(&bin));
                 batch.refuse(0..batch.events());
             } else {
                 self.desk.arrived.take(&mut batch);
@@ -664,6 +665,26 @@ impl Player {
             eprintln!("{name} {lines:?} {meta:?}");
         }
     }
+}
+
+/// Lines of which a batch has only a part of the mark at their beginning or end: these are next to those that it has.
+fn cut_lines(batch: &Arrived) -> Vec<u64> {
+    let known = lines_of(batch);
+    let numbers = || known.keys().copied().filter(|n| *n > 0);
+    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
+        return Vec::new();
+    };
+    let mut cut = Vec::new();
+    for text in batch.text.values() {
+        let text = String::from_utf8_lossy(text);
+        for (open, close) in [('[', ']'), ('{', '}')] {
+            let is_cut_before = text.find(close) < text.find(open) && text.contains(close);
+            cut.extend(is_cut_before.then_some(first.saturating_sub(1)));
+            let is_cut_after = text.rfind(open) > text.rfind(close);
+            cut.extend(is_cut_after.then_some(last + 1));
+        }
+    }
+    cut
 }
 
 /// How many beginnings and ends arrived of each line.

@@ -4,7 +4,7 @@ use super::super::content::{Content, ContentKey, LogId};
 use super::super::decide::{Doubt, Original};
 use super::{Family, Ledger};
 use crate::tail::names::Scheme;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that a ledger knows of one log.
 #[derive(Debug)]
@@ -45,36 +45,29 @@ impl Ledger {
         (parts, Doubts(self.doubts))
     }
 
-    /// Takes up parts of another ledger. By its key there, the key of each content here: another one where the
-    /// key is taken.
-    pub fn join(&mut self, parts: Vec<Part>, doubts: Doubts) -> HashMap<ContentKey, ContentKey> {
+    /// Takes up parts of another ledger; the contents, which keep their keys.
+    pub fn join(&mut self, parts: Vec<Part>, doubts: Doubts) -> BTreeSet<ContentKey> {
         for (doubt, count) in doubts.0 {
             *self.doubts.entry(doubt).or_default() += count;
         }
-        let mut keys = HashMap::new();
+        let mut keys = BTreeSet::new();
         let mut families = Vec::new();
         let mut unclear = Vec::new();
         for part in parts {
             for content in part.contents {
-                keys.insert(content.key, self.take_up(content, true));
+                keys.insert(self.take_up(content, true));
             }
             self.take_up_schemes(part.log, &part.schemes);
             families.extend(part.family.map(|family| (part.log, family)));
             unclear.extend(part.unclear);
         }
-        let unclear = unclear.iter().filter_map(|key| keys.get(key));
+        let unclear = unclear.iter().filter(|key| keys.contains(key));
         self.unclear.extend(unclear);
         for (root, mut family) in families {
             if let Some(family) = &mut family {
-                family.copies.retain(|_, copy| match &mut copy.of {
-                    Original::Known(key) => match keys.get(key) {
-                        Some(now) => {
-                            *key = *now;
-                            true
-                        }
-                        // The next look finds out what it is a copy of
-                        None => false,
-                    },
+                // The next look finds out what another one is a copy of
+                family.copies.retain(|_, copy| match &copy.of {
+                    Original::Known(key) => keys.contains(key),
                     Original::New(_) => true,
                 });
             }

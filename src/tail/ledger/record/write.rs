@@ -5,6 +5,7 @@ use super::super::observe::Remembered;
 use super::{SavedContent, SavedLog, SavedPlace};
 use crate::config::json_members;
 use crate::util::escape::json_path;
+use crate::util::sort;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -148,7 +149,7 @@ fn put_log(out: &mut Vec<u8>, worker: Option<&str>, log: &SavedLog) {
         .iter()
         .partition(|content| content.is_pythons());
     // The Python agent takes the last one for what the path shows
-    pending.sort_by_key(|content| content.phase == Phase::Shown);
+    sort::by_key(&mut pending, |content| content.phase == Phase::Shown);
     let mut begin = 0i64;
     for (i, content) in pending.iter().enumerate() {
         if i > 0 {
