@@ -22,8 +22,12 @@ fn generate(what: &str) -> String {
 fn commands() -> Vec<String> {
     let output = Command::new(BINARY).arg("--help").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let list = text.split(['{', '}']).nth(1).unwrap();
-    let names: Vec<String> = list.split(',').map(str::to_owned).collect();
+    let list = text
+        .lines()
+        .skip_while(|line| !line.ends_with("}:"))
+        .skip(1);
+    let names = list.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    let names: Vec<String> = names.map(str::to_owned).collect();
     assert!(names.len() >= 10, "{text}");
     names
 }

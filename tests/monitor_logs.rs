@@ -371,6 +371,78 @@ fn killed_and_stopped_while_senders_send_what_is_in_the_files_arrives_once() {
 }
 
 #[test]
+fn a_log_whose_monitor_is_gone_for_a_while_is_neither_lost_nor_repeated_after_kills() {
+    let mut site = Site::new();
+    // No pattern of the copier finds the file
+    let by_host = json!({"message_log_template": "by/$HOSTNAME/$APPNAME.log"});
+    site.log(json!({"path": own(&site, "by/*.log"), "attributes": {"parser": "p"}}));
+    site.copy("probe.log");
+    let port = syslog(&mut site, by_host.clone());
+    site.start();
+    let path = own(&site, "by/h/app.log");
+    let send = |site: &Site, port, range| {
+        let text = numbered("h", range);
+        connect(site, port).write_all(text.as_bytes()).unwrap();
+    };
+    let until_written = |site: &Site, lines: usize| {
+        site.until_seen("the lines are written", || {
+            fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == lines)
+        });
+    };
+    send(&site, port, 0..10);
+    until_count(&mut site, &path, 10);
+    site.receiver.fault(Fault::status(500).until_cleared());
+    send(&site, port, 10..20);
+    until_written(&site, 20);
+    site.kill9();
+    site.receiver.clear_faults();
+    // Nothing names the log in these lives
+    site.set("monitors", json!([]));
+    for life in 1..3 {
+        site.append("probe.log", format!("n={life:06} xxxx e={life:06}\n"));
+        site.start();
+        site.until_lines("probe.log", life);
+        site.kill9();
+    }
+    assert_eq!(site.receiver.with(|state| count(state, &path)), 10);
+    common::append(Path::new(&path), numbered("h", 20..25).as_bytes());
+    let port = syslog(&mut site, by_host);
+    site.start();
+    send(&site, port, 25..30);
+    until_count(&mut site, &path, 30);
+    let wanted: Vec<String> = numbered("h", 0..30).lines().map(str::to_owned).collect();
+    assert_lines(&site, &path, &wanted);
+    site.term();
+    site.assert_well_formed();
+}
+
+#[test]
+fn a_log_that_its_monitor_has_retired_goes_on_where_it_was_after_a_kill() {
+    let mut site = Site::new();
+    let by_host = json!({
+        "message_log_template": "by/$HOSTNAME/$APPNAME.log", "expire_log": 1,
+    });
+    let port = syslog(&mut site, by_host);
+    site.log(json!({"path": own(&site, "by/*.log"), "attributes": {"parser": "p"}}));
+    let path = own(&site, "by/h/app.log");
+    for life in 0..3 {
+        site.start();
+        let text = numbered("h", life * 10..life * 10 + 10);
+        connect(&site, port).write_all(text.as_bytes()).unwrap();
+        until_count(&mut site, &path, life * 10 + 10);
+        site.until_seen("the log is retired", || {
+            !site.status_json().to_string().contains(&path)
+        });
+        site.kill9();
+    }
+    let wanted: Vec<String> = numbered("h", 0..30).lines().map(str::to_owned).collect();
+    assert_lines(&site, &path, &wanted);
+    let known = site.run(&["positions", &path]).out;
+    assert!(known.contains("named by a monitor, with "), "{known}");
+    site.assert_well_formed();
+}
+
+#[test]
 fn a_ring_of_files_that_are_written_in_turn_arrives_whole() {
     let mut site = Site::new();
     let port = syslog(
@@ -573,10 +645,9 @@ impl Journal {
     }
 
     fn until_saved(&self, site: &Site, n: u64) {
-        let path = site.path("data/journald-checkpoints.json");
         let cursor = self.cursor(n);
-        site.until_seen("the place in the journal is saved", || {
-            fs::read_to_string(&path).is_ok_and(|text| text.contains(&cursor))
+        site.until_seen("the place in the journal is remembered", || {
+            site.run(&["positions"]).out.contains(&cursor)
         });
     }
 }

@@ -51,6 +51,10 @@ pub struct RotatingFile {
     no_open_before: Option<Instant>,
     no_rotation_before: Option<Instant>,
     lost_lines: u64,
+    /// Its owner calls [`RotatingFile::sync`].
+    is_durable: bool,
+    /// The error of syncing a file that was closed meanwhile.
+    failed_sync: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -59,6 +63,10 @@ struct Opened {
     device: u64,
     inode: u64,
     size: u64,
+    /// Something was written since the last sync.
+    is_dirty: bool,
+    /// It was made by us, and its name may be gone after a loss of power.
+    is_new: bool,
 }
 
 impl RotatingFile {
@@ -73,7 +81,37 @@ impl RotatingFile {
             no_open_before: None,
             no_rotation_before: None,
             lost_lines: 0,
+            is_durable: false,
+            failed_sync: None,
         }
+    }
+
+    /// Has rotated files synced before they are closed, so that [`RotatingFile::sync`] speaks for them as well.
+    pub fn set_durable(&mut self) {
+        self.is_durable = true;
+    }
+
+    /// Has all lines that were written outlive a loss of power; of rotated files if
+    /// [`RotatingFile::set_durable`] was called. Nothing is done where nothing was written since the last time.
+    ///
+    /// # Errors
+    /// The disk failed now, or when a file was rotated since the last time.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if let Some(error) = self.failed_sync.take() {
+            return Err(error);
+        }
+        match &mut self.open {
+            Some(open) => open.sync(&self.path),
+            None => Ok(()),
+        }
+    }
+
+    /// The present file is not the one at the path any more.
+    fn close(&mut self) {
+        if let Some(mut open) = self.open.take().filter(|_| self.is_durable) {
+            self.failed_sync = open.sync(&self.path).err().or(self.failed_sync.take());
+        }
+        self.torn = false;
     }
 
     /// Where it is.
@@ -135,6 +173,8 @@ impl RotatingFile {
             device: meta.dev(),
             inode: meta.ino(),
             size: meta.len(),
+            is_dirty: false,
+            is_new: meta.len() == 0,
         })
     }
 
@@ -202,8 +242,7 @@ impl RotatingFile {
                 }
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {}
                 _ => {
-                    self.open = None;
-                    self.torn = false;
+                    self.close();
                 }
             }
         }
@@ -245,8 +284,7 @@ impl RotatingFile {
         result = result.and_then(|()| fs::rename(&self.path, self.backup(1)));
         match result {
             Ok(()) => {
-                self.open = None;
-                self.torn = false;
+                self.close();
             }
             // Gone already: the next look opens a fresh one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.checked = None,
@@ -261,12 +299,28 @@ impl RotatingFile {
     }
 }
 
+impl Opened {
+    /// Has what was written outlive a loss of power, with the name of a file that was made.
+    fn sync(&mut self, path: &Path) -> io::Result<()> {
+        if !self.is_dirty {
+            return Ok(());
+        }
+        self.file.sync_data()?;
+        if let Some(folder) = path.parent().filter(|_| self.is_new) {
+            File::open(folder)?.sync_all()?;
+        }
+        (self.is_dirty, self.is_new) = (false, false);
+        Ok(())
+    }
+}
+
 /// Writes until `bytes` is empty; what is left in it was not written.
 fn write_all(open: &mut Opened, bytes: &mut &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match open.file.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => {
+                open.is_dirty = true;
                 open.size = open.size.saturating_add(n as u64);
                 *bytes = &bytes[n..];
             }
@@ -454,6 +508,25 @@ mod tests {
         let mut file = RotatingFile::new(scratch.path("x"), Rotation::default());
         assert!(file.write_lines(b"a\n").is_err());
         assert_eq!(file.lost_lines(), 1);
+    }
+
+    /// A device stands for a disk that fails to sync.
+    #[test]
+    fn lines_that_are_not_synced_are_told_also_if_their_file_was_rotated_since() {
+        let scratch = Scratch::new("synced");
+        let rotation = Rotation {
+            max_bytes: 6,
+            backups: 1,
+        };
+        let mut file = RotatingFile::new(scratch.path("x"), rotation);
+        file.set_durable();
+        std::os::unix::fs::symlink("/dev/null", scratch.path("x")).unwrap();
+        file.write_lines(b"a\nb\n").unwrap();
+        file.sync().unwrap_err();
+        file.write_lines(b"c\nd\n").unwrap();
+        assert_eq!(read(&scratch.path("x")), "c\nd\n");
+        file.sync().unwrap_err();
+        file.sync().unwrap();
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! sees rotations and new files by itself.
 //!
 //! We look at its output once per `journal_poll_interval` until it has no more; in between it fills
-//! the pipe and waits. Lines are written, then the cursor is saved: after a crash some entries come
-//! twice, none is missing. What cannot be written is held back, and the journal waits for us.
+//! the pipe and waits. Lines are written, then the cursor is saved: after a loss of power some entries
+//! come twice, none is missing. What cannot be written is held back, and the journal waits for us.
 
 mod checkpoint;
 mod export;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// Its entry in the registry.
 pub const DESCRIPTION: Description = Description {
     module: "scalyr_agent.builtin_monitors.journald_monitor",
-    text: "The entries of the systemd journal, one line each. It needs journalctl, and the right to read the journal: root, or a member of the group systemd-journal. Entries go to journald_monitor.log, or to files of their own by the rules of journald_logs. Where it has read to is kept in journald-checkpoints.json in agent_data_path.",
+    text: "The entries of the systemd journal, one line each. It needs journalctl, and the right to read the journal: root, or a member of the group systemd-journal. Entries go to journald_monitor.log, or to files of their own by the rules of journald_logs. Where it has read to is kept in the agent's position journal, and written to journald-checkpoints.json in agent_data_path at the stop, for other agents.",
     options: OPTIONS,
     metrics: &[MetricSpec {
         name: "details",
@@ -213,7 +213,7 @@ impl JournaldMonitor {
             previous_boots: options.bool("previous_boots"),
             fields,
             outputs,
-            checkpoint: Checkpoint::new(&setup.place.data_dir, name),
+            checkpoint: Checkpoint::new(&setup.place.data_dir, name, setup.place.cursors.clone()),
             position: None,
             no_output_fields: false,
             buffer: Vec::new(),
@@ -232,7 +232,7 @@ impl JournaldMonitor {
                 "Removed {count} old files journald_<number>.log of the Python agent, {bytes} bytes, which nothing would have read any more."
             ));
         }
-        match self.checkpoint.load() {
+        match self.checkpoint.load(&boot_id(&self.place.root)) {
             Ok(Some(cursor)) => {
                 let age = checkpoint::time_of(&cursor)
                     .map(|micros| stamp::now_ms().saturating_sub(micros / 1000) / 1000);
@@ -458,11 +458,20 @@ impl JournaldMonitor {
             return false;
         }
         if let Some(Position::After(cursor)) = &self.position {
-            let force = out.stop().is_set();
-            if let Err(error) = self.checkpoint.save(cursor, force) {
+            let is_end = out.stop().is_set();
+            let outputs = &self.outputs;
+            let saved = self.checkpoint.save(cursor, is_end, || outputs.sync());
+            if let Err(error) = saved {
                 if out.once_in(HOUR, "checkpoint") {
                     out.warn(format_args!(
-                        "The place in the journal cannot be saved: {error}. After a restart some entries would come again."
+                        "The lines cannot be synced to the disk: {error}. After a loss of power some entries would come again."
+                    ));
+                }
+            }
+            if is_end {
+                if let Err(error) = self.checkpoint.export(cursor) {
+                    out.warn(format_args!(
+                        "The place in the journal cannot be told to other agents: {error}."
                     ));
                 }
             }
@@ -485,18 +494,23 @@ impl Monitor for JournaldMonitor {
     }
 }
 
+/// The id of this start of the system, as the journal has it; empty if it can't be read.
+fn boot_id(root: &Path) -> String {
+    let boot = std::fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"));
+    let mut boot = boot.unwrap_or_default();
+    boot.retain(|c| c.is_ascii_hexdigit());
+    boot
+}
+
 impl Began {
     fn now(position: Position, root: &Path) -> Self {
         use nix::time::{clock_gettime, ClockId};
-        let boot = std::fs::read_to_string(root.join("proc/sys/kernel/random/boot_id"));
-        let mut boot = boot.unwrap_or_default();
-        boot.retain(|c| c.is_ascii_hexdigit());
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
             i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
         });
         Began {
             position,
-            boot,
+            boot: boot_id(root),
             monotonic: u64::try_from(monotonic).unwrap_or(0),
             realtime: stamp::now_ms() * 1000,
             first: true,

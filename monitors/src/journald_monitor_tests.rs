@@ -65,7 +65,15 @@ impl Host {
         fs::write(self.journal(&format!("slow.{n}")), "").unwrap();
     }
 
+    /// The cursors that are remembered now.
     fn checkpoint(&self) -> String {
+        let streams = ["journald j1", "journald j1, not synced"];
+        let cursors = streams.map(|stream| self.place.cursors.get(stream).unwrap_or_default());
+        String::from_utf8(cursors.concat()).unwrap()
+    }
+
+    /// The file for other agents.
+    fn exported(&self) -> String {
         let path = self.scratch.path("agent/journald-checkpoints.json");
         fs::read_to_string(path).unwrap_or_default()
     }
@@ -157,6 +165,7 @@ fn reading_goes_on_behind_the_last_entry_after_a_restart() {
     host.run(json!({}), || host.checkpoint().contains(&cursors[3]))
         .unwrap();
     assert_eq!(host.messages(), ["m1", "m2", "m3"]);
+    assert_eq!(host.exported(), json!({"j1": cursors[3]}).to_string());
     let calls = host.calls();
     for (call, from) in calls.iter().zip([&cursors[0], &cursors[1]]) {
         assert!(call.contains(&format!(" --cursor={from} ")), "{call}");

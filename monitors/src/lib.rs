@@ -12,6 +12,7 @@
 
 mod bounded;
 mod command;
+mod cursors;
 mod emitter;
 mod error;
 mod excerpt;
@@ -45,6 +46,7 @@ mod testing;
 mod url_monitor;
 mod wildcard;
 
+pub use cursors::{Cursors, Keep};
 pub use emitter::Emitter;
 pub use error::Error;
 pub use followed::FollowedLogs;

@@ -1,5 +1,6 @@
 //! The trait of monitors, and the tables by which a monitor describes itself.
 
+use crate::cursors::Cursors;
 use crate::followed::FollowedLogs;
 use crate::options::{OptionSpec, Options};
 use crate::{Emitter, Error};
@@ -202,7 +203,7 @@ pub struct Place {
     pub root: PathBuf,
     /// `agent_log_path`: where monitors' logs are written.
     pub log_dir: PathBuf,
-    /// `agent_data_path`: where a monitor may keep its own checkpoints.
+    /// `agent_data_path`: where a monitor may keep files of its own. Its positions are in `cursors`.
     pub data_dir: PathBuf,
     /// Defaults of rotation: `log_rotation_max_bytes`, `log_rotation_backup_count`.
     pub rotation: Rotation,
@@ -216,6 +217,8 @@ pub struct Place {
     pub plugin_dirs: Vec<PathBuf>,
     /// Takes logs that come and go.
     pub followed: Arc<FollowedLogs>,
+    /// Remembers where streams were read to.
+    pub cursors: Arc<Cursors>,
     /// The parts of the entries of `logs` that monitors need, in the order of the configuration.
     pub log_rules: Arc<[LogRule]>,
     /// The same of `journald_logs`.
@@ -232,6 +235,7 @@ impl Place {
             && self.allow_http == other.allow_http
             && self.plugin_dirs == other.plugin_dirs
             && Arc::ptr_eq(&self.followed, &other.followed)
+            && Arc::ptr_eq(&self.cursors, &other.cursors)
             && self.log_rules == other.log_rules
             && self.journald_rules == other.journald_rules
     }
@@ -249,6 +253,7 @@ impl Place {
             allow_http: true,
             plugin_dirs: Vec::new(),
             followed: Arc::default(),
+            cursors: Arc::default(),
             log_rules: Arc::default(),
             journald_rules: Arc::default(),
         }

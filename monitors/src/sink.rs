@@ -103,6 +103,22 @@ fn stricter(a: Rotation, b: Rotation) -> Rotation {
     }
 }
 
+impl LogFile {
+    /// The same file, of which rotated ones are synced before they are closed.
+    pub fn durable(self) -> Self {
+        lock(&self.file).set_durable();
+        self
+    }
+
+    /// Has all lines that were written outlive a loss of power.
+    ///
+    /// # Errors
+    /// As [`RotatingFile::sync`].
+    pub fn sync(&self) -> io::Result<()> {
+        lock(&self.file).sync()
+    }
+}
+
 impl Sink for LogFile {
     fn write(&mut self, lines: &[u8]) -> Result<(), Lost> {
         let mut file = lock(&self.file);

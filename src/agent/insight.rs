@@ -25,7 +25,7 @@ pub use crate::tail::Unread;
 /// Why the agent would not start with it.
 pub fn plan(config: &Config) -> Result<Vec<monitors::Plan>, String> {
     plan::shapes(config)?;
-    plan::monitors(config, &Arc::default())
+    plan::monitors(config, &plan::MonitorLogs::default())
 }
 
 /// A configuration, made ready to be asked about files.
@@ -132,7 +132,7 @@ impl Insight {
     /// Why the agent would not start with it.
     pub fn new(config: Config, running: bool) -> Result<Insight, String> {
         let shapes = plan::shapes(&config)?;
-        let plans = plan::monitors(&config, &Arc::default())?;
+        let plans = plan::monitors(&config, &plan::MonitorLogs::default())?;
         let mut insight = Insight {
             monitor_logs: plans.iter().flat_map(|p| p.logs().cloned()).collect(),
             config,

@@ -4,6 +4,7 @@
 //! done by the sessions (`session`) and the monitors.
 
 mod crew;
+mod cursors;
 mod desk;
 mod flash;
 mod heirs;
@@ -246,7 +247,7 @@ impl Agent {
     }
 
     fn monitor_plans(&self, config: &Config) -> Result<Vec<monitors::Plan>, String> {
-        plan::monitors(config, &self.monitor_logs.followed)
+        plan::monitors(config, &self.monitor_logs)
     }
 
     fn main_loop(&mut self, mut signals: Signals) -> i32 {
@@ -281,6 +282,7 @@ impl Agent {
                     let line = self.one_line_status();
                     self.notifier.status(line);
                 }
+                self.monitor_logs.cursors.tend();
                 if let Some(why) = self.supervise(&mut signals) {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;

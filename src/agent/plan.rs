@@ -70,13 +70,15 @@ pub fn shapes(config: &Config) -> Result<Shapes, String> {
     })
 }
 
-/// The logs of monitors.
+/// The logs and positions of monitors.
 #[derive(Default)]
 pub struct MonitorLogs {
     /// Those that are there from the start.
     pub fixed: Vec<monitors::MonitorLog>,
     /// Those that come and go.
     pub followed: Arc<FollowedLogs>,
+    /// Where monitors have read their streams to.
+    pub cursors: Arc<monitors::Cursors>,
     /// The way of metrics that are in no file.
     pub way: Way,
 }
@@ -368,12 +370,9 @@ fn tail_entry(
 ///
 /// # Errors
 /// The monitor and what is wrong with its entry.
-pub fn monitors(
-    config: &Config,
-    followed: &Arc<FollowedLogs>,
-) -> Result<Vec<monitors::Plan>, String> {
+pub fn monitors(config: &Config, logs: &MonitorLogs) -> Result<Vec<monitors::Plan>, String> {
     let host = monitors::Host {
-        place: place(config, followed),
+        place: place(config, logs),
         sample_interval: config.options.global_monitor_sample_interval,
         jitter: config.options.global_monitor_sample_interval_enable_jitter,
         rate_metrics: config.options.calculate_rate_metric_names.clone().into(),
@@ -400,7 +399,7 @@ pub fn monitors(
 }
 
 /// The host as monitors see it.
-fn place(config: &Config, followed: &Arc<FollowedLogs>) -> monitors::Place {
+fn place(config: &Config, logs: &MonitorLogs) -> monitors::Place {
     let options = &config.options;
     let further = options.additional_monitor_module_paths.split(':');
     let plugin_dirs = ["monitors/local", "monitors/contrib"]
@@ -426,7 +425,8 @@ fn place(config: &Config, followed: &Arc<FollowedLogs>) -> monitors::Place {
         },
         allow_http: options.allow_http_monitors,
         plugin_dirs: plugin_dirs.collect(),
-        followed: followed.clone(),
+        followed: logs.followed.clone(),
+        cursors: logs.cursors.clone(),
         log_rules: rules.collect(),
         journald_rules: journald.collect(),
         ..monitors::Place::new("/", &options.agent_log_path)

@@ -1,5 +1,6 @@
 //! The start finds here how far files were sent, and is refused if it may not look.
 
+use super::cursors::Kept;
 use super::Agent;
 use crate::process::user::Owner;
 use crate::status::health::DEGRADED;
@@ -35,6 +36,11 @@ impl Agent {
         )
         .map_err(|unread| refusal(&unread))?;
         self.checkpoint_notes.extend(damaged.iter().map(line));
+        self.monitor_logs.cursors.keep_by(
+            Box::new(Kept(journal.clone())),
+            memory.cursors.clone(),
+            seconds(options.position_sync_interval),
+        );
         self.journal = Some(journal);
         Ok((!memory.is_empty()).then_some(memory.saved))
     }

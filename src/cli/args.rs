@@ -43,6 +43,8 @@ pub(super) struct Options {
     pub(super) stats_capture_interval: Option<Duration>,
     /// `--from-checkpoint`: begin where checkpoints say.
     pub(super) from_checkpoint: bool,
+    /// `--records`: the position journal record by record.
+    pub(super) records: bool,
     /// The request to `config`.
     pub(super) config: Request,
     /// How `monitor` runs one.

@@ -7,15 +7,15 @@ use super::options::{
     AGENT_CONFIG, CONFIG_FILE, DEBUG, DEBUG_LEVEL, EXTRA_CONFIG_DIR, FORMAT, FROM_CHECKPOINT,
     HEALTH_CHECK, HELP, IGNORE_POSITIONS, MONITOR_CONFIG, MONITOR_DIR, MONITOR_PATH,
     MONITOR_PYTHON_PATH, MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER,
-    NO_CHECK_REMOTE_SERVER, NO_FORK, PID_FILE, QUIET, STATS_CAPTURE_INTERVAL, VERBOSE,
+    NO_CHECK_REMOTE_SERVER, NO_FORK, PID_FILE, QUIET, RECORDS, STATS_CAPTURE_INTERVAL, VERBOSE,
 };
 use super::{
-    check, config, dry_run, explain, generate, monitor, reload, restart, start, status, stop,
-    version,
+    check, config, dry_run, explain, generate, monitor, positions, reload, restart, start, status,
+    stop, version,
 };
 
 /// Every command, in the order of the help. The first seven are the Python agent's.
-pub(super) static COMMANDS: [&Command; 14] = [
+pub(super) static COMMANDS: [&Command; 15] = [
     &START,
     &STOP,
     &STATUS,
@@ -27,6 +27,7 @@ pub(super) static COMMANDS: [&Command; 14] = [
     &CHECK,
     &DRY_RUN,
     &EXPLAIN,
+    &POSITIONS,
     &MONITORS,
     &MONITOR,
     &GENERATE,
@@ -267,6 +268,40 @@ of a rotated file. Sends nothing and writes nothing; an agent may be running.",
     exits: &[(0, "the file is copied"), (1, "it is not")],
     verdict: New,
     run: Run::Configured(|setup| explain::explain(&setup)),
+};
+
+static POSITIONS: Command = Command {
+    name: "positions",
+    summary: "Say what is remembered of each log.",
+    about: "\
+Says in words what positions.journal in agent_data_path remembers: of each log
+its contents, where each lay, up to which byte it is settled, under which
+sequence and number it is sent and by how much of its text it is known; where
+monitors have read their streams to; and how the file itself is. With paths:
+only of these logs, rotated files of them, or logs below these folders. Shows
+no text of logs, no values of attributes and no keys. Writes nothing; an agent
+may be running.",
+    operands: Operands {
+        usage: "[PATH...]",
+        least: 0,
+        most: usize::MAX,
+        what: "",
+        complete: Complete::File,
+    },
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &RECORDS,
+        &NO_CHANGE_USER,
+    ],
+    classic: false,
+    exits: &[
+        (0, "all that was asked for was printed"),
+        (1, "nothing is known of a path, or it can't be read"),
+    ],
+    verdict: New,
+    run: Run::Configured(|setup| positions::positions(&setup)),
 };
 
 static CHECK: Command = Command {

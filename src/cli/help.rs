@@ -41,12 +41,12 @@ pub(super) fn text(command: Option<&Command>, by_name: bool) -> String {
     // Writing to a String can't fail.
     match command {
         None => {
-            let names: Vec<&str> = COMMANDS.iter().map(|c| c.name).collect();
+            // The rest of the names stands below
             let _ = write!(
                 text,
                 "Collects log files and metrics and sends them to the ingest server.\n\n\
-                 {{{}}}:\n",
-                names.join(",")
+                 {{{},...}}:\n",
+                classic_names().join(",")
             );
             for command in COMMANDS {
                 let _ = writeln!(text, "  {:<20} {}", synopsis(command), command.summary);

@@ -14,6 +14,7 @@ mod hang;
 mod help;
 mod monitor;
 mod options;
+mod positions;
 mod reference;
 mod reload;
 mod restart;

@@ -287,3 +287,15 @@ pub(super) static FROM_CHECKPOINT: Opt = Opt {
            byte.",
     verdict: New,
 };
+
+pub(super) static RECORDS: Opt = Opt {
+    short: None,
+    long: "records",
+    action: Flag(|o| o.records = true),
+    text: "Record by record, with offsets.",
+    more:
+        "Each record of the file with its offset and the reason why it was written, as a history. \
+           With paths: the records about these logs. Older records go whenever the file is written \
+           anew, and at each start.",
+    verdict: New,
+};

@@ -40,6 +40,7 @@ mod save;
 mod sequence;
 mod settings;
 mod settle;
+pub mod sight;
 mod source;
 mod status;
 mod store;

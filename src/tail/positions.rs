@@ -5,6 +5,7 @@ use super::journal::{replay, Export, Journal, Memory, Records, NAME, PATIENCE};
 use super::ledger::keep_key;
 use super::ledger::record::{Reason, Saved, SavedLog};
 use super::ledger::ContentKey;
+use super::sight::Sight;
 use super::store::{self, CheckpointFiles, Unread};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -89,26 +90,14 @@ pub fn open(
 /// As [`open`], but leaves everything as it is: for looking on while an agent runs. A folder that is not there
 /// remembers nothing. Nothing is known where a file may not be read.
 pub fn look(dir: &Path) -> (Option<Memory>, Vec<Unread>) {
-    let bytes = match read(dir) {
-        Ok(bytes) => bytes,
-        Err(unread) => return (None, vec![unread]),
-    };
-    let mut memory = replay(&bytes).memory;
-    let is_first = memory.is_empty();
-    let (saved, wrong) = store::look(dir, &exports(&memory), is_first);
-    if wrong.iter().any(|unread| !unread.is_damaged) {
-        return (None, wrong);
+    match Sight::of(dir) {
+        Ok((sight, damaged)) => (sight.into_memory(), damaged),
+        Err(unread) => (None, unread),
     }
-    match saved {
-        Some(saved) if is_first => memory = Memory::of(saved),
-        Some(saved) => take_over(&mut memory, &saved, &mut Records::default()),
-        None => {}
-    }
-    ((!memory.is_empty()).then_some(memory), wrong)
 }
 
 /// The bytes of the journal; none if there is none.
-fn read(dir: &Path) -> Result<Vec<u8>, Unread> {
+pub(super) fn read(dir: &Path) -> Result<Vec<u8>, Unread> {
     match fs::read(dir.join(NAME)) {
         Ok(bytes) => Ok(bytes),
         Err(e)
@@ -124,14 +113,14 @@ fn read(dir: &Path) -> Result<Vec<u8>, Unread> {
 }
 
 /// The names of the checkpoint files that the journal has written or taken over.
-fn exports(memory: &Memory) -> Vec<[u8; 16]> {
+pub(super) fn exports(memory: &Memory) -> Vec<[u8; 16]> {
     let all = memory.export.as_deref().unwrap_or_default();
     let names = all.chunks(16);
     names.filter_map(|name| name.try_into().ok()).collect()
 }
 
 /// What another agent has written since wins, path by path, and `records` tell the journal.
-fn take_over(memory: &mut Memory, other: &Saved, records: &mut Records) {
+pub(super) fn take_over(memory: &mut Memory, other: &Saved, records: &mut Records) {
     let mut last = memory.last_key();
     let mut next_key = || {
         last += 1;

@@ -291,6 +291,23 @@ impl Site {
         self.wrapper = words.iter().map(OsString::from).collect();
     }
 
+    /// Has the Python agent run instead of this one, with a Python that has the package scalyr-agent-2; this one
+    /// again with `None`.
+    pub fn run_python(&mut self, python: Option<&Path>) {
+        (self.wrapper, self.program) = match python {
+            Some(python) => (
+                vec![python.into(), "-m".into()],
+                "scalyr_agent.agent_main".into(),
+            ),
+            None => (Vec::new(), super::program()),
+        };
+    }
+
+    /// Leaves the agent to the caller, so that another one can be started beside it.
+    pub fn leave_running(&mut self) -> Process {
+        self.agent.take().expect("the agent was started")
+    }
+
     /// Has the agent and its commands run with this umask from now on.
     pub fn set_umask(&mut self, umask: &str) {
         let script = format!("umask {umask}; exec \"$@\"");

@@ -185,6 +185,21 @@ impl Outputs {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Has all lines that were written outlive a loss of power.
+    ///
+    /// # Errors
+    /// With the path in its text.
+    pub fn sync(&self) -> std::io::Result<()> {
+        for output in &self.files {
+            let Some(open) = &output.open else { continue };
+            open.file.sync().map_err(|e| {
+                let path = output.log.path.display();
+                std::io::Error::new(e.kind(), format!("{path}: {e}"))
+            })?;
+        }
+        Ok(())
+    }
+
     /// The names of all files, whether they are there or not.
     fn names(&self) -> impl Iterator<Item = &std::ffi::OsStr> {
         self.files.iter().filter_map(|f| f.log.path.file_name())
@@ -253,7 +268,8 @@ impl Output {
             _following: (!is_static).then(|| Following::begin(followed, log)),
             file: FILES
                 .get_or_init(LogFiles::default)
-                .get(&log.path, rotation),
+                .get(&log.path, rotation)
+                .durable(),
         })
     }
 }

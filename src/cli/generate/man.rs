@@ -241,8 +241,12 @@ fn files(text: &mut String) {
             "The agent's log, agent.log, the monitors' logs, and the pid file, agent.pid.",
         ),
         (
-            "/var/lib/scalyr-agent-2/",
-            "Checkpoints: what was sent of which file.",
+            "/var/lib/scalyr-agent-2/positions.journal",
+            "What was sent of which file; the command positions prints it.",
+        ),
+        (
+            "/var/lib/scalyr-agent-2/checkpoints.json",
+            "The same for the Python agent, should it take over.",
         ),
     ] {
         let _ = writeln!(text, ".TP\n.I {}", escaped(path));

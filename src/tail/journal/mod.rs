@@ -3,6 +3,7 @@
 //!
 //! - [`format`]: the bytes, which docs/reference/positions.md explains; [`replay`]: what they remember
 //! - [`file`]: the open file, on a [`disk`]; [`thread`]: the thread that writes and syncs it
+//! - [`words`]: what a person reads of it
 //!
 //! A journal is a sequence of changes to a [`Saved`](super::Saved), and reading one gives a `Saved`.
 
@@ -13,6 +14,7 @@ pub mod replay;
 #[cfg(test)]
 mod tests;
 pub mod thread;
+pub mod words;
 
 pub use file::Damage;
 pub use file::NAME;

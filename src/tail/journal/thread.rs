@@ -180,7 +180,8 @@ impl Journal {
             clock: None,
             export,
             exported: None,
-            changed: None,
+            // The last process may have died before it exported
+            changed: (!memory.is_empty()).then(Instant::now),
         };
         writer.tell(0, false);
         let thread = std::thread::Builder::new().name("journal".into());
@@ -388,11 +389,15 @@ impl<D: Disk> Writer<D> {
         }
     }
 
-    /// When the next export is due, if there is something to export.
+    /// When the next export is due, if there is something to export. The first one is due at once: who kills the
+    /// first start of this agent and goes back to the Python agent must find where each file began.
     fn export_due(&self) -> Option<Instant> {
         let export = self.export.as_ref()?;
-        let from = self.exported.or(self.changed)?;
-        self.changed.and_then(|_| from.checked_add(export.each))
+        let changed = self.changed?;
+        match self.exported {
+            Some(last) => last.checked_add(export.each),
+            None => Some(changed),
+        }
     }
 
     /// Writes the checkpoint files for other agents. The journal knows their id before they are there, so that

@@ -517,6 +517,21 @@ impl Evidence {
         text
     }
 
+    /// For a person: how much of the text is known, and nothing of the text.
+    pub fn in_words(&self) -> String {
+        if self.is_empty() {
+            return "known by its inode and its position alone".to_owned();
+        }
+        let count = |n: u8, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        format!(
+            "known by its first {} bytes, {} and {} before byte {}",
+            self.head.len,
+            count(self.lines, "line"),
+            count(self.blocks, "block"),
+            self.end
+        )
+    }
+
     /// From that text. `None` where it is of another version, or nothing that this can have written.
     pub fn from_text(text: &str) -> Option<Evidence> {
         let mut digits = Digits(text.strip_prefix(FORM)?);
