@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Agent {
-    /// What is remembered of all files: from the disk, and later from the journal that is open since.
+    /// All that is remembered of files: from the disk, and later from the journal that is open since.
     ///
     /// # Errors
     /// Why the agent must not start: something is remembered, and what it is can't be known.

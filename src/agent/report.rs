@@ -201,11 +201,7 @@ impl Agent {
         let stuck = busy.map(|(session, _)| session.busy_for()).max();
         let scan = now - stuck.unwrap_or_default().as_secs_f64();
         let scan = (!states.is_empty()).then_some(scan);
-        let scan = health::scan(scan, now, limit);
-        status.health_check_result = match self.journal_trouble() {
-            Some(trouble) if scan.as_deref() == Some(health::GOOD) => Some(trouble),
-            _ => scan,
-        };
+        status.health_check_result = health::scan(scan, now, limit);
         let each: Vec<Option<String>> = status
             .workers
             .iter()

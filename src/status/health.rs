@@ -90,7 +90,7 @@ pub fn of_report(report: &str) -> Option<String> {
     })
 }
 
-/// What a JSON report warns of though the agent is well: each a phrase.
+/// The warnings of a JSON report about an agent that is well: each a phrase.
 pub fn warnings(report: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Top {

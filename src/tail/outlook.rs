@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What checkpoints remember of a data directory, and those of them that say nothing.
+/// All that is remembered in a data directory, and the files there that say nothing.
 pub fn checkpoints(dir: &Path) -> (Option<Saved>, Vec<super::Unread>) {
     let (memory, unread) = super::positions::look(dir);
     (memory.map(|memory| memory.saved), unread)

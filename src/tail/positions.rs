@@ -73,7 +73,7 @@ pub fn open(
     }
     if files.saved.is_some() {
         let upto = journal.append(&records);
-        // What is taken away now must not be missed after a loss of power
+        // Files that are taken away now must not be missed after a loss of power
         if journal.wait(upto, PATIENCE) == super::journal::Durable::Yes {
             files.remove_sessions();
         }
@@ -119,7 +119,7 @@ pub(super) fn exports(memory: &Memory) -> Vec<[u8; 16]> {
     names.filter_map(|name| name.try_into().ok()).collect()
 }
 
-/// What another agent has written since wins, path by path, and `records` tell the journal.
+/// The entries that another agent has written since win, path by path, and `records` tell the journal.
 pub(super) fn take_over(memory: &mut Memory, other: &Saved, records: &mut Records) {
     let mut last = memory.last_key();
     let mut next_key = || {

@@ -178,7 +178,7 @@ impl Tailer {
             if let Place::Nowhere { since, .. } = &mut content.place {
                 *since = self.moment(now);
             }
-            // What was imported is another record by now
+            // An imported one is another record by now
             let is_written = old.key.is_some() && old.stamp.is_some();
             self.ledger.take_up(content, is_written);
         }

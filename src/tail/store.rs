@@ -373,7 +373,7 @@ pub fn look(dir: &Path, known: &[[u8; 16]], is_first: bool) -> (Option<Saved>, V
 /// The checkpoint files that another agent has written.
 #[derive(Debug)]
 pub struct CheckpointFiles {
-    /// What they remember, if there are any.
+    /// Their content, if there are any.
     pub saved: Option<Saved>,
     /// The name of the consolidated one, if it is not known.
     pub consolidated: Option<[u8; 16]>,

@@ -392,19 +392,29 @@ impl<D: Disk> JournalFile<D> {
         let file = disk.create(NEW).map_err(Failed::Before)?;
         let write = || {
             disk.write(&file, 0, bytes)?;
-            disk.reserve(&file, bytes.len() as u64, 2 * RESERVE)?;
-            disk.sync(&file)
+            // On a small disk the least will do
+            let length = bytes.len() as u64;
+            let reserve = |most| disk.reserve(&file, length, most).map(|()| length + most);
+            let reserved = reserve(2 * RESERVE).or_else(|_| reserve(RESERVE))?;
+            disk.sync(&file).map(|()| reserved)
         };
-        let written = write().map_err(Failed::Before).and_then(|()| is_ours());
-        let renamed = written.and_then(|()| disk.rename(NEW, NAME).map_err(Failed::Before));
-        if let Err(failed) = renamed {
-            let _ = disk.remove(NEW);
-            return Err(failed);
-        }
+        let written = write().map_err(Failed::Before);
+        let renamed = written.and_then(|reserved| {
+            is_ours()?;
+            disk.rename(NEW, NAME).map_err(Failed::Before)?;
+            Ok(reserved)
+        });
+        let reserved = match renamed {
+            Ok(reserved) => reserved,
+            Err(failed) => {
+                let _ = disk.remove(NEW);
+                return Err(failed);
+            }
+        };
         self.counts.compactions += 1;
         self.counts.compacted += bytes.len() as u64;
         self.counts.syncs += 2;
-        self.reserved = bytes.len() as u64 + 2 * RESERVE;
+        self.reserved = reserved;
         match disk.sync_folder() {
             Ok(()) => Ok(file),
             Err(e) => Err(Failed::After(e, file)),

@@ -22,7 +22,7 @@ pub use format::{Reason, Records, Written};
 pub use replay::Memory;
 pub use thread::{Appended, Durable, Export, Figures, Health, Journal, PATIENCE};
 
-/// What the bytes of a journal remember, up to the first that make no sense.
+/// Reads the bytes of a journal, up to the first that make no sense.
 pub fn replay(bytes: &[u8]) -> replay::Replayed {
     replay::replay(bytes)
 }

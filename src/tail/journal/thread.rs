@@ -90,7 +90,7 @@ struct Queue {
     /// Somebody waits for durability up to here.
     wanted: u64,
     compact: bool,
-    /// Who wants to know all that is remembered.
+    /// Callers that want to know all that is remembered.
     asked: Vec<Sender<Memory>>,
     stop: bool,
     has_dropped: bool,
@@ -182,8 +182,9 @@ impl Journal {
             exported: None,
             // The last process may have died before it exported
             changed: (!memory.is_empty()).then(Instant::now),
+            next: None,
         };
-        writer.tell(0, false);
+        writer.tell(0, true, false);
         let thread = std::thread::Builder::new().name("journal".into());
         thread.spawn(move || writer.run())?;
         Ok((Journal(Arc::new(Handle(shared))), memory))
@@ -298,6 +299,8 @@ struct Writer<D: Disk> {
     exported: Option<Instant>,
     /// The first moment from which on something is not in the export.
     changed: Option<Instant>,
+    /// The id of the next export, of which the file knows, and whether that would outlive a loss of power.
+    next: Option<([u8; 16], bool)>,
 }
 
 /// Checkpoint files for other agents, written from what the journal remembers.
@@ -343,6 +346,7 @@ impl<D: Disk> Writer<D> {
             queue.compact = false;
             drop(queue);
             self.work(pending, now, is_wanted || is_stop, compact);
+            let is_synced = self.file.is_synced();
             for one in asked {
                 if let Some(memory) = self.file.memory() {
                     let _ = one.send(memory);
@@ -351,7 +355,7 @@ impl<D: Disk> Writer<D> {
             if is_stop || self.export_due().is_some_and(|due| due <= now) {
                 self.write_export(now, is_stop);
             }
-            self.tell(upto, is_stop);
+            self.tell(upto, is_synced, is_stop);
             if is_stop {
                 return;
             }
@@ -383,6 +387,9 @@ impl<D: Disk> Writer<D> {
         if sync || self.unsynced.is_some_and(is_due) {
             self.file.sync(now);
         }
+        if let Some((_, is_durable)) = &mut self.next {
+            *is_durable |= self.file.is_synced();
+        }
         // In memory nothing is synced before the file is written anew
         if self.file.is_synced() || self.file.trouble().is_some() || self.file.is_lost() {
             self.unsynced = None;
@@ -413,30 +420,50 @@ impl<D: Disk> Writer<D> {
         let Some(memory) = self.file.memory().filter(|_| fits(self.file.live())) else {
             return;
         };
-        let id = random::uuid4_bytes();
+        let before = memory.export.as_deref().unwrap_or_default();
+        let id = match self.next {
+            Some((id, true)) => id,
+            _ => random::uuid4_bytes(),
+        };
         let text = store::export_text(&memory, &id);
         if !fits(text.len() as u64) {
             return;
         }
-        let mut records = Records::default();
-        let before = memory.export.as_deref().unwrap_or_default();
-        records.export(&[&id, before].concat());
-        self.file.append(records.bytes(), now);
-        self.file.sync(now);
-        if !self.file.is_synced() {
+        if self.next != Some((id, true)) {
+            self.announce(&[&id, before].concat(), now);
+            self.file.sync(now);
+            if !self.file.is_synced() {
+                return;
+            }
+            self.unsynced = None;
+        }
+        let dir = self.export.as_ref().map(|export| &export.dir);
+        let put = dir.map_or(Ok(()), |dir| store::put_export(dir, &text, is_stop));
+        if let Err(e) = put {
+            log::warn!("checkpoint files for the Python agent can't be written: {e}");
             return;
         }
-        self.unsynced = None;
-        match store::put_export(&export.dir, &text, is_stop) {
-            Ok(()) => self.changed = None,
-            Err(e) => log::warn!("checkpoint files for the Python agent can't be written: {e}"),
+        self.changed = None;
+        if !is_stop {
+            // Known before it is needed, the next one costs no sync of its own
+            let next = random::uuid4_bytes();
+            self.announce(&[id, next].concat(), now);
+            self.next = Some((next, false));
         }
     }
 
+    /// Writes down which exports are ours.
+    fn announce(&mut self, ids: &[u8], now: Instant) {
+        let mut records = Records::default();
+        records.export(ids);
+        self.file.append(records.bytes(), now);
+        self.unsynced.get_or_insert(now);
+    }
+
     /// Says what is done up to here.
-    fn tell(&mut self, upto: u64, is_stop: bool) {
+    fn tell(&mut self, upto: u64, is_synced: bool, is_stop: bool) {
         let mut queue = self.shared.lock();
-        if self.file.is_synced() {
+        if is_synced {
             queue.durable = upto;
         }
         if queue.wanted <= upto {

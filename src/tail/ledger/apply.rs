@@ -119,9 +119,6 @@ impl Ledger {
             if mutants::is(Mutant::SentIsSettled) {
                 content.settled = content.read;
             }
-            if mutants::is(Mutant::SentIsSettled) {
-                content.settled = content.read;
-            }
             match content.place {
                 Place::InMemory => nowhere(content, Moment(0)),
                 Place::Nowhere { ref mut since, .. } => *since = Moment(0),

@@ -458,11 +458,10 @@ impl<'a> Deciding<'a> {
                 self.decision.unclear.insert(content.key);
                 continue;
             }
-            if is_vague && self.begins_others(content, file, eyes) {
+            if is_vague && self.is_common_text(content, file, eyes) {
                 continue;
             }
-            let is_taken = self.holds.contains_key(&id) && !mutants::is(Mutant::Shared);
-            if self.unreadable.contains(&id) || is_taken {
+            if self.unreadable.contains(&id) || self.holds.contains_key(&id) {
                 continue;
             }
             self.holds.insert(id, content.key);

@@ -425,25 +425,6 @@ fn originals<'a>(
     (named, unlinked)
 }
 
-/// Whether a file's text, which may be compressed, is the beginning of another file's.
-pub(super) fn is_beginning(file: &Listed, of: &Listed, eyes: &mut dyn Eyes) -> io::Result<bool> {
-    let text = Beginning::of(file, eyes)?;
-    text.is_of(&mut *eyes.open(of)?)
-}
-
-/// The same of the file that a descriptor of this content holds.
-pub(super) fn is_beginning_of_held(
-    file: &Listed,
-    of: ContentKey,
-    eyes: &mut dyn Eyes,
-) -> io::Result<bool> {
-    let text = Beginning::of(file, eyes)?;
-    match eyes.held(of) {
-        Some((_, mut bytes)) => text.is_of(&mut *bytes),
-        None => Ok(false),
-    }
-}
-
 /// The text of a file that may be the beginning of another one.
 struct Beginning {
     head: Vec<u8>,

@@ -3,8 +3,9 @@
 
 use super::content::{Content, ContentKey, Phase, Place};
 use super::decide::{Copied, Deciding, Doubt, Found, Original};
-use super::evidence::{Agreement, Evidence};
+use super::evidence::{Agreement, Bytes, Evidence};
 use super::fresh;
+use super::mutants::{self, Mutant};
 use super::naming::{Claim, Rotation};
 use super::observe::{Eyes, Listed};
 use crate::tail::names;
@@ -132,10 +133,10 @@ impl Deciding<'_> {
             let is_held = self
                 .holds
                 .get(&id)
+                .filter(|_| !mutants::is(Mutant::Shared))
                 .is_some_and(|key| !wholly || !self.gives_way(key, content));
-            let is_strange = !content.evidence.is_distinct() && self.is_strange(content, file);
             if is_old
-                || is_strange
+                || self.is_gone_from(content, file)
                 || is_held
                 || self.is_copy_of_another(content, file, eyes)
                 || !self.is_neighbour(content, file)
@@ -146,7 +147,7 @@ impl Deciding<'_> {
                 Ok(agreement) if wholly && agreement != Agreement::Whole => continue,
                 Ok(Agreement::Whole)
                     if !content.evidence.is_distinct()
-                        && self.begins_others(content, file, eyes) =>
+                        && self.is_common(&content.evidence, content, file, eyes) =>
                 {
                     continue;
                 }
@@ -203,26 +204,12 @@ impl Deciding<'_> {
         self.unlinked.remove(&content.key);
     }
 
-    /// Whether a file's name says that it is not a content of which a banner alone is known: one that is gone
-    /// comes back under its name, and one that its log's path showed is newer than what was rotated before.
-    fn is_strange(&self, content: &Content, file: &Listed) -> bool {
-        if let Place::Nowhere { name, .. } = &content.place {
-            return *name != file.name && !self.known.unclear.contains(&content.key);
-        }
-        let rotation = Rotation::of_any(&file.name, self.policy);
-        let Some(rotation) = rotation.filter(|_| content.phase == Phase::Shown) else {
-            return false;
-        };
-        self.snapshot.files.iter().any(|other| {
-            let holds = self.holds.get(&other.stat.id);
-            let holds = holds.and_then(|key| self.known.contents.get(key));
-            let is_before = |held: &Content| {
-                held.phase != Phase::Shown && held.log == content.log && self.is_proved(held)
-            };
-            let name = Rotation::of_any(&other.name, self.policy);
-            holds.is_some_and(is_before)
-                && name.is_some_and(|name| rotation.is_older_than(&name) == Some(true))
-        })
+    /// Whether a content of which a banner alone is known is gone, and had another name: it comes back under
+    /// its own.
+    fn is_gone_from(&self, content: &Content, file: &Listed) -> bool {
+        let is_vague =
+            !content.evidence.is_distinct() && !self.known.unclear.contains(&content.key);
+        is_vague && matches!(&content.place, Place::Nowhere { name, .. } if *name != file.name)
     }
 
     fn is_in_place(&self, content: &Content, found: Option<Found>) -> bool {
@@ -230,38 +217,52 @@ impl Deciding<'_> {
         id == content.place.location()
     }
 
-    /// Whether another content, or what a path of the log shows now, begins with the text of a file: it is
-    /// a copy of that, or no more than a banner.
-    pub(super) fn begins_others(
+    /// Whether another file of the family, or one that a descriptor holds, begins with this text as well. Then
+    /// the text is a banner, or that of a copy, and no content claims `file` for it.
+    fn is_common(
+        &self,
+        text: &Evidence,
+        content: &Content,
+        file: &Listed,
+        eyes: &mut dyn Eyes,
+    ) -> bool {
+        let id = file.stat.id;
+        let begins = |bytes: &mut dyn Bytes| {
+            let agreement = text.compare(bytes);
+            matches!(agreement, Ok(Agreement::Whole | Agreement::Unknown))
+        };
+        let mut contents = self.contents().filter(|of| of.key != content.key);
+        let is_held = contents.any(|of| {
+            self.is_neighbour(of, file)
+                && eyes
+                    .held(of.key)
+                    .is_some_and(|(stat, mut bytes)| stat.id != id && begins(&mut *bytes))
+        });
+        let root = Rotation::of_any(&file.name, self.policy).map(|it| Claim::Own(it.log));
+        let is_next = |other: &Listed| {
+            self.is_neighbour(content, other) || root == Some(self.policy.claim(&other.name))
+        };
+        let mut files = self.snapshot.files.iter();
+        is_held
+            || files.any(|other| {
+                other.stat.id != id
+                    && self.holds.get(&other.stat.id) != Some(&content.key)
+                    && is_next(other)
+                    && eyes.open(other).is_ok_and(|mut bytes| begins(&mut *bytes))
+            })
+    }
+
+    /// The same of all the text that a file has.
+    pub(super) fn is_common_text(
         &self,
         content: &Content,
         file: &Listed,
         eyes: &mut dyn Eyes,
     ) -> bool {
-        let unlinked = self.unlinked.keys().filter(|key| **key != content.key);
-        for key in unlinked {
-            let of = self.known.contents.get(key);
-            if of.is_some_and(|of| self.is_neighbour(of, file))
-                && fresh::is_beginning_of_held(file, *key, eyes).unwrap_or(false)
-            {
-                return true;
-            }
-        }
-        let files = self.snapshot.files.iter();
-        let root = Rotation::of_any(&file.name, self.policy).map(|it| Claim::Own(it.log));
-        let mut shown = files.filter(|other| {
-            let claim = self.policy.claim(&other.name);
-            let holds = self.holds.get(&other.stat.id);
-            other.stat.id != file.stat.id
-                && holds != Some(&content.key)
-                && (claim == Claim::Own(content.log)
-                    || Some(claim) == root
-                    || holds.is_some_and(|key| {
-                        let other = self.known.contents.get(key);
-                        other.is_some_and(|other| self.is_neighbour(other, file))
-                    }))
-        });
-        shown.any(|shown| fresh::is_beginning(file, shown, eyes).unwrap_or(false))
+        let text = eyes
+            .open(file)
+            .and_then(|mut bytes| fresh::seen_text_of(file, &mut *bytes));
+        text.is_ok_and(|text| self.is_common(&text, content, file, eyes))
     }
 
     /// Whether a file was seen to be the copy of another content, which still lies where it did or has more
@@ -326,7 +327,7 @@ impl Deciding<'_> {
             drop(bytes);
             // It may be the copy of the file that the content was edited into
             let goes_on =
-                upto == content.evidence.end() && !self.begins_others(content, file, eyes);
+                upto == content.evidence.end() && !self.is_common_text(content, file, eyes);
             // A banner is no reason
             let is_it = goes_on || was_there && (is_shown || is_shorter);
             Ok::<_, io::Error>(is_distinct && is_it)
@@ -350,14 +351,11 @@ impl Deciding<'_> {
                 let is_whole = agreement == Agreement::Whole;
                 Ok::<_, io::Error>(is_whole && fresh::length(file, &mut *bytes)? == copy.length)
             };
-            // A line that several copies have is a banner
-            let mut others = self.known.copies.values();
-            let is_single = others.all(|other| other == copy || other.evidence != copy.evidence);
             let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
-            let is_told = copy.evidence.is_distinct() || is_single && !is_own;
-            if is_told
+            let is_distinct = copy.evidence.is_distinct();
+            if (is_distinct || !is_own)
                 && is_it().unwrap_or(false)
-                && (copy.evidence.is_distinct() || !self.begins_others(content, file, eyes))
+                && (is_distinct || !self.is_common(&copy.evidence, content, file, eyes))
             {
                 return Agreement::Upto(copy.length);
             }

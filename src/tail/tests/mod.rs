@@ -235,7 +235,7 @@ impl Desk {
         assert_eq!(fs::read_dir(self.dir.join("data")).unwrap().count(), 2);
     }
 
-    /// What is remembered, from the disk.
+    /// All that is remembered, from the disk.
     fn recall(&mut self) -> Option<Saved> {
         self.close_journal();
         let dir = self.path("data");

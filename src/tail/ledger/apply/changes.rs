@@ -1,4 +1,4 @@
-//! What a ledger has to write down, and the keys by which contents are known there.
+//! The changes that a ledger has to write down, and the keys by which contents are known there.
 
 use super::super::content::{ContentKey, LogId};
 use super::super::observe::Remembered;
@@ -6,7 +6,7 @@ use super::super::record::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was not written down yet.
+/// The changes that were not written down yet.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
     /// Contents, and why. One that the ledger does not know any more was forgotten.

@@ -1,4 +1,4 @@
-//! What the ledger tells of changes, and is told of batches.
+//! The ledger tells of changes by notes, and is told of batches by spans.
 
 use super::super::content::{ContentKey, LogId};
 use crate::tail::counters::Skip;

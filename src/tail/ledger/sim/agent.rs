@@ -150,6 +150,8 @@ pub struct Agent {
     held: BTreeMap<ContentKey, u64>,
     pub batches: VecDeque<Batch>,
     has_looked: bool,
+    /// When it was started. Its clock begins then.
+    started: u64,
 }
 
 /// The things that outlive an agent.
@@ -182,6 +184,7 @@ impl Agent {
             held: BTreeMap::new(),
             batches: VecDeque::new(),
             has_looked: false,
+            started: outside.now,
         }
     }
 
@@ -190,7 +193,7 @@ impl Agent {
         match Snapshot::take(world) {
             Ok(snapshot) => {
                 world.borrow_mut().looked(outside.now);
-                let now = Moment(outside.now);
+                let now = Moment(outside.now - self.started);
                 let mut eyes = Look {
                     world,
                     held: &self.held,

@@ -192,3 +192,88 @@ fn a_banner_claims_no_archive_while_its_log_can_not_be_read() {
         .looks()
         .holds();
 }
+
+/// Seed 40943.
+#[test]
+fn a_copy_in_the_making_is_still_waited_for_right_after_a_restart() {
+    let mut history = history(Config::GlobWithRotated, Births::Exact, Inodes::Never);
+    history.does(|world| world.programs[0].method = Method::Copy);
+    history.outside.now = 10_000;
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .dies()
+        .starts()
+        .does(|world| world.truncate_copied(0))
+        .holds();
+}
+
+/// Seed 47157.
+#[test]
+fn an_archive_of_a_banner_does_not_make_one_of_new_lines_old() {
+    let mut history = history(Config::Literal, Births::Coarse, Inodes::Never);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.compresses, program.banner) = (Method::Copy, Some(false), 1);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.delete(0))
+        .dies()
+        .does(|world| world.write(0, LINES))
+        .does(|world| (0..4).for_each(|_| world.rotate(0, AT_ONCE)))
+        .does(|world| world.delete(0))
+        .starts()
+        .holds();
+}
+
+/// Seed 47447.
+#[test]
+fn a_banner_claims_no_archive_of_a_file_that_was_edited_and_is_still_open() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Never);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.compresses, program.banner) = (Some(false), 60);
+    (program.fixed, program.filler) = (false, 10);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .looks()
+        .does(|world| world.write(0, 1))
+        .looks()
+        .does(|world| world.edit(0, 6))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .holds();
+}
+
+/// Seed 53540.
+#[test]
+fn a_log_that_is_moved_away_claims_no_copy_of_a_banner() {
+    let mut history = history(Config::GlobWithRotated, Births::Coarse, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 1);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        // The older one
+        .does(|world| world.move_away(0, 0))
+        .looks();
+    let agent = history.agent.as_mut().unwrap();
+    agent.close_all(&history.world);
+    history.looks().does(World::move_back).holds();
+}
