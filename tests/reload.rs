@@ -176,6 +176,21 @@ fn a_changed_api_key_is_that_of_the_requests_from_then_on() {
     assert!(!log.contains("test-key") && !log.contains("another-key"));
 }
 
+/// What the reload carries over is not in the journal of the other directory yet.
+#[test]
+fn positions_that_follow_into_another_data_directory_outlive_a_kill_there() {
+    let (mut site, load) = loaded();
+    let other = site.path("other");
+    std::fs::create_dir(&other).unwrap();
+    site.set("agent_data_path", other.to_str().unwrap())
+        .write_config();
+    site.until_logged_times(RELOADED, 1);
+    site.until_requests(2);
+    site.kill9();
+    site.start();
+    nothing_is_lost_or_repeated(&mut site, load);
+}
+
 #[test]
 fn a_broken_configuration_changes_nothing_and_shows_until_it_is_repaired() {
     let (mut site, load) = loaded();

@@ -31,7 +31,7 @@ impl Tailer {
             return;
         };
         let generation = journal.generation();
-        if generation != self.generation {
+        if std::mem::take(&mut self.writes_all) || generation != self.generation {
             self.generation = generation;
             self.add_all(&mut changes);
         }
@@ -67,11 +67,12 @@ impl Tailer {
                 continue;
             };
             let saved = SavedContent::of(content, &name_of(&log.path));
-            let mut never = None;
-            let reading = self.readings.get_mut(key);
-            let written = reading.map_or(&mut never, |reading| &mut reading.written);
+            let mut written = content.written;
             self.records
-                .changed(written, *why, (worker, &log.path), &saved);
+                .changed(&mut written, *why, (worker, &log.path), &saved);
+            if let Some(content) = self.ledger.get_mut(*key) {
+                content.written = written;
+            }
         }
         for (root, before) in &changes.listings {
             let log = in_file(*root);
@@ -98,13 +99,13 @@ impl Tailer {
 
     /// Records were lost: all that is known is written again.
     fn add_all(&mut self, changes: &mut Changes) {
-        for reading in self.readings.values_mut() {
-            reading.written = None;
-        }
         for id in self.logs.values().map(|log| log.id()) {
             changes.logs.insert(id);
-            for key in self.ledger.of_log(id) {
-                changes.contents.entry(*key).or_insert(Reason::Evidence);
+            for key in self.ledger.of_log(id).to_vec() {
+                changes.contents.entry(key).or_insert(Reason::Evidence);
+                if let Some(content) = self.ledger.get_mut(key) {
+                    content.written = None;
+                }
             }
         }
         let roots = self.ledger.listings().map(|(root, _)| (root, None));

@@ -2,7 +2,6 @@
 
 use super::gz::GzFile;
 use super::identity::{self, FileId};
-use super::journal::Written;
 use super::ledger::{Bytes, Content, Place, Stamp};
 use super::memory::MemoryLog;
 use std::ffi::OsStr;
@@ -55,8 +54,6 @@ pub struct Reading {
     pub check_head: bool,
     /// The stamp that the file had at that look: once all of it is read, this is what the text is known by.
     pub seen: Option<Stamp>,
-    /// The last whole record of the content in the journal, if one was written since this is here.
-    pub written: Option<Written>,
     /// An unterminated last line: its length, and since when it has that length. Of a shaped log: where the
     /// incomplete unit begins, and since when it waits.
     pub partial: Option<(u64, Instant)>,
@@ -87,7 +84,6 @@ impl Reading {
             mark: None,
             check_head: true,
             seen: None,
-            written: None,
             partial: None,
             shape: crate::shape::State::default(),
             pieces: 0,

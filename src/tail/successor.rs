@@ -27,6 +27,8 @@ pub type EntryNamed<'a> = &'a dyn Fn(&Path, bool) -> Option<Entry>;
 pub struct Carried {
     /// Moments of the ledger count from then.
     started: Instant,
+    /// The folder and the worker under which its contents were written down.
+    written: (PathBuf, String),
     watched: Vec<PathBuf>,
     logs: Vec<CarriedLog>,
     /// Totals of files that were not followed any more.
@@ -134,6 +136,7 @@ impl Carried {
         let owner = owners.first().copied().unwrap_or(0);
         let part = || Carried {
             started: self.started,
+            written: self.written.clone(),
             watched: self.watched.clone(),
             logs: Vec::new(),
             retired: Counters::default(),
@@ -164,6 +167,7 @@ impl Tailer {
     pub fn pass_on(mut self, batches: Vec<Batch>) -> Carried {
         self.before_send();
         self.checkpoint();
+        let written = self.place();
         let (parts, doubts) = self
             .ledger
             .take_apart(self.logs.values().map(|log| log.id()));
@@ -180,6 +184,7 @@ impl Tailer {
         };
         Carried {
             started: self.started,
+            written,
             watched: self.watched_before,
             logs: self.logs.into_values().zip(parts).map(&mut carry).collect(),
             retired: self.retired,
@@ -190,6 +195,12 @@ impl Tailer {
                 .collect(),
             goes_back: false,
         }
+    }
+
+    /// The folder and the worker under which contents are written down.
+    fn place(&self) -> (PathBuf, String) {
+        let settings = &self.settings;
+        (settings.data_dir.clone(), settings.worker.clone())
     }
 
     /// Goes on where earlier ones ended. The batches that are to be sent first.
@@ -215,6 +226,7 @@ impl Tailer {
             mut goes_back,
             ..
         } = carried;
+        self.writes_all |= carried.written != self.place();
         self.started = self.started.min(carried.started);
         self.retired.add(&carried.retired);
         for watched in carried.watched {

@@ -56,6 +56,8 @@ pub struct Tailer {
     /// Records on their way to the journal, and the generation of it that knows all of this tailer.
     pub(super) records: Records,
     pub(super) generation: u64,
+    /// The journal knows nothing of what was taken over.
+    pub(super) writes_all: bool,
     /// The journal does not know the patterns yet.
     pub(super) writes_watched: bool,
     /// Logs that the journal is to forget, each with its worker.
@@ -170,6 +172,7 @@ impl Tailer {
             ready: VecDeque::new(),
             records: Records::default(),
             generation: settings.journal.as_ref().map_or(0, Journal::generation),
+            writes_all: false,
             writes_watched: false,
             gone: Vec::new(),
             scans: 0,

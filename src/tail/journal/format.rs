@@ -10,7 +10,7 @@ pub(super) use read::record;
 pub use read::Reading;
 use read::{ahead, offset};
 
-pub use super::super::ledger::record::Reason;
+pub use super::super::ledger::record::{Reason, Written};
 use super::super::ledger::record::{SavedContent, SavedLog, SavedPlace};
 use super::super::ledger::Remembered;
 use super::super::ledger::{Birth, ContentKey, Phase, SequenceId, Stamp, Tip};
@@ -151,15 +151,6 @@ pub struct Listing {
     pub removed: Vec<u64>,
 }
 
-/// A writer keeps this of each content, to know whether a commit is enough: 16 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Written {
-    /// Of all that a commit does not carry.
-    print: u64,
-    /// The end of the evidence in the last whole record.
-    end: u64,
-}
-
 /// Seconds since the epoch as microseconds. A time before the epoch is the epoch.
 fn micros(time: f64) -> u64 {
     (time * 1e6).round() as u64
@@ -219,16 +210,15 @@ impl Records {
         (worker, path): (&str, &Path),
         content: &SavedContent,
     ) {
-        let end = content.evidence.end();
-        let print = print(worker, path, content);
-        let last = written.filter(|last| {
-            last.print == print && end.checked_sub(last.end).is_some_and(|by| by < WHOLE_EACH)
-        });
-        if last.is_some() && self.commit(content) {
+        let now = Written {
+            print: print(worker, path, content),
+            part: (content.evidence.end() / WHOLE_EACH) as u32,
+        };
+        if *written == Some(now) && self.commit(content) {
             return;
         }
         self.content(reason, (worker, path), content);
-        *written = Some(Written { print, end });
+        *written = Some(now);
     }
 
     /// All of a content. One without a key can't be written; contents of the ledger have one.
@@ -495,7 +485,7 @@ fn put_fixed(out: &mut Vec<u8>, content: &SavedContent, stamp: Option<Stamp>) {
 
 /// A hash of all that a commit can't carry. The stamp of a file that grows changes with each line, and only
 /// saves a look at what does not change any more.
-fn print(worker: &str, path: &Path, content: &SavedContent) -> u64 {
+fn print(worker: &str, path: &Path, content: &SavedContent) -> u32 {
     let is_still = matches!(content.place, SavedPlace::InArchive(_));
     let is_still = is_still || content.phase == Phase::Finished;
     let mut out = Vec::with_capacity(160);
@@ -505,5 +495,6 @@ fn print(worker: &str, path: &Path, content: &SavedContent) -> u64 {
         put(&mut out, number.wrapping_sub(content.settled));
     }
     content.evidence.write_head(&mut out);
-    hash(&out)
+    let long = hash(&out);
+    (long ^ (long >> 32)) as u32
 }

@@ -459,6 +459,7 @@ impl Ledger {
             edition: 0,
             edited_at: 0,
             was_vague: false,
+            written: None,
         };
         let id = born.sight.stat.id;
         let family = self.families.get_mut(&scope.root).into_iter().flatten();

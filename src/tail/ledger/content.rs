@@ -6,6 +6,7 @@
 
 use super::super::identity::FileId;
 use super::evidence::Evidence;
+use super::record::Written;
 use std::num::NonZeroI64;
 
 /// Names a content for as long as the ledger knows it, also across restarts.
@@ -205,6 +206,8 @@ pub struct Content {
     /// Nothing told its text from others when reading moved on since the last look: its path may have shown
     /// further contents.
     pub was_vague: bool,
+    /// Its last whole record in the journal, if this process has written one.
+    pub written: Option<Written>,
 }
 
 impl Content {
@@ -228,6 +231,7 @@ impl Content {
             edition: 0,
             edited_at: 0,
             was_vague: false,
+            written: None,
         }
     }
 
@@ -299,7 +303,7 @@ mod tests {
     fn an_idle_content_is_small() {
         let size = std::mem::size_of::<Content>();
         // 64 bytes for the name's allocation and the ledger's index come on top
-        assert!(size <= 264, "{size} bytes");
+        assert!(size <= 280, "{size} bytes");
         assert!(std::mem::size_of::<Evidence>() <= 120);
     }
 }

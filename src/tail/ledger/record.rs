@@ -56,6 +56,15 @@ impl Reason {
     ];
 }
 
+/// The last whole record of a content, to know whether a commit is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// A hash of all that a commit does not carry.
+    pub print: u32,
+    /// The 64 KiB of the text in which its evidence ended: a whole record follows in each.
+    pub part: u32,
+}
+
 /// A file that held a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavedFile {
@@ -213,6 +222,7 @@ impl SavedContent {
             edition: 0,
             edited_at: 0,
             was_vague: false,
+            written: None,
         }
     }
 

@@ -78,6 +78,7 @@ fn contents() -> Vec<Content> {
             edition: 0,
             edited_at: 0,
             was_vague: false,
+            written: None,
         });
     }
     all
