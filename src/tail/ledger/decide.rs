@@ -656,11 +656,9 @@ impl<'a> Deciding<'a> {
             Some(known) => {
                 let mut known = known.clone();
                 known.set_head(head);
-                known.see(
-                    fresh::last_line_end(file.stat.length, &mut *bytes)?,
-                    &mut *bytes,
-                )?;
-                Some(known)
+                let end = fresh::last_line_end(file.stat.length, &mut *bytes)?;
+                known.see(end, &mut *bytes)?;
+                Some(fresh::steady(known, &mut *bytes)?)
             }
             None => Some(fresh::seen_text_of(file, &mut *bytes)?),
         };

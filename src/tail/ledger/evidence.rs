@@ -314,6 +314,10 @@ impl Evidence {
             return Ok(());
         }
         let text = before(end, 4 * BLOCK, bytes)?;
+        if (text.len() as u64) < end.min(4 * BLOCK as u64) {
+            // It was truncated since its length was asked for
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         self.move_to(end);
         self.lines = 0;
         self.note_lines(&text);

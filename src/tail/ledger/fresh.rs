@@ -566,12 +566,30 @@ fn born(
 
 /// The proof of the text that a file has now, read or not: an equal banner at its start is not enough.
 pub(super) fn seen_text_of(file: &Listed, bytes: &mut dyn Bytes) -> io::Result<Evidence> {
-    seen_text(length(file, bytes)?, bytes)
+    match file.is_archive() {
+        true => {
+            let length = length(file, bytes)?;
+            Evidence::taken(last_line_end(length, bytes)?, bytes)
+        }
+        false => seen_text(file.stat.length, bytes),
+    }
 }
 
 /// The same of a file that is not compressed.
 pub(super) fn seen_text(length: u64, bytes: &mut dyn Bytes) -> io::Result<Evidence> {
-    Evidence::taken(last_line_end(length, bytes)?, bytes)
+    steady(
+        Evidence::taken(last_line_end(length, bytes)?, bytes)?,
+        bytes,
+    )
+}
+
+/// Evidence that was gathered by several reads, if the file has that text still. One that was truncated and written
+/// anew in between gave the head of one text and the end of another, which no file will ever have.
+pub(super) fn steady(text: Evidence, bytes: &mut dyn Bytes) -> io::Result<Evidence> {
+    match text.agrees_nearby(bytes)? {
+        true => Ok(text),
+        false => Err(io::Error::other("it is written anew at this moment")),
+    }
 }
 
 /// The end of the last line that has one, as far as it is near. A file that ends with many zeros is
@@ -583,4 +601,62 @@ pub(super) fn last_line_end(length: u64, bytes: &mut dyn Bytes) -> io::Result<u6
         true => 0,
         false => length - (end.len() - line_end(text)) as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that is truncated and written anew after some reads.
+    struct Rewritten {
+        texts: [Vec<u8>; 2],
+        reads: usize,
+    }
+
+    impl Bytes for Rewritten {
+        fn read_at(&mut self, mut buf: &mut [u8], offset: u64) -> io::Result<usize> {
+            let text = &self.texts[usize::from(self.reads == 0)];
+            self.reads = self.reads.saturating_sub(1);
+            let rest = text.get(offset as usize..).unwrap_or_default();
+            io::Write::write(&mut buf, rest)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_rewritten_during_a_look_gives_no_proof_of_two_texts() {
+        let lines = |name: &str, count: u32| -> Vec<u8> {
+            let all = (0..count).map(|n| format!("{name} line {n:06}\n"));
+            all.collect::<String>().into_bytes()
+        };
+        for (before, after) in [(400, 5), (400, 400), (400, 2_000), (30, 400)] {
+            let texts = [lines("old", before), lines("new", after)];
+            let length = texts[0].len() as u64;
+            let mut sound = 0;
+            for (reads, is_known) in (0..40).flat_map(|n| [(n, false), (n, true)]) {
+                let mut file = Rewritten {
+                    texts: texts.clone(),
+                    reads,
+                };
+                // Of a file that nobody has read, and of one of which the beginning is known
+                let mut known = Evidence::taken(length.min(510), &mut &texts[0][..]).unwrap();
+                let seen = match is_known {
+                    false => seen_text(length, &mut file),
+                    true => known
+                        .see(length, &mut file)
+                        .and_then(|()| steady(known, &mut file)),
+                };
+                let Ok(seen) = seen else { continue };
+                let whole = |text: &Vec<u8>| {
+                    let agreement = seen.compare(&mut &text[..]);
+                    agreement.is_ok_and(|agreement| agreement == Agreement::Whole)
+                };
+                assert!(
+                    texts.iter().any(whole),
+                    "{before} {after} {reads} {is_known}"
+                );
+                sound += 1;
+            }
+            assert!(sound > 0);
+        }
+    }
 }
