@@ -466,7 +466,9 @@ impl<D: Disk> Writer<D> {
         if is_synced {
             queue.durable = upto;
         }
-        if queue.wanted <= upto {
+        let is_good = self.file.trouble().is_none() && !self.file.is_lost();
+        if !is_good || is_stop {
+            // Waiting is in vain. Else who has begun to wait since the records were taken is still to be served
             queue.wanted = queue.durable;
         }
         queue.hangs_since = None;

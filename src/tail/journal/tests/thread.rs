@@ -18,6 +18,8 @@ fn durably(journal: &Journal, records: &Records, patience: Duration) -> Durable 
 #[derive(Default)]
 struct Gate {
     is_shut: bool,
+    /// Somebody waits at it.
+    is_reached: bool,
     sync_fails: bool,
 }
 
@@ -29,7 +31,8 @@ struct Gated {
 impl Gated {
     /// Waits where the disk hangs.
     fn pass(&self) {
-        let gate = self.gate.0.lock().unwrap();
+        let mut gate = self.gate.0.lock().unwrap();
+        gate.is_reached = gate.is_shut;
         drop(self.gate.1.wait_while(gate, |gate| gate.is_shut).unwrap());
     }
 }
@@ -116,6 +119,7 @@ impl Place {
 
     fn set(&self, is_shut: bool, sync_fails: bool) {
         *self.gate.0.lock().unwrap() = Gate {
+            is_reached: false,
             is_shut,
             sync_fails,
         };
@@ -209,6 +213,27 @@ fn what_nobody_waits_for_is_written_at_once_and_synced_in_time() {
         );
         assert_eq!(journal.figures().health, Health::Stopped);
     }
+}
+
+/// Without a sync for it, the first start of an agent took ten seconds.
+#[test]
+fn whoever_begins_to_wait_while_the_records_are_written_is_not_forgotten() {
+    let place = Place::new();
+    let journal = place.open(LONG);
+    place.set(true, false);
+    let upto = journal.append(&cursor("a", b"1"));
+    while !place.gate.0.lock().unwrap().is_reached {
+        std::thread::yield_now();
+    }
+    std::thread::scope(|scope| {
+        let begun = Instant::now();
+        let waits = scope.spawn(|| journal.wait(upto, PATIENCE));
+        // Nothing shows from outside that it waits
+        std::thread::sleep(Duration::from_millis(50));
+        place.set(false, false);
+        assert_eq!(waits.join().unwrap(), Durable::Yes);
+        assert!(begun.elapsed() < PATIENCE / 2);
+    });
 }
 
 #[test]
