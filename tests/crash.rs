@@ -348,14 +348,19 @@ fn a_full_disk_for_the_checkpoints_stops_no_copying_and_is_told() {
             numbers.write(100);
             site.expect_exactly_once("app.log", numbers.all());
         }
-        site.until_logged("failedCheckpointWrite");
+        // What is set aside serves for long, but for a file that has to be made first
+        if full_at_start {
+            site.until_logged("failedCheckpointWrite");
+        }
         let log = site.agent_log();
         assert!(log.matches("failedCheckpointWrite").count() <= 4, "{log}");
-        // The disk has room again: it is used at once
+        // The disk has room again
         fs::remove_file(&filler).unwrap();
         numbers.write(100);
         site.expect_exactly_once("app.log", numbers.all());
-        site.until_logged("checkpoints can be written again");
+        if full_at_start {
+            site.until_logged("the position journal can be written again");
+        }
         let before = site.receiver.counts().duplicates;
         site.kill9();
         numbers.write(100);

@@ -122,6 +122,11 @@ fn thousands_of_idle_files_take_a_kilobyte_each() {
         "idle with {FILES} files more: {} bytes each after the first start, {} after another",
         each[0], each[1]
     );
-    // glibc keeps the memory that the records took at the start; musl gives it back
-    assert!(each[0] <= 1_400 && each[1] <= 2_000, "{each:?} bytes");
+    // glibc keeps the memory that the records took at the start, in each thread that had them; musl, with which the
+    // static program is linked, gives it back
+    let (first, again) = match std::env::var_os("SITE_AGENT") {
+        Some(_) => (1_400, 1_500),
+        None => (2_000, 2_700),
+    };
+    assert!(each[0] <= first && each[1] <= again, "{each:?} bytes");
 }

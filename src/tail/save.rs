@@ -1,11 +1,14 @@
 //! Writing down what changed, into the position journal.
 
-use super::journal::{Durable, Journal, PATIENCE};
+use super::journal::{Durable, Journal, Records, PATIENCE};
 use super::ledger::record::{Reason, SavedContent, SavedLog};
 use super::ledger::{Changes, Ledger, LogId};
 use super::log::Log;
 use super::source::name_of;
 use super::tailer::Tailer;
+
+/// A larger buffer is given back: that of a start with 10,000 logs has 2 MB.
+const MOST_KEPT: usize = 64 << 10;
 
 impl Tailer {
     /// Before a batch is sent: where each content in it starts must be on disk, so that what is sent again
@@ -90,6 +93,9 @@ impl Tailer {
         let Some(upto) = fence.write(|| journal.append(&self.records)) else {
             return;
         };
+        if self.records.bytes().len() > MOST_KEPT {
+            self.records = Records::default();
+        }
         if durably && fence.wait(|| journal.wait(upto, PATIENCE)) == Durable::No {
             log::debug!(
                 "positions are not durable; what is sent now may be sent again after a crash"

@@ -417,7 +417,10 @@ impl<D: Disk> Writer<D> {
         self.exported = Some(now);
         let most = (export.most as f64 * export.each.as_secs_f64() / 60.0) as u64;
         let fits = |bytes: u64| is_stop || bytes <= most;
-        let Some(memory) = self.file.memory().filter(|_| fits(self.file.live())) else {
+        if !fits(self.file.live()) {
+            return;
+        }
+        let Some(memory) = self.file.memory() else {
             return;
         };
         let before = memory.export.as_deref().unwrap_or_default();
