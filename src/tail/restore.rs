@@ -278,7 +278,21 @@ fn import(
         name: name_of(path),
     };
     content.phase = Phase::Draining;
-    if let Some(evidence) = of_copy(path, content.settled, truncated, time) {
+    if let Some((at, evidence)) = of_copy(path, content.settled, truncated, time) {
+        if let Ok(meta) = identity::stat(&at) {
+            let stat = identity::stat_of(&at, &meta);
+            let is_archive = at.extension().is_some_and(|end| end == "gz");
+            let at = At {
+                name: name_of(&at),
+                id: stat.id,
+                birth: stat.birth,
+            };
+            content.stamp = stat.stamp;
+            content.place = match is_archive {
+                true => Place::InArchive(at),
+                false => Place::At(at),
+            };
+        }
         content.evidence = evidence;
         return 0;
     }
@@ -296,7 +310,7 @@ fn places(path: &Path) -> Vec<PathBuf> {
 /// The proof of a content of which no more than the position is known, from a copy: what was made since by copying the
 /// log (it still has the inode) or compressing it, and has the end of a line at the position, is taken for
 /// it; of several the one that was rotated first.
-fn of_copy(path: &Path, position: u64, truncated: bool, time: f64) -> Option<Evidence> {
+fn of_copy(path: &Path, position: u64, truncated: bool, time: f64) -> Option<(PathBuf, Evidence)> {
     let mut best: Option<(Vec<u8>, PathBuf)> = None;
     for place in places(path) {
         let (dir, log) = (place.parent()?, place.file_name()?);
@@ -330,7 +344,8 @@ fn of_copy(path: &Path, position: u64, truncated: bool, time: f64) -> Option<Evi
         }
     }
     let (_, at) = best?;
-    Evidence::taken(position, &mut open(&at).ok()?).ok()
+    let evidence = Evidence::taken(position, &mut open(&at).ok()?).ok()?;
+    Some((at, evidence))
 }
 
 fn open(path: &Path) -> io::Result<Source> {
