@@ -173,7 +173,8 @@ fn damage(path: &Path, how: Damage) {
     let good = fs::read(path).unwrap();
     let bad = match how {
         Empty => Vec::new(),
-        Half => good[..good.len() / 2].to_vec(),
+        // Without the last bytes the cut may be between two records, which nobody can tell
+        Half => [&good[..good.len() / 2], &[0xFF; 3]].concat(),
         Garbage => good
             .iter()
             .map(|byte| byte.wrapping_mul(167) ^ 0x5A)

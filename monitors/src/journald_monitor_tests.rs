@@ -510,7 +510,8 @@ fn a_real_journal_is_read_from_its_cursor_on() {
     );
     let more = json!({"journal_matches": ["_SYSTEMD_UNIT=u1.service"], "previous_boots": true});
     // The cursor of the run before is that of the last entry too
-    host.run(real(more), || host.messages().len() >= 50).unwrap();
+    host.run(real(more), || host.messages().len() >= 50)
+        .unwrap();
     let expected: Vec<String> = (0..50).map(|n| format!("m{}", 2 * n + 1)).collect();
     assert_eq!(host.messages(), expected);
 }
