@@ -349,7 +349,7 @@ fn a_full_disk_for_the_checkpoints_stops_no_copying_and_is_told() {
             numbers.write(100);
             site.expect_exactly_once("app.log", numbers.all());
         }
-        // What is set aside serves for long, but for a file that has to be made first
+        // The room that is set aside serves for long, but not a file that has to be made first
         if full_at_start {
             site.until_logged("failedCheckpointWrite");
         }

@@ -176,7 +176,7 @@ fn a_changed_api_key_is_that_of_the_requests_from_then_on() {
     assert!(!log.contains("test-key") && !log.contains("another-key"));
 }
 
-/// What the reload carries over is not in the journal of the other directory yet.
+/// Contents that the reload carries over are not in the journal of the other directory yet.
 #[test]
 fn positions_that_follow_into_another_data_directory_outlive_a_kill_there() {
     let (mut site, load) = loaded();
