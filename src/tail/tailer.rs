@@ -3,7 +3,7 @@
 //! One thread owns a [`Tailer`], so it has no locks. This file has what it consists of and when it
 //! looks at which path. Finding paths is in `discover.rs`, looking at them in `look.rs` and `family.rs`, which
 //! content is whose in `ledger`, reading in `turns.rs`, what comes back from the server in `settle.rs`,
-//! checkpoints in `save.rs` and `store.rs`, open files in `descriptors.rs`.
+//! what is written down in `save.rs`, open files in `descriptors.rs`.
 
 use super::counters::Counters;
 use super::identity::FileId;

@@ -241,6 +241,7 @@ impl Journal {
     }
 
     /// Has the file written anew without what is not remembered any more.
+    #[cfg(test)]
     pub fn compact(&self) {
         self.shared().lock().compact = true;
         self.shared().work.notify_one();
