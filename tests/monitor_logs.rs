@@ -741,6 +741,66 @@ fn units_have_logs_of_their_own_by_the_rules_of_journald_logs() {
 }
 
 #[test]
+fn a_secret_in_the_journal_is_redacted_by_the_rule_for_all_units() {
+    let rule = json!({
+        "redaction_rules": [{"match_expression": "token=\\w+", "replacement": "token=***"}],
+        "sampling_rules": [{"match_expression": "noise", "sampling_rate": 0}],
+        "rename_logfile": "/journald/all.log",
+    });
+    for any in [json!({"journald_unit": ".*"}), json!({})] {
+        let mut site = Site::new();
+        let mut all = rule.clone();
+        let members = any.as_object().unwrap().clone();
+        all.as_object_mut().unwrap().extend(members);
+        let journal = Journal::new(
+            &mut site,
+            json!([{"journald_unit": "ssh", "parser": "sshLog"}, all]),
+        );
+        let entries = [
+            journal.entry(0, "app.service", "was read before"),
+            journal.entry(1, "app.service", "token=abc"),
+            journal.entry(2, "app.service", "noise"),
+            journal.entry(3, "app.service", "end"),
+        ];
+        journal.plays(1, &entries.concat());
+        site.start();
+        site.until("the last entry", |state| {
+            let mut events = state.events();
+            events.any(|event| event.text().contains("details \"end\""))
+        });
+        let path = own(&site, "journald_monitor.log");
+        let sent = details(&site, &path);
+        assert_eq!(sent.len(), 2, "{sent:?}");
+        assert!(sent[0].starts_with("\"token=***\""), "{sent:?}");
+        // What is tried beforehand is what is sent
+        let said = site.run(&["dry-run", &path]);
+        assert!(said.out.contains("token=***") && !said.out.contains("noise"));
+        assert!(said.out.contains("\"logfile\":\"/journald/all.log\""));
+        site.term();
+    }
+}
+
+#[test]
+fn the_journal_s_rule_for_all_units_goes_to_its_worker() {
+    let mut site = Site::new();
+    site.set("workers", json!([{"id": "other", "api_key": "other-key"}]));
+    let rules = json!([{"journald_unit": ".*", "worker_id": "other"}]);
+    let journal = Journal::new(&mut site, rules);
+    let entries = [0, 1].map(|n| journal.entry(n, "app.service", "hello"));
+    journal.plays(1, &entries.concat());
+    site.start();
+    let path = own(&site, "journald_monitor.log");
+    until_count(&mut site, &path, 1);
+    let keys: Vec<_> = site.receiver.requests().into_iter().collect();
+    let other = keys.iter().filter(|request| request.events > 0);
+    assert!(other.clone().count() > 0);
+    assert!(other
+        .into_iter()
+        .all(|request| request.token == "other-key"));
+    site.term();
+}
+
+#[test]
 fn restarts_neither_lose_nor_repeat_entries_of_the_journal() {
     let mut site = Site::new();
     let rules = json!([{"journald_unit": "ssh", "parser": "sshLog"}]);

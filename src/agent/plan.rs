@@ -235,14 +235,17 @@ pub fn entries(
         .filter(|(entry, _)| entry.worker_id == worker.id)
         .map(|(entry, shape)| tail_entry(config, entry, shape, &agent_log, agent_log_start))
         .collect();
-    // A monitor's own log, unless the operator has an entry for just this path
-    for log in monitor_logs.iter().filter(|_| worker.id == "default") {
-        let in_memory = config.options.metrics_in_memory && log.metrics;
+    // A monitor's own log, unless the operator has an entry for just this path. The rules of
+    // journald_logs hold for the one that is there from the start as for those that come later.
+    let template = templates(config, shapes, worker);
+    for log in monitor_logs {
         let named = config.logs.iter().any(|e| !e.is_glob && e.path == log.path);
-        if named || in_memory || entries.iter().any(|e| e.pattern == log.path) {
+        if named || entries.iter().any(|e| e.pattern == log.path) {
             continue;
         }
-        let mut entry = monitor_entry(log, None);
+        let Some(mut entry) = template(log) else {
+            continue;
+        };
         if log.sampled {
             entry.minimum_scan_interval = seconds(config.options.max_poll_interval);
         }
