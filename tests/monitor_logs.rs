@@ -772,7 +772,7 @@ fn a_secret_in_the_journal_is_redacted_by_the_rule_for_all_units() {
         let sent = details(&site, &path);
         assert_eq!(sent.len(), 2, "{sent:?}");
         assert!(sent[0].starts_with("\"token=***\""), "{sent:?}");
-        // What is tried beforehand is what is sent
+        // The trial beforehand says what is sent
         let said = site.run(&["dry-run", &path]);
         assert!(said.out.contains("token=***") && !said.out.contains("noise"));
         assert!(said.out.contains("\"logfile\":\"/journald/all.log\""));
