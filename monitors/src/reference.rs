@@ -16,11 +16,11 @@ pub fn page(monitor: &Description) -> String {
         log(monitor),
         cadence(monitor),
     );
-    if monitor.options.is_empty() {
+    if !monitor.options.iter().any(|option| option.acted_on) {
         text.push_str("None of its own.\n");
     } else {
         text.push_str("| Option | Type | Default | Meaning |\n|---|---|---|---|\n");
-        for option in monitor.options {
+        for option in monitor.options.iter().filter(|option| option.acted_on) {
             row(&mut text, option);
         }
     }
@@ -40,6 +40,18 @@ pub fn page(monitor: &Description) -> String {
                 escape(metric.text)
             );
         }
+    }
+    let idle = monitor.options.iter().filter(|option| !option.acted_on);
+    let rows: String = idle
+        .map(|option| format!("| `{}` | {} |\n", option.name, escape(option.text)))
+        .collect();
+    if !rows.is_empty() {
+        let _ = write!(
+            text,
+            "\n## Options without effect\n\nThese options of the Python agent's monitor are accepted, so that its files keep \
+             working.\n\n<details>\n<summary>Options without effect</summary>\n\n| Option | Meaning |\n|---|---|\n{rows}\n\
+             </details>\n"
+        );
     }
     text
 }

@@ -90,7 +90,7 @@ pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     let defaults = Options::default();
     let mut section = "";
-    for decl in CORE.iter().chain(STRUCTURED) {
+    for decl in CORE.iter().chain(STRUCTURED).filter(|decl| acts(decl)) {
         if decl.section != section {
             section = decl.section;
             page.push_str("\n## ");
@@ -118,22 +118,30 @@ pub fn reference() -> String {
         "File or glob: `*`, `?`, `[abc]`, `[!a]`, and `**` for any number of directories. The first entry that matches a file counts.",
     );
     members(&mut page, [&path].into_iter().chain(SHARED));
+    page.push_str("\n[rules.md](rules.md) shows each form of parsing, groupers, sampling, redaction and renaming with what comes of it.\n");
     page.push_str("\n## Entries of `workers`\n");
     page.push_str(LIST_HEAD);
     members(&mut page, WORKER);
     page.push_str("\n## Entries of `monitors`\n\nAll other members are the monitor's own.\n");
     page.push_str(LIST_HEAD);
     members(&mut page, MONITOR);
+    // Folded: whoever looks for an option that does something must not read past 90 that don't
     page.push_str(
         "\n## Known, without effect\n\nThese options of the Python agent are accepted, so that its files keep working. \
-         Setting one gives a warning.\n\n| Options | Why |\n|---|---|\n",
+         Setting one gives a warning.\n\n<details>\n<summary>Options without effect</summary>\n\n\
+         | Option | Why |\n|---|---|\n",
     );
-    for decl in FOREIGN.iter().copied().flatten() {
+    for decl in CORE.iter().chain(FOREIGN.iter().copied().flatten()) {
         if let Acts::Never(why) = decl.acts {
             let _ = writeln!(page, "| `{}` ({}) | {why} |", decl.name, decl.kind.name());
         }
     }
+    page.push_str("\n</details>\n");
     page
+}
+
+fn acts(decl: &Decl) -> bool {
+    matches!(decl.acts, Acts::Yes)
 }
 
 fn members<'a>(page: &mut String, members: impl IntoIterator<Item = &'a MemberDoc>) {
@@ -166,12 +174,6 @@ fn meaning(decl: &Decl) -> String {
     let mut text = decl.doc.trim().to_owned();
     if let Some(old) = decl.old_name {
         let _ = write!(text, " Older name: `{old}`.");
-    }
-    match decl.acts {
-        Acts::Yes => {}
-        Acts::Never(why) => {
-            let _ = write!(text, " *No effect: {why}.*");
-        }
     }
     text
 }
