@@ -781,6 +781,44 @@ fn a_secret_in_the_journal_is_redacted_by_the_rule_for_all_units() {
 }
 
 #[test]
+fn a_unit_s_log_is_not_said_to_be_copied_by_nobody() {
+    let mut site = Site::new();
+    site.set("workers", json!([{"id": "other", "api_key": "other-key"}]));
+    let journal = Journal::new(
+        &mut site,
+        json!([
+            {
+                "journald_unit": "ssh", "parser": "sshLog", "rename_logfile": "/journald/ssh.log",
+                "redaction_rules": [{"match_expression": "token=\\w+", "replacement": "token=***"}],
+            },
+            {"journald_globs": {"unit": "cron*"}, "parser": "cronLog", "worker_id": "other"},
+        ]),
+    );
+    let entries = [
+        journal.entry(0, "ssh.service", "was read before"),
+        journal.entry(1, "ssh.service", "token=abc"),
+        journal.entry(2, "cron.service", "hourly"),
+    ];
+    journal.plays(1, &entries.concat());
+    site.start();
+    site.until("both", |state| state.counts().events >= 2);
+    for (parser, worker) in [("sshLog", "default"), ("cronLog", "other")] {
+        let path = journald_log(&site, parser);
+        let said = site.run(&["dry-run", &path]);
+        let event: Value =
+            serde_json::from_str(&said.out).unwrap_or_else(|e| panic!("{e}: {said:?}"));
+        assert_eq!(
+            event["message"].as_str().unwrap().trim_end(),
+            lines(&site, &path)[0]
+        );
+        assert_eq!(event["attrs"].as_object(), attributes(&site, &path).first());
+        assert_eq!(event["worker"].as_str().unwrap_or("default"), worker);
+        assert_eq!(site.run(&["explain", &path]).code, 0);
+    }
+    site.term();
+}
+
+#[test]
 fn the_journal_s_rule_for_all_units_goes_to_its_worker() {
     let mut site = Site::new();
     site.set("workers", json!([{"id": "other", "api_key": "other-key"}]));

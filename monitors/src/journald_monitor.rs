@@ -24,6 +24,7 @@ use common::rotating::Rotation;
 use common::stamp;
 use export::{Entry, Parser};
 use lines::Fields;
+pub use outputs::rule_logs;
 use outputs::Outputs;
 use process::{Journalctl, Progress};
 use std::path::Path;

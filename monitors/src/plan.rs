@@ -227,6 +227,15 @@ impl Plan {
         self.log.iter().chain(&self.own_logs)
     }
 
+    /// The logs that it may have followed while it runs, as far as its entry alone tells them. Those of
+    /// message_log_template are not among them: an entry of `logs` matches each.
+    pub fn later_logs(&self) -> Vec<MonitorLog> {
+        match self.description.short_name() {
+            "journald_monitor" => crate::journald_monitor::rule_logs(&self.place),
+            _ => Vec::new(),
+        }
+    }
+
     /// Time between two samples.
     pub fn interval(&self) -> Duration {
         self.interval

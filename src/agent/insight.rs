@@ -133,8 +133,12 @@ impl Insight {
     pub fn new(config: Config, running: bool) -> Result<Insight, String> {
         let shapes = plan::shapes(&config)?;
         let plans = plan::monitors(&config, &plan::MonitorLogs::default())?;
+        let logs_of = |plan: &monitors::Plan| {
+            let logs: Vec<_> = plan.logs().cloned().chain(plan.later_logs()).collect();
+            logs
+        };
         let mut insight = Insight {
-            monitor_logs: plans.iter().flat_map(|p| p.logs().cloned()).collect(),
+            monitor_logs: plans.iter().flat_map(logs_of).collect(),
             config,
             shapes,
             running,

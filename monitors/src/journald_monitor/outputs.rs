@@ -351,6 +351,15 @@ pub fn common_log(place: &Place) -> MonitorLog {
     }
 }
 
+/// The logs that come while it runs: one for each rule that does not take everything. Which of them are
+/// there depends on the entries of the journal.
+pub fn rule_logs(place: &Place) -> Vec<MonitorLog> {
+    let rules = place.journald_rules.iter().enumerate();
+    rules
+        .filter_map(|(index, rule)| Some(log_of(place, index, &file_name(&key(rule)?))))
+        .collect()
+}
+
 fn log_of(place: &Place, index: usize, name: &str) -> MonitorLog {
     let attributes = match place.journald_rules.get(index) {
         Some(rule) => &rule.attributes[..],
