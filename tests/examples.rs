@@ -344,7 +344,7 @@ fn the_configuration_in_the_readme_is_one() {
     assert_eq!(configured.count(), 2);
 }
 
-/// The block of recipes.md with this information behind its fence.
+/// The block of the recipes with this information behind its fence.
 fn recipe(info: &str) -> String {
     let blocks = Page::read(RECIPES).blocks;
     let block = blocks.into_iter().find(|block| block.info == info);
