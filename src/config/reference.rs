@@ -109,7 +109,7 @@ pub fn reference() -> String {
             meaning(decl)
         );
     }
-    page.push_str("\n## Entries of `logs`\n");
+    page.push_str("\n## Entries of `logs`\n\n[rules.md](rules.md) shows what each form of a rule does to lines.\n");
     page.push_str(LIST_HEAD);
     let path: MemberDoc = (
         "path",
@@ -118,7 +118,6 @@ pub fn reference() -> String {
         "File or glob: `*`, `?`, `[abc]`, `[!a]`, and `**` for any number of directories. The first entry that matches a file counts.",
     );
     members(&mut page, [&path].into_iter().chain(SHARED));
-    page.push_str("\n[rules.md](rules.md) shows each form of parsing, groupers, sampling, redaction and renaming with what comes of it.\n");
     page.push_str("\n## Entries of `workers`\n");
     page.push_str(LIST_HEAD);
     members(&mut page, WORKER);
@@ -174,6 +173,12 @@ fn meaning(decl: &Decl) -> String {
     let mut text = decl.doc.trim().to_owned();
     if let Some(old) = decl.old_name {
         let _ = write!(text, " Older name: `{old}`.");
+    }
+    match decl.acts {
+        Acts::Yes => {}
+        Acts::Never(why) => {
+            let _ = write!(text, " *No effect: {why}.*");
+        }
     }
     text
 }
