@@ -139,10 +139,6 @@ pub fn reference() -> String {
     page
 }
 
-fn acts(decl: &Decl) -> bool {
-    matches!(decl.acts, Acts::Yes)
-}
-
 fn members<'a>(page: &mut String, members: impl IntoIterator<Item = &'a MemberDoc>) {
     for (name, kind, default, meaning) in members {
         let _ = writeln!(page, "| `{name}` | {kind} | {default} | {meaning} |");
@@ -159,6 +155,10 @@ fn default(decl: &Decl, defaults: &Options) -> String {
         (_, Val::Unset) => "unset".to_owned(),
         (_, val) => format!("`{val}`"),
     }
+}
+
+fn acts(decl: &Decl) -> bool {
+    matches!(decl.acts, Acts::Yes)
 }
 
 fn environment(decl: &Decl) -> String {
