@@ -22,7 +22,10 @@ pub mod stop;
 pub mod sys;
 pub mod throttle;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod varint;
+pub mod words;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

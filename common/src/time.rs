@@ -58,6 +58,15 @@ pub fn stamp(epoch_nanos: u64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// `2026-11-22 22:21:24 UTC`, a moment in a sentence.
+pub fn date(epoch_secs: u64) -> String {
+    let c = civil(i64::try_from(epoch_secs).unwrap_or(i64::MAX / 2));
+    format!(
+        "{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC",
+        c.year, c.month, c.day, c.hour, c.minute, c.second
+    )
+}
+
 /// `Sun Nov 22 22:27:16 2026 UTC`, the form of status reports; `Never` for none.
 pub fn human(epoch_secs: Option<f64>) -> String {
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
@@ -90,6 +99,8 @@ mod tests {
         assert_eq!(human(Some(951_782_400.0)), "Tue Feb 29 00:00:00 2000 UTC");
         assert_eq!(human(Some(0.0)), "Thu Jan  1 00:00:00 1970 UTC");
         assert_eq!(human(None), "Never");
+        assert_eq!(date(1_795_386_084), "2026-11-22 22:21:24 UTC");
+        assert!(date(u64::MAX).ends_with(" UTC"));
         // past the end of 32-bit seconds
         assert_eq!(stamp(4_102_444_800_999_000_000), "2100-01-01 00:00:00.999Z");
     }

@@ -406,14 +406,20 @@ fn incomplete(bytes: u64, length: Option<u64>) -> Failure {
 /// Sorts what the client says into the classes.
 fn failure(error: &ureq::Error) -> Failure {
     use ureq::Error as E;
+    #[cfg(feature = "tls")]
+    if let Some(trouble) = common::tls::trouble(error, "the system's root certificates") {
+        let text = trouble.text;
+        return Failure::url(match trouble.kind {
+            common::tls::Kind::Handshake => format!("[SSL] {text}"),
+            _ => format!("[SSL: CERTIFICATE_VERIFY_FAILED] {text}"),
+        });
+    }
     match error {
         E::Timeout(_) => Failure::timed_out(),
         E::HostNotFound => Failure::url("[Errno -2] Name or service not known"),
         E::Io(e) => io_failure(e),
         E::ConnectionFailed | E::ConnectProxyFailed(_) | E::InvalidProxyUrl => Failure::url(error),
         E::Tls(_) | E::TlsRequired => Failure::url(format!("[SSL] {error}")),
-        #[cfg(feature = "tls")]
-        E::Rustls(e) => tls_failure(&e.to_string()),
         #[cfg(feature = "tls")]
         E::Pem(e) => Failure::url(format!("[SSL] {e}")),
         _ => Failure::unknown(error.to_string()),
@@ -431,11 +437,6 @@ fn io_failure(error: &io::Error) -> Failure {
     }
     match error.kind() {
         io::ErrorKind::TimedOut => Failure::timed_out(),
-        // The TLS library's errors come wrapped.
-        io::ErrorKind::InvalidData => tls_failure(&error.to_string()),
-        io::ErrorKind::UnexpectedEof if error.to_string().contains("tls") => {
-            tls_failure(&error.to_string())
-        }
         // In the middle of the handshake; the client itself has words for it.
         io::ErrorKind::UnexpectedEof if error.get_ref().is_none() => {
             Failure::url("[SSL: UNEXPECTED_EOF_WHILE_READING] no answer to the TLS handshake")
@@ -448,14 +449,6 @@ fn io_failure(error: &io::Error) -> Failure {
             Failure::url("[Errno -2] Name or service not known")
         }
         _ => Failure::url(error),
-    }
-}
-
-fn tls_failure(text: &str) -> Failure {
-    if text.contains("certificate") {
-        Failure::url(format!("[SSL: CERTIFICATE_VERIFY_FAILED] {text}"))
-    } else {
-        Failure::url(format!("[SSL] {text}"))
     }
 }
 

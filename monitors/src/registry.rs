@@ -36,6 +36,9 @@ const NOT_YET: &[&str] = &[
     "tomcat_monitor",
 ];
 
+/// The beginning of the text about a name that nothing goes by.
+pub(crate) const UNKNOWN: &str = "there is no monitor";
+
 /// Why there is no monitor of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotFound {
@@ -54,7 +57,13 @@ impl fmt::Display for NotFound {
                     "monitor \"{module}\" is not part of this version yet; its entry is ignored"
                 )?;
             }
-            NotFound::Unknown(module) => write!(f, "there is no monitor \"{module}\"")?,
+            NotFound::Unknown(module) => {
+                write!(f, "{UNKNOWN} \"{module}\"")?;
+                let names = ALL.iter().flat_map(|d| [d.module, d.short_name()]);
+                if let Some(near) = common::words::nearest(module, names) {
+                    write!(f, " (did you mean {near}?)")?;
+                }
+            }
         }
         f.write_str("; there are: ")?;
         for (i, description) in ALL.iter().enumerate() {
@@ -107,7 +116,7 @@ mod tests {
         assert_eq!(error, NotFound::Unknown("linux_systm_metrics".to_owned()));
         assert!(error
             .to_string()
-            .contains("scalyr_agent.builtin_monitors.linux_system_metrics"));
+            .contains("(did you mean linux_system_metrics?); there are: scalyr_agent."));
         let module = "scalyr_agent.builtin_monitors.snmp_monitor";
         assert_eq!(
             find(module).unwrap_err(),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::attr::AttrValue;
 use super::coerce;
-use super::error::{nearest, ConfigError, Place, Warnings, Wrong};
+use super::error::{ConfigError, Place, Warnings, Wrong};
 use super::json::{Json, Member, Node, Pos};
+use crate::util::words::nearest;
 
 /// An object in a list of a file.
 #[derive(Debug, Clone)]

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::attr::AttrValue;
 use super::coerce;
 use super::decl::Decl;
-use super::error::{nearest, ConfigError, Place, Warnings};
+use super::error::{ConfigError, Place, Warnings};
 use super::fields::{unknown, Fields};
 use super::files::{Doc, Docs};
 use super::json::{Member, Node};
 use super::names;
+use crate::util::words::nearest;
 
 /// The value of a single option and where it stands.
 #[derive(Debug, Clone)]

@@ -24,6 +24,10 @@ const SLOWEST_LINK: u64 = 4096;
 /// The code for anything that TLS does not like.
 const TLS_FAILED: &str = "client/connectionFailedSSLError";
 
+/// Where a root certificate is to be added.
+#[cfg(feature = "tls")]
+const ROOTS: &str = "the file that ca_cert_path names";
+
 /// How a request ended.
 #[derive(Debug)]
 pub enum Reply {
@@ -123,10 +127,18 @@ impl Http {
         reply.unwrap_or_else(|error| {
             let kept = self.ledger.asked() == asked;
             if !kept && self.ledger.opened() == opened {
-                let code = connect_code(&error);
+                let https = self.settings.server.https;
+                let code = connect_code(&error, https);
                 if code == TLS_FAILED {
                     // The root certificates may be newer next time
                     self.agent = None;
+                }
+                #[cfg(feature = "tls")]
+                if let (Error::Io(e), true) = (&error, https) {
+                    if let Some(text) = common::tls::hung_up(e) {
+                        let text = text.to_owned();
+                        return Reply::NotConnected { code, text };
+                    }
                 }
                 return Reply::NotConnected {
                     code,
@@ -241,28 +253,23 @@ fn build(settings: &UploadSettings, ledger: &Arc<Ledger>) -> Result<Agent, (&'st
 
 /// The error code for a failed connection. It is found by kind, not by number, as "refused" has
 /// different numbers on different systems; the Python agent knows only macOS's.
-fn connect_code(error: &Error) -> &'static str {
-    let by_text = |text: String| {
-        if text.contains("not valid for name") {
-            "client/connectionFailedCertHostnameValidationFailed"
-        } else {
-            TLS_FAILED
-        }
-    };
+fn connect_code(error: &Error, https: bool) -> &'static str {
+    #[cfg(feature = "tls")]
+    if let Some(trouble) = common::tls::trouble(error, ROOTS) {
+        return match trouble.kind {
+            common::tls::Kind::Name => "client/connectionFailedCertHostnameValidationFailed",
+            _ => TLS_FAILED,
+        };
+    }
     match error {
         Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             "client/connectionFailedConnRefused"
         }
-        // Errors of a TLS handshake come wrapped like this
-        Error::Io(e) if e.kind() == io::ErrorKind::InvalidData && e.get_ref().is_some() => {
-            by_text(e.to_string())
-        }
-        Error::Tls(text) => by_text((*text).to_owned()),
-        Error::TlsRequired => TLS_FAILED,
-        #[cfg(feature = "tls")]
-        Error::Rustls(e) => by_text(e.to_string()),
+        Error::Tls(_) | Error::TlsRequired => TLS_FAILED,
         #[cfg(feature = "tls")]
         Error::Pem(_) => TLS_FAILED,
+        #[cfg(feature = "tls")]
+        Error::Io(e) if https && common::tls::hung_up(e).is_some() => TLS_FAILED,
         _ => "client/connectionFailed",
     }
 }
@@ -279,12 +286,21 @@ fn closed_by_peer(error: &Error) -> bool {
 }
 
 fn describe(error: &Error) -> String {
+    #[cfg(feature = "tls")]
+    if let Some(trouble) = common::tls::trouble(error, ROOTS) {
+        return super::response::one_line(trouble.text.as_bytes(), 400);
+    }
     let text = match error {
         Error::Timeout(ureq::Timeout::PerRead) => "the server was silent for too long".to_owned(),
         Error::Timeout(ureq::Timeout::PerWrite) => {
             "the server took no data for too long".to_owned()
         }
         Error::Timeout(what) => format!("timeout: {what}"),
+        Error::Protocol(what) => {
+            format!(
+                "the answer is not HTTP, as from a port for https:// or something else ({what})"
+            )
+        }
         Error::Io(e) => e.to_string(),
         other => other.to_string(),
     };

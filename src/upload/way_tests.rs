@@ -309,6 +309,144 @@ mod tls {
         assert_eq!(check(&settings), Check::Good);
     }
 
+    /// Signs the server's certificate anew, with these dates (`YYYYMMDDHHMMSSZ`).
+    fn dated(folder: &Path, from: &str, to: &str) {
+        let config = "[ca]\ndefault_ca = own\n[own]\nnew_certs_dir = .\ndatabase = index\nserial = serial\n\
+                      default_md = sha256\npolicy = names\nprivate_key = ca.key\ncertificate = ca.pem\n\
+                      copy_extensions = copyall\nunique_subject = no\n[names]\ncommonName = supplied\n";
+        for (name, text) in [("ca.cnf", config), ("index", ""), ("serial", "1000\n")] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        openssl(
+            folder,
+            &format!(
+                "ca -batch -notext -config ca.cnf -in server.csr -out server.pem -startdate {from} -enddate {to}"
+            ),
+        );
+    }
+
+    #[test]
+    #[ignore = "needs the openssl command"]
+    fn a_certificate_of_the_wrong_day_is_told_with_its_date_and_not_in_seconds_of_the_epoch() {
+        let certificates = certificates("dates");
+        let folder = &certificates.0;
+        let told = |from: &str, to: &str| {
+            dated(folder, from, to);
+            let server = serve(folder, "-tls1_3");
+            let mut settings = settings(true, "localhost", server.port);
+            settings.ca_cert_path = Some(folder.join("ca.pem"));
+            trouble(check_when_up(&settings))
+        };
+        let clock = &common::time::date(common::time::now_secs() as u64)[..10];
+        let old = told("20010101000000Z", "20110203040506Z");
+        assert!(old.contains("expired on 2011-02-03 04:05:06 UTC"), "{old}");
+        assert!(old.contains(&format!("clock says {clock}")), "{old}");
+        // As a box sees it that has no battery for its clock
+        let early = told("20910203040506Z", "20920101000000Z");
+        assert!(
+            early.contains("not valid yet, but from 2091-02-03 04:05:06 UTC on"),
+            "{early}"
+        );
+        assert!(early.contains(&format!("clock says {clock}")), "{early}");
+        assert!(early.contains("set it"), "{early}");
+    }
+
+    #[test]
+    #[ignore = "needs the openssl command"]
+    fn a_certificate_of_somebody_else_is_told_with_its_names_and_the_remedy() {
+        let certificates = certificates("names");
+        let folder = &certificates.0;
+        let server = serve(folder, "-tls1_2");
+        let mut settings = settings(true, "localhost", server.port);
+        let unknown = trouble(check_when_up(&settings));
+        assert!(
+            unknown.contains("no authority that this machine trusts"),
+            "{unknown}"
+        );
+        assert!(unknown.contains("ca_cert_path"), "{unknown}");
+        settings.ca_cert_path = Some(folder.join("ca.pem"));
+        settings.server.host = "127.0.0.1".to_owned();
+        let other = trouble(check(&settings));
+        assert!(
+            other.contains("not for 127.0.0.1: it names localhost"),
+            "{other}"
+        );
+
+        // The certificate of the authority itself, as `openssl req -x509` makes them
+        for name in ["server.pem", "server.key"] {
+            std::fs::copy(folder.join(name.replace("server", "ca")), folder.join(name)).unwrap();
+        }
+        let server = serve(folder, "-tls1_3");
+        settings.server.port = server.port;
+        let own = trouble(check_when_up(&settings));
+        assert!(own.contains("CA:TRUE"), "{own}");
+    }
+
+    #[test]
+    #[ignore = "needs the openssl command"]
+    fn a_server_without_a_common_version_is_no_riddle() {
+        let certificates = certificates("version");
+        let folder = &certificates.0;
+        let server = serve(folder, "-tls1");
+        let mut settings = settings(true, "localhost", server.port);
+        settings.ca_cert_path = Some(folder.join("ca.pem"));
+        let old = trouble(check_when_up(&settings));
+        assert!(
+            old.contains("TLS 1.2") || old.contains("TLS version (1.2 or 1.3)"),
+            "{old}"
+        );
+        assert!(old.contains("SSLError"), "{old}");
+    }
+
+    /// The address of a server that answers each connection with this.
+    fn says(answer: &'static [u8]) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(answer);
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_port_that_speaks_no_tls_is_told_as_that() {
+        for answer in [
+            &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            let text = trouble(check(&settings(true, "127.0.0.1", says(answer))));
+            assert!(text.contains("client/connectionFailedSSLError"), "{text}");
+            assert!(text.contains("does not speak TLS"), "{text}");
+        }
+        let text = trouble(check(&settings(true, "127.0.0.1", says(b""))));
+        assert!(text.contains("client/connectionFailedSSLError"), "{text}");
+        assert!(text.contains("closed during the TLS handshake"), "{text}");
+        // A fatal alert: handshake_failure
+        let text = trouble(check(&settings(
+            true,
+            "127.0.0.1",
+            says(b"\x15\x03\x03\x00\x02\x02\x28"),
+        )));
+        assert!(text.contains("refused the TLS handshake"), "{text}");
+    }
+
+    #[test]
+    fn a_port_of_tls_that_is_asked_without_it_is_told_as_that() {
+        // openssl's alert, and the page of nginx
+        for answer in [
+            &b"\x15\x03\x01\x00\x02\x02\x46"[..],
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 61\r\n\r\n\
+              <title>400 The plain HTTP request was sent to HTTPS port</title>",
+        ] {
+            let text = trouble(check(&settings(false, "127.0.0.1", says(answer))));
+            assert!(text.to_lowercase().contains("https"), "{text}");
+        }
+    }
+
     #[test]
     fn a_certificate_file_that_is_missing_or_something_else_is_named() {
         let mut settings = settings(true, "localhost", 1);

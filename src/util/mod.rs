@@ -2,5 +2,5 @@
 //! the monitors share.
 
 pub use common::{
-    crc32, escape, files, random, sha256, sort, stamp, stop, sys, throttle, time, varint,
+    crc32, escape, files, random, sha256, sort, stamp, stop, sys, throttle, time, varint, words,
 };

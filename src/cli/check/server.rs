@@ -256,9 +256,6 @@ fn clock(report: &mut Report, ahead: f64) {
 /// Advice for a failed request, by its error: the code first, and for TLS the words of the library,
 /// which has one code for all.
 fn advice(text: &str) -> &'static str {
-    const NOT_YET: &str =
-        "The certificate is not valid yet: this machine's clock is behind, or that of \
-                           who made it was ahead.";
     const CA_FILE: &str =
         "Mend ca_cert_path: it names a file of certificates in PEM form that the agent's \
                            user may read.";
@@ -268,19 +265,16 @@ fn advice(text: &str) -> &'static str {
             "The certificate is another host's: check scalyr_server, and what intercepts TLS in between.",
         ),
         (
-            "expired",
+            "expired on",
             "The certificate is too old: it has to be renewed on the server; or this machine's clock is ahead.",
         ),
         (
-            "notvalidyet",
-            NOT_YET,
-        ),
-        (
             "not valid yet",
-            NOT_YET,
+            "Set the clock, or let chrony, ntpd or systemd-timesyncd do it; if it is right, that of who made the \
+             certificate was ahead.",
         ),
         (
-            "root certificates",
+            "root certificates from",
             CA_FILE,
         ),
         (
@@ -288,14 +282,18 @@ fn advice(text: &str) -> &'static str {
             CA_FILE,
         ),
         (
-            "causedasendentity",
+            "ca:true",
             "The server shows the certificate of an authority as its own: it needs one for its name that is \
              no authority (CA:FALSE), signed by a root in ca_cert_path.",
         ),
         (
-            "corrupt message",
-            "What answers there does not speak TLS: check the port and http:// or https:// in scalyr_server, \
-             and that https_proxy is a proxy.",
+            "does not speak tls",
+            "Check the port and http:// or https:// in scalyr_server, and that https_proxy is a proxy.",
+        ),
+        (
+            " tls ",
+            "Look which versions and ciphers of TLS the server allows, whether it wants a client certificate, and \
+             whether a proxy is needed (https_proxy).",
         ),
         (
             "sslerror",
@@ -336,21 +334,29 @@ mod tests {
     fn each_failure_of_tls_has_an_advice_of_its_own() {
         let failed = "cannot connect (client/connectionFailedSSLError): ";
         for (why, word) in [
-            ("invalid peer certificate: Expired", "too old"),
-            ("invalid peer certificate: NotValidYet", "not valid yet"),
             (
-                "certificate not valid yet: verification time 1",
-                "not valid yet",
+                "a certificate of the server expired on 2011-02-03",
+                "too old",
             ),
-            ("invalid peer certificate: UnknownIssuer", "not trusted"),
             (
-                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "a certificate of the server is not valid yet, but",
+                "Set the clock",
+            ),
+            (
+                "signed by no authority that this machine trusts",
+                "not trusted",
+            ),
+            (
+                "the certificate of an authority (CA:TRUE) as its own",
                 "no authority",
             ),
             (
-                "received corrupt message of type InvalidContentType",
-                "does not speak TLS",
+                "what answers at this port does not speak TLS: it is",
+                "Check the port",
             ),
+            ("the server refused the TLS handshake", "which versions"),
+            ("closed during the TLS handshake", "which versions"),
+            ("has no TLS version (1.2 or 1.3)", "which versions"),
             (
                 "cannot read root certificates from /x: Permission denied",
                 "ca_cert_path",
