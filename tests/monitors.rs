@@ -238,3 +238,145 @@ fn a_monitor_that_is_run_alone_says_on_stderr_why_it_has_nothing_to_show() {
     let text = String::from_utf8_lossy(&said.stderr);
     assert!(text.contains("pid \"none\" is no number"), "{text}");
 }
+
+/// Runs a plug-in with this text alone; its exit code and what it printed. It has a minute.
+fn plugin_alone(name: &str, text: &str, args: &[&str]) -> (i32, String, String) {
+    use std::os::unix::fs::PermissionsExt;
+    static COUNTER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let dir = ::common::testing::Scratch::new(&format!("alone-{number}"));
+    let mode = if text.starts_with("#!") { 0o755 } else { 0o644 };
+    std::fs::write(dir.path(name), text).unwrap();
+    std::fs::set_permissions(dir.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    let said = std::process::Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_scalyr-agent-2"), "monitor", "run"])
+        .arg(name.split('.').next().unwrap())
+        .arg("-p")
+        .arg(dir.path(""))
+        .args(args)
+        .output()
+        .unwrap();
+    (
+        said.status.code().unwrap(),
+        String::from_utf8(said.stdout).unwrap(),
+        String::from_utf8(said.stderr).unwrap(),
+    )
+}
+
+const METRIC: &str = "echo '{\"metric\": \"m\", \"value\": 1}'";
+
+#[test]
+fn a_plugin_that_is_run_for_some_samples_does_not_run_for_ever() {
+    let once = format!("#!/bin/sh\n{METRIC}\n{METRIC}\n");
+    let marked = format!(
+        "#!/bin/sh\nwhile :; do {METRIC}; {METRIC}; echo '{{\"sample\": \"ok\"}}'; sleep 0.1; done\n"
+    );
+    let stays = format!("#!/bin/sh\nwhile :; do {METRIC}; {METRIC}; sleep 2; done\n");
+    for (text, options, samples, lines) in [
+        (&once, "{}", "1", 2),
+        (&once, "{}", "3", 6),
+        (&once, "{plugin_mode: \"sample\"}", "2", 4),
+        (&marked, "{plugin_mode: \"serve\"}", "2", 4),
+        (&marked, "{}", "1", 2),
+        (&stays, "{plugin_mode: \"serve\"}", "2", 4),
+        // Whether it ends by itself is known at the end of its interval
+        (&stays, "{sample_interval: 1}", "1", 2),
+    ] {
+        let args = ["-s", "0.5", "-c", options, "-n", samples];
+        let (code, out, err) = plugin_alone("p.sh", text, &args);
+        assert_eq!(code, 0, "{text} {options}: {out} {err}");
+        assert_eq!(out.lines().count(), lines, "{text} {options}: {out} {err}");
+    }
+}
+
+#[test]
+fn a_plugin_that_fails_is_not_run_again_and_again_for_one_sample() {
+    for (text, options, part) in [
+        ("#!/bin/sh\nexit 3\n", "{}", "status 3"),
+        (
+            "#!/bin/sh\nexit 0\n",
+            "{plugin_mode: \"serve\"}",
+            "ended by itself",
+        ),
+        ("#!/no/such/interpreter\n", "{}", "cannot be started"),
+        (
+            "#!/bin/sh\necho '{\"metric\": \"m\", \"value\": 1}'\nexit 3\n",
+            "{plugin_mode: \"sample\"}",
+            "status 3",
+        ),
+        (
+            "#!/bin/sh\nsleep 50\n",
+            "{plugin_mode: \"sample\", plugin_timeout: 0.3}",
+            "plugin_timeout",
+        ),
+        (
+            "#!/bin/sh\necho '{\"fatal\": \"no luck\"}'; exit 1\n",
+            "{}",
+            "no luck",
+        ),
+    ] {
+        let (code, _, err) = plugin_alone("p.sh", text, &["-c", options, "-n", "1"]);
+        assert_eq!(code, 1, "{text}: {err}");
+        assert!(err.contains(part), "{text}: {err}");
+    }
+}
+
+#[test]
+fn a_monitor_that_serves_ends_after_so_many_lines() {
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let options =
+        format!("{{accept_plaintext: true, accept_pickle: false, plaintext_port: {port}}}");
+    let child = std::process::Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_scalyr-agent-2"), "monitor", "run"])
+        .args(["graphite_monitor", "-n", "2", "-c", &options])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = std::time::Instant::now();
+    let mut stream = loop {
+        match std::net::TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => assert!(began.elapsed() < std::time::Duration::from_secs(50)),
+        }
+        std::thread::yield_now();
+    };
+    std::io::Write::write_all(&mut stream, b"a 1 1700000000\nb 2 1700000000\n").unwrap();
+    let said = child.wait_with_output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(
+        (said.status.code(), out.lines().count()),
+        (Some(0), 2),
+        "{out}"
+    );
+}
+
+#[test]
+#[ignore = "needs python3"]
+fn a_python_plugin_is_run_for_so_many_samples_and_says_what_it_lacks() {
+    let text = |monitor: &str, method: &str| {
+        format!(
+            "from scalyr_agent import ScalyrMonitor, define_config_option\n\
+             __monitor__ = {monitor}\n\
+             define_config_option(__monitor__, 'a', 'A', default=7)\n\
+             class Mine(ScalyrMonitor):\n    def {method}(self):\n        \
+             self._logger.emit_value('m', 1)\n        self._logger.emit_value('n', 2)\n"
+        )
+    };
+    let args = ["-s", "0.2", "-n", "2"];
+    let (code, out, err) = plugin_alone("p.py", &text("__name__", "gather_sample"), &args);
+    assert_eq!((code, out.lines().count()), (0, 4), "{out} {err}");
+    assert!(!err.contains("WARN"), "{err}");
+    let (_, _, err) = plugin_alone("p.py", &text("'other'", "gather_sample"), &args);
+    assert!(err.contains("write `__monitor__ = __name__`"), "{err}");
+    let (code, out, err) = plugin_alone("p.py", &text("__name__", "gather"), &args);
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.contains("neither gather_sample nor run"), "{err}");
+    let failing = "from scalyr_agent import ScalyrMonitor\nclass Mine(ScalyrMonitor):\n    \
+                   def gather_sample(self):\n        raise ValueError('no luck')\n";
+    let (code, _, err) = plugin_alone("p.py", failing, &args);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("no luck"), "{err}");
+}

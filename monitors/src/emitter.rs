@@ -178,6 +178,16 @@ impl Emitter {
         self.status.sample_was_good();
     }
 
+    /// For a monitor that serves: counts a sample.
+    pub(crate) fn sampled(&self, well: bool) {
+        self.status.sample_ends(well);
+    }
+
+    /// What is known of the samples that were asked for.
+    pub(crate) fn status(&self) -> &MonitorStatus {
+        &self.status
+    }
+
     fn line(&mut self, at: Option<u64>, metric: &str, value: Value, fields: (&[Field], Order)) {
         let name = line::clean_name(metric);
         if name.changed && self.once_in(DAY, "client/badMetricName") {
@@ -454,7 +464,7 @@ pub(crate) mod captured {
         let lines = Lines::default();
         let (stopper, stop) = common::stop::pair();
         let mut out = Emitter::new(
-            Arc::new(MonitorStatus::new(name.to_owned(), "m", "")),
+            Arc::new(MonitorStatus::new(name.to_owned(), "m", "", None)),
             "m",
             Box::new(lines.clone()),
             limit,

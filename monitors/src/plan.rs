@@ -3,7 +3,7 @@
 use crate::monitor::{Cadence, Description, Log, MonitorLog, Place, Setup};
 use crate::options::Options;
 use crate::plugin;
-use crate::registry::NotFound;
+use crate::registry::{NotFound, UNKNOWN};
 use crate::sink::{LogFiles, Nowhere, Sink};
 use crate::Error;
 use common::rotating::Rotation;
@@ -45,6 +45,8 @@ pub struct Plan {
     pub(crate) own_logs: Vec<MonitorLog>,
     /// Pause before the first restart, and the longest one.
     pub(crate) pauses: (Duration, Duration),
+    /// The monitor ends after so many samples.
+    pub(crate) most_samples: Option<u64>,
 }
 
 /// Why an entry cannot be run.
@@ -59,6 +61,16 @@ pub enum PlanError {
         /// The reason.
         error: Error,
     },
+}
+
+impl PlanError {
+    /// Whether nothing goes by the name of the module, built in or plug-in.
+    pub fn is_unknown(&self) -> bool {
+        match self {
+            PlanError::NotFound(_) => true,
+            PlanError::Invalid { error, .. } => error.to_string().starts_with(UNKNOWN),
+        }
+    }
 }
 
 impl fmt::Display for PlanError {
@@ -168,7 +180,16 @@ impl Plan {
             rate_metrics: Arc::clone(&host.rate_metrics),
             rate_cleanup: host.rate_cleanup,
             pauses: (Duration::from_secs(1), Duration::from_secs(300)),
+            most_samples: None,
         })
+    }
+
+    /// Has the monitor end by itself after so many samples, well or not. One that serves ends after
+    /// so many lines. A plug-in's sample is a run that ends, or what it calls one by `sample`; of one
+    /// that stays without calling any, what it writes in an interval, in mode `serve` also what it
+    /// writes without a pause of half a second.
+    pub fn end_after(&mut self, samples: u64) {
+        self.most_samples = Some(samples);
     }
 
     /// `shell_monitor(2)`: the tag of its lines, and its name in messages and status.

@@ -55,6 +55,7 @@ impl Runner {
             name.clone(),
             plan.description.module,
             &plan.id,
+            plan.most_samples,
         ));
         Runner::launch(Arc::new(plan), status, Builder::new(), sink)
     }
@@ -125,6 +126,15 @@ impl Runner {
     /// `stop_agent_on_failure`.
     pub fn stops_agent(&self) -> bool {
         self.plan.stops_agent()
+    }
+
+    /// Whether a monitor that takes no samples has written as many lines as it was to
+    /// ([`Plan::end_after`]). Any other ends by itself.
+    pub fn has_enough(&self) -> bool {
+        let description = self.plan.description;
+        description.cadence == Cadence::Serving
+            && !description.open
+            && self.status.has_enough_lines()
     }
 
     /// Whether the thread has ended.
@@ -212,14 +222,8 @@ fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &St
                 serve(monitor, plan, status, &mut out, stop)
             }
             Ok(Ok(monitor)) => live(monitor, plan, status, &mut out, delay, stop),
-            Ok(Err(error)) => End::Died {
-                message: error.to_string(),
-                had_worked: false,
-            },
-            Err(message) => End::Died {
-                message,
-                had_worked: false,
-            },
+            Ok(Err(error)) => not_made(status, error.to_string()),
+            Err(message) => not_made(status, message),
         };
         // Whatever was complete before a panic is kept.
         out.flush();
@@ -234,6 +238,10 @@ fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &St
                 }
                 status.alive.store(false, Relaxed);
                 status.error(&message);
+                if status.is_enough() {
+                    out.log(Level::Error, format_args!("Monitor died: {message}."));
+                    break;
+                }
                 out.log(
                     Level::Error,
                     format_args!(
@@ -252,6 +260,15 @@ fn work(plan: &Plan, status: &Arc<MonitorStatus>, sink: Box<dyn Sink>, stop: &St
         }
     }
     out.log(Level::Info, format_args!("Monitor has finished"));
+}
+
+/// Counts as a sample, so that one is not waited for in vain.
+fn not_made(status: &MonitorStatus, message: String) -> End {
+    status.sample_ends(false);
+    End::Died {
+        message,
+        had_worked: false,
+    }
 }
 
 /// The same failure is spoken of once in this time.
@@ -302,6 +319,10 @@ fn live(
                 };
             }
         }
+        if status.is_enough() {
+            let _ = guarded(move || drop(monitor));
+            return End::Asked;
+        }
         tick = next_tick(tick, plan.interval, Instant::now());
     }
 }
@@ -323,6 +344,9 @@ fn serve(
         let result = guarded(|| monitor.gather(out));
         out.flush();
         let had_worked = began.elapsed() > WORKED;
+        if !matches!(result, Ok(Ok(()))) && !stop.is_set() {
+            status.sample_ends(false);
+        }
         let end = match result {
             Ok(_) if stop.is_set() => Some(End::Asked),
             Ok(Ok(())) => None,
@@ -342,6 +366,7 @@ fn serve(
         if had_worked {
             pause = first_pause;
         }
+        let end = end.or_else(|| status.is_enough().then_some(End::Asked));
         if let Some(end) = end {
             let _ = guarded(move || drop(monitor));
             return end;

@@ -17,6 +17,9 @@ pub struct MonitorStatus {
     pub(crate) lost: AtomicU64,
     pub(crate) restarts: AtomicU64,
     samples: AtomicU64,
+    good_samples: AtomicU64,
+    /// The monitor ends after so many samples.
+    most: u64,
     pub(crate) alive: AtomicBool,
     last_sample_ms: AtomicU64,
     /// The start of the count in `busy_since_ms`. It is not taken from the clock: a host without a
@@ -50,6 +53,8 @@ pub struct Snapshot {
     pub restarts: u64,
     /// Samples taken, well or not.
     pub samples: u64,
+    /// Those of them that went well.
+    pub good_samples: u64,
     /// Whether it is running: started, not stopped, not waiting for its restart.
     pub alive: bool,
     /// When the last sample ended well, in milliseconds since the epoch.
@@ -63,7 +68,7 @@ pub struct Snapshot {
 }
 
 impl MonitorStatus {
-    pub(crate) fn new(name: String, module: &'static str, id: &str) -> Self {
+    pub(crate) fn new(name: String, module: &'static str, id: &str, most: Option<u64>) -> Self {
         MonitorStatus {
             name,
             module,
@@ -74,6 +79,8 @@ impl MonitorStatus {
             lost: AtomicU64::new(0),
             restarts: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            good_samples: AtomicU64::new(0),
+            most: most.unwrap_or(u64::MAX),
             alive: AtomicBool::new(true),
             last_sample_ms: AtomicU64::new(0),
             born: Instant::now(),
@@ -101,8 +108,24 @@ impl MonitorStatus {
         self.busy_since_ms.store(0, Relaxed);
         self.samples.fetch_add(1, Relaxed);
         if well {
+            self.good_samples.fetch_add(1, Relaxed);
             self.sample_was_good();
         }
+    }
+
+    /// Whether all samples that were asked for have been taken.
+    pub(crate) fn is_enough(&self) -> bool {
+        self.samples.load(Relaxed) >= self.most
+    }
+
+    /// Whether some number of samples, or of lines, was asked for.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.most < u64::MAX
+    }
+
+    /// [`MonitorStatus::is_enough`], where each line counts as a sample.
+    pub(crate) fn has_enough_lines(&self) -> bool {
+        self.lines.load(Relaxed) >= self.most
     }
 
     pub(crate) fn sample_was_good(&self) {
@@ -141,6 +164,7 @@ impl MonitorStatus {
             lost: self.lost.load(Relaxed),
             restarts: self.restarts.load(Relaxed),
             samples: self.samples.load(Relaxed),
+            good_samples: self.good_samples.load(Relaxed),
             alive: self.alive.load(Relaxed),
             last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
             busy_ms: since(self.busy_since_ms.load(Relaxed))

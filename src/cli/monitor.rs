@@ -24,7 +24,7 @@ pub(super) fn list(options: &Options) -> i32 {
         Some(Ok(monitor)) => reference::terminal(monitor),
         Some(Err(unknown)) => {
             err(unknown);
-            return exit::FAILED;
+            return exit::USAGE;
         }
     };
     let _ = io::stdout().write_all(text.as_bytes());
@@ -54,7 +54,8 @@ pub(super) fn run(options: &Options) -> i32 {
     };
     if what != "run" {
         err(format_args!(
-            "{PROGRAM} monitor: error: invalid choice: '{}' (choose from 'run')",
+            "{}{PROGRAM}: error: argument run: invalid choice: '{}' (choose from 'run')",
+            super::help::usage(Some(&super::commands::MONITOR), false),
             what.to_string_lossy()
         ));
         return exit::USAGE;
@@ -72,13 +73,19 @@ pub(super) fn run(options: &Options) -> i32 {
         Some(serde_json::Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),
     };
-    let plan = match Plan::new(&module.to_string_lossy(), &id, &members, &host(run)) {
+    let mut plan = match Plan::new(&module.to_string_lossy(), &id, &members, &host(run)) {
         Ok(plan) => plan,
         Err(error) => {
             err(format_args!("Invalid monitor configuration: {error}"));
-            return exit::FAILED;
+            return match error.is_unknown() {
+                true => exit::USAGE,
+                false => exit::FAILED,
+            };
         }
     };
+    if let Some(samples) = run.samples {
+        plan.end_after(samples);
+    }
     for warning in plan.warnings() {
         err(format_args!("WARNING: {warning}"));
     }
@@ -108,23 +115,24 @@ pub(super) fn run(options: &Options) -> i32 {
             return exit::FAILED;
         }
     };
-    let mut failed = false;
-    while !runner.is_done() {
-        let status = runner.status().snapshot();
-        failed = status.last_error.is_some() && status.last_sample_ms.is_none();
-        if run.samples.is_some_and(|most| status.samples >= most) {
-            break;
-        }
+    while !runner.is_done() && !runner.has_enough() {
         if signals.wait(Duration::from_millis(50)) == Some(Signal::Stop) {
             err("Signal received, stopping monitor...");
             break;
         }
     }
+    let status = Arc::clone(runner.status());
     let mut runners = [runner];
     let late = monitors::stop_all(&mut runners, STOP_WITHIN);
     if !late.is_empty() {
         err("The monitor does not end; it is left to the system.");
     }
+    let status = status.snapshot();
+    let failed = status.last_error.is_some()
+        && match status.samples {
+            0 => status.last_sample_ms.is_none() && status.lines == 0,
+            _ => status.good_samples == 0,
+        };
     match failed || !late.is_empty() {
         true => exit::FAILED,
         false => exit::OK,

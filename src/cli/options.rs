@@ -274,7 +274,9 @@ pub(super) static MONITOR_SAMPLES: Opt = Opt {
         }
     }),
     text: "End after so many samples.",
-    more: "",
+    more: "Of a monitor that takes none, as syslog_monitor: after so many lines. A plug-in's sample is a \
+           run that ends, or what it calls one (`sample` lines, as each plug-in in Python sends them); of \
+           one that stays, what it writes in an interval.",
     verdict: New,
 };
 

@@ -52,6 +52,24 @@ fn the_example_in_python_works() {
 }
 
 #[test]
+#[ignore = "needs python3"]
+fn the_example_in_the_way_of_the_python_agent_works() {
+    let scratch = Scratch::new("contrib-monitor");
+    copy(&scratch, "file_age.py", 0o644);
+    put(&scratch, "dump", 0o644, "12345");
+    let dump = scratch.path("dump");
+    let dump = dump.to_str().unwrap();
+    let entry = json!({"module": "file_age", "path": dump});
+    let mut trial = Trial::start(&scratch.path(""), &entry);
+    trial.until_seen(&format!("[file_age()] file_age.bytes 5 path=\"{dump}\"\n"));
+    assert!(trial.seen.contains("file_age.seconds "), "{}", trial.seen);
+    well(trial);
+    let mut trial = Trial::start(&scratch.path(""), &json!({"module": "file_age"}));
+    let error = trial.result().unwrap_err().to_string();
+    assert!(error.contains("Missing required field \"path\""), "{error}");
+}
+
+#[test]
 fn the_example_in_rust_works() {
     let scratch = Scratch::new("contrib-rs");
     let made = std::process::Command::new("rustc")

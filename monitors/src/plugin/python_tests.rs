@@ -10,6 +10,28 @@ fn python(scratch: &Scratch, text: &str, more: &Json) -> Trial {
     Trial::start(&scratch.path(""), &entry)
 }
 
+#[test]
+#[ignore = "needs python3"]
+fn a_plugin_without_the_name_of_its_monitor_is_told_the_line_that_is_missing() {
+    let import = "from scalyr_agent import ScalyrMonitor, define_config_option\n";
+    let class = "class Mine(ScalyrMonitor):\n    def gather_sample(self):\n        pass\n";
+    let declared = "define_config_option(__monitor__, 'a', 'A', default=1)\n";
+    let ended = |name: &str, text: &str| {
+        let scratch = Scratch::new(name);
+        let mut trial = python(&scratch, text, &json!({}));
+        trial.result().unwrap_err().to_string()
+    };
+    let error = ended("no-monitor", &format!("{import}{declared}{class}"));
+    assert!(error.contains("write `__monitor__ = __name__`"), "{error}");
+    assert!(error.contains("p.py, line 2"), "{error}");
+    // A program whose mode was forgotten is taken for such a plug-in
+    let error = ended("no-class", "print('{\"metric\": \"m\", \"value\": 1}')\n");
+    assert!(
+        error.contains("chmod 755") && error.contains("file_age.py"),
+        "{error}"
+    );
+}
+
 const EVERYTHING: &str = r#"
 import os, subprocess, sys
 from scalyr_agent import ScalyrMonitor, define_config_option, define_metric, define_log_field

@@ -31,6 +31,8 @@ const LONGEST_TEXT: usize = 8 * 1024;
 const SHOWN: usize = 200;
 /// A plug-in's share of agent.log: bytes per second, and bytes at once.
 const VOICE: (i64, i64) = (200, 20_000);
+/// A pause of this length ends what a plug-in that serves has written at once.
+const QUIET: Duration = Duration::from_millis(500);
 /// The same mistake is spoken of once in this time.
 const SAME: Duration = Duration::from_secs(300);
 
@@ -61,6 +63,8 @@ pub struct Plugin {
     began: Option<Instant>,
     /// No start before this.
     next: Option<Instant>,
+    /// The last run has written something that is part of no sample yet.
+    uncounted: bool,
 }
 
 impl Plugin {
@@ -122,6 +126,7 @@ impl Plugin {
             name,
             began: None,
             next: None,
+            uncounted: false,
         })
     }
 
@@ -190,8 +195,18 @@ impl Plugin {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut ear = Ear::new(out);
         let why = loop {
-            match running.next(deadline, Some(&stop)) {
+            if out.status().is_enough() {
+                break Next::Stop;
+            }
+            let until = self.sample_ends(&ear, out);
+            let until = [deadline, until].into_iter().flatten().min();
+            match running.next(until, Some(&stop)) {
                 Next::Event(event) => self.hear(&mut ear, event, out),
+                Next::Deadline if deadline.is_none_or(|at| Instant::now() < at) => {
+                    out.sampled(true);
+                    ear.spoke = None;
+                    ear.counted = true;
+                }
                 other => break other,
             }
         };
@@ -201,6 +216,7 @@ impl Plugin {
         };
         ear.finish(self, out);
         out.flush();
+        self.uncounted = !ear.counted || ear.spoke.is_some();
         match (why, status) {
             (Next::Stop, _) => Ok(None),
             (Next::Deadline, _) => {
@@ -218,6 +234,17 @@ impl Plugin {
                 Some(text) => Err(Error::new(text)),
                 None => Ok(Some(status)),
             },
+        }
+    }
+
+    /// When what it has written is a sample, of one that stays and does not tell where one ends.
+    fn sample_ends(&self, ear: &Ear, out: &Emitter) -> Option<Instant> {
+        let (first, last) = ear.spoke.filter(|_| out.status().is_limited())?;
+        let whole = first + self.interval;
+        match self.mode {
+            Mode::Sample => None,
+            Mode::Auto => Some(whole),
+            Mode::Serve => Some(whole.min(last + QUIET)),
         }
     }
 
@@ -301,6 +328,10 @@ impl Plugin {
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }
+        // It may have gone on before it learned that it is to end
+        if out.status().is_enough() {
+            return;
+        }
         match protocol::read(line) {
             Err(reason) => bad(&reason, line, out),
             Ok(Line::Metric {
@@ -321,12 +352,14 @@ impl Plugin {
                 }
                 out.set_id(None);
                 out.alive();
+                ear.speaks();
             }
             Ok(Line::Message { text, id }) => {
                 out.set_id(id.as_deref());
                 out.message(&text.replace(char::is_control, " "));
                 out.set_id(None);
                 out.alive();
+                ear.speaks();
             }
             Ok(Line::OwnLog(config)) => {
                 let done = self.logs.own(config, out);
@@ -346,8 +379,13 @@ impl Plugin {
                 self.refused(done, out);
             }
             Ok(Line::Log(level, text)) => self.speak(level, &text, out),
-            Ok(Line::Sample(None)) => out.alive(),
+            Ok(Line::Sample(None)) => {
+                ear.marks();
+                out.sampled(true);
+            }
             Ok(Line::Sample(Some(text))) => {
+                ear.marks();
+                out.sampled(false);
                 let text = cut_text(&text, LONGEST_TEXT);
                 // The last line of a traceback is its message.
                 let last = text.lines().next_back().unwrap_or_default();
@@ -456,7 +494,13 @@ impl Monitor for Plugin {
             match result {
                 Ok(None) => return Ok(()),
                 Ok(Some(status)) if status.success() && self.mode != Mode::Serve => {
-                    out.alive();
+                    match self.uncounted {
+                        true => out.sampled(true),
+                        false => out.alive(),
+                    }
+                    if out.status().is_enough() {
+                        return Ok(());
+                    }
                     self.next = self.tick();
                 }
                 Ok(Some(status)) if status.success() => {
@@ -480,6 +524,12 @@ struct Ear {
     err_lines: Arc<AtomicU64>,
     /// Why it says that it must end.
     fatal: Option<String>,
+    /// When it wrote the first and the last line of the present sample.
+    spoke: Option<(Instant, Instant)>,
+    /// It tells itself where a sample ends.
+    marks: bool,
+    /// Something of what it wrote has been counted as a sample.
+    counted: bool,
 }
 
 impl Ear {
@@ -490,7 +540,21 @@ impl Ear {
             bad_lines: out.counter("plugin_bad_lines"),
             err_lines: out.counter("plugin_stderr_lines"),
             fatal: None,
+            spoke: None,
+            marks: false,
+            counted: false,
         }
+    }
+
+    fn speaks(&mut self) {
+        if !self.marks {
+            let now = Instant::now();
+            self.spoke = Some((self.spoke.map_or(now, |(first, _)| first), now));
+        }
+    }
+
+    fn marks(&mut self) {
+        (self.spoke, self.marks, self.counted) = (None, true, true);
     }
 
     /// Last lines may lack their end.

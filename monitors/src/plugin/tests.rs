@@ -48,7 +48,7 @@ impl Trial {
         let (stopper, stop) = stop::pair();
         let lines = Lines::default();
         let name = format!("{}({id})", description.short_name());
-        let status = Arc::new(MonitorStatus::new(name, description.module, id));
+        let status = Arc::new(MonitorStatus::new(name, description.module, id, None));
         let mut out = Emitter::new(
             Arc::clone(&status),
             description.module,

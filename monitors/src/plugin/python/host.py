@@ -242,6 +242,8 @@ def why(error):
     if isinstance(error, ImportError) and "cannot import name" in text:
         if str(error.name).partition(".")[0] == "scalyr_agent":
             text += "; it is not offered by the plug-in host"
+    if isinstance(error, NameError) and "__monitor__" in text:
+        text += "; write `__monitor__ = __name__` above the first line that uses it"
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         if not frame.filename.startswith("<"):
@@ -293,10 +295,23 @@ def main():
     if found is None:
         fatal(
             wire,
-            "%s defines no class that is derived from ScalyrMonitor" % bundle["path"],
+            "%s defines no class that is derived from ScalyrMonitor: write one that has gather_sample "
+            "(monitors/contrib/file_age.py is an example); or, if it is a program of its own, make it "
+            "executable: chmod 755" % bundle["path"],
         )
     logger = agent_logging.getLogger(hello["name"])
     logger.component = "monitor:" + hello["name"]
+    named = getattr(module, "__monitor__", hello["module"])
+    if named != hello["module"]:
+        logger.warning(
+            "What the plug-in declares for the monitor %s does not hold for %s; write `__monitor__ = __name__`.",
+            named,
+            hello["module"],
+        )
+    if found.gather_sample is ScalyrMonitor.gather_sample and found.run is ScalyrMonitor.run:
+        logger.warning(
+            "The class %s has neither gather_sample nor run: it writes nothing.", found.__name__
+        )
     monitor = None
     try:
         monitor = found(
