@@ -88,7 +88,7 @@ Servers
 The agent
   note  no agent runs
         -> scalyr-agent-2 start
-N ok, N notes, N failures"
+N ok, N note, N failures"
     );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     // it is for reading and for scripts: no colours where there is no terminal

@@ -182,6 +182,12 @@ fn bash_completes() {
     assert_eq!(ask("scalyr-agent-2 explain a"), ["a file.json", "a folder"]);
     assert_eq!(ask("scalyr-agent-2 stop a"), [""; 0]);
     assert_eq!(ask("scalyr-agent-2 generate f"), ["fish"]);
+    let url = ["url_monitor"];
+    assert_eq!(ask("scalyr-agent-2 monitors url"), url);
+    assert_eq!(ask("scalyr-agent-2 monitor "), ["run"]);
+    assert_eq!(ask("scalyr-agent-2 monitor run ur"), url);
+    assert_eq!(ask("scalyr-agent-2 monitor run -n 1 ur"), url);
+    assert!(ask("scalyr-agent-2 monitors ").contains(&"shell_monitor".to_owned()));
     assert_eq!(ask("scalyr-agent-2 config --set-user roo"), ["root"]);
     assert_eq!(
         ask("/usr/sbin/scalyr-agent-2-config --set-s"),
@@ -224,6 +230,9 @@ fn fish_completes() {
     assert_eq!(ask("scalyr-agent-2 status --fo"), ["--format"]);
     assert_eq!(ask("scalyr-agent-2 status --format "), ["json", "text"]);
     assert_eq!(ask("scalyr-agent-2 generate z"), ["zsh"]);
+    assert_eq!(ask("scalyr-agent-2 monitors url"), ["url_monitor"]);
+    assert_eq!(ask("scalyr-agent-2 monitor r"), ["run"]);
+    assert_eq!(ask("scalyr-agent-2 monitor run ur"), ["url_monitor"]);
     assert_eq!(ask("scalyr-agent-2-config --set-u"), ["--set-user"]);
     assert_eq!(ask("scalyr-agent-2 config --set-user roo"), ["root"]);
 }
@@ -263,6 +272,12 @@ fn zsh_completes() {
         "-v status --format json"
     );
     assert_eq!(ask("scalyr-agent-2 generate ba"), "generate bash");
+    assert_eq!(ask("scalyr-agent-2 monitors ur"), "monitors url_monitor");
+    assert_eq!(ask("scalyr-agent-2 monitor r"), "monitor run");
+    assert_eq!(
+        ask("scalyr-agent-2 monitor run ur"),
+        "monitor run url_monitor"
+    );
     assert_eq!(ask("scalyr-agent-2-config --set-us"), "--set-user");
     assert_eq!(ask("scalyr-agent-2 config --set-us"), "config --set-user");
 }

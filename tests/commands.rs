@@ -205,11 +205,61 @@ fn a_missing_configuration_file_is_named_by_every_command() {
     ] {
         let told = said(bare(&format!("{command} -c /no/such/agent.json")));
         assert_eq!((told.code, told.out.as_str()), (1, ""), "{command}");
+        let (first, rest) = told.err.split_once('\n').unwrap();
         assert_eq!(
-            told.err,
-            "[Errno 2] No such file or directory: '/no/such/agent.json'\n"
+            first,
+            "[Errno 2] No such file or directory: '/no/such/agent.json'"
         );
+        assert!(rest.contains("-c FILE"), "{rest}");
     }
+}
+
+#[test]
+fn who_has_no_configuration_file_yet_or_mistypes_its_name_is_told_what_to_do() {
+    let site = Site::new();
+    for command in [
+        "start",
+        "check",
+        "explain /x",
+        "dry-run /x",
+        "positions",
+        "reload",
+    ] {
+        let told = said(bare(&format!(
+            "{command} -c {}",
+            site.path("new/agent.json").display()
+        )));
+        assert_eq!(told.code, 1, "{command}: {told:?}");
+        assert!(told.err.contains("-c FILE"), "{command}: {told:?}");
+        assert!(told.err.contains("api_key: "), "{command}: {told:?}");
+        let told = said(bare(&format!(
+            "{command} -c {}",
+            site.path("agnet.json").display()
+        )));
+        let meant = format!("Did you mean {}?", site.path("agent.json").display());
+        assert!(told.err.contains(&meant), "{command}: {told:?}");
+    }
+}
+
+#[test]
+fn a_word_that_is_none_of_the_choices_is_the_same_error_for_every_command() {
+    for (line, meant) in [
+        ("strat", "Did you mean start?"),
+        ("generate zhs", "Did you mean zsh?"),
+        ("generate man scalyr-agent2", "Did you mean scalyr-agent-2?"),
+        ("monitors shel_monitor", "(did you mean shell_monitor?)"),
+        ("monitor rnu shell_monitor", "choose from 'run'"),
+        ("monitor run shel_monitor", "(did you mean shell_monitor?)"),
+        ("monitor run shell_monitor -n 0", "argument -n/--samples"),
+        ("monitor run shell_monitor -n some", "argument -n/--samples"),
+        ("positions --recrods", "Did you mean --records?"),
+    ] {
+        let told = said(bare(line));
+        assert_eq!((told.code, told.out.as_str()), (2, ""), "{line}: {told:?}");
+        assert!(told.err.contains(meant), "{line}: {told:?}");
+    }
+    let told = said(bare("help"));
+    assert_eq!((told.code, told.out), (0, said(bare("--help")).out));
 }
 
 #[test]

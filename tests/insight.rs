@@ -260,7 +260,7 @@ fn a_file_that_no_entry_copies_is_told_why_and_fails_and_the_others_are_printed(
         "left out by exclude[0], `*debug*`",
         "`notes.txt` does not match `*.log`",
         "missing.log: No such file",
-        "app.log: 1 lines (2 bytes) read",
+        "app.log: 1 line (2 bytes) read",
     ] {
         assert!(said.err.contains(part), "{part}: {}", said.err);
     }
@@ -292,7 +292,7 @@ fn each_worker_that_copies_a_file_is_shown() {
         assert_eq!(messages(&said), ["x\n", "y\n"], "{}", said.err);
         assert_eq!(events(&said)[1]["worker"], "other");
         assert!(
-            said.err.contains("a.log (worker other): 1 lines"),
+            said.err.contains("a.log (worker other): 1 line "),
             "{}",
             said.err
         );
@@ -369,7 +369,7 @@ fn explain_in_full() {
         .replace("ROOT", &root),
     );
     let said = site.run(&["explain", log.to_str().unwrap()]);
-    let golden = r#"ROOT/logs/app.log
+    let golden = r#"ROOT/logs/app.log: copied by entry 3, ROOT/logs/app*; 10 bytes would be sent
 
 The file
   a regular file of 14 bytes, last written Tue Nov 14 22:15:00 2023 UTC
@@ -402,7 +402,7 @@ Rules
 Verdict
   it holds text of ROOT/logs/app.log
      settled up to byte 4 of 14
-     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 blocks before byte 4 agree
+     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 block before byte 4 agree
 
 Checkpoint
   of Tue Nov 14 22:13:20 2023 UTC: inode INO, settled up to byte 4 of 8
@@ -410,7 +410,7 @@ Checkpoint
 
 What would be sent
   1. ROOT/logs/app.log, inode INO, from byte 4 of 14
-     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 blocks before byte 4 agree
+     in the inode that the checkpoint knows; its first 4 bytes agree; 1 of 1 block before byte 4 agree
   pending: 10 bytes
   No agent is running: this is what it would do when it starts.
 
@@ -471,10 +471,7 @@ fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
     write("one\ntwo\nthree\n");
     check("grown", &["now 6 bytes longer", "pending: 10 bytes"]);
     write("one\nt");
-    check(
-        "shortened",
-        &["shortened: ", "3 bytes that were there are not"],
-    );
+    check("shortened", &["shortened: ", "without its last 3 bytes"]);
     write("o");
     check(
         "truncated",
@@ -537,6 +534,132 @@ fn explain_tells_what_became_of_the_content_that_the_checkpoint_knows() {
             "pending: 6 bytes",
         ],
     );
+}
+
+/// The first line of what the command says, without the path.
+fn first(text: &str, path: &Path) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let rest = line.strip_prefix(&format!("{}: ", path.display()));
+    rest.unwrap_or_else(|| panic!("{text}")).to_owned()
+}
+
+#[test]
+fn nobody_has_to_read_twenty_lines_to_learn_whether_a_file_is_sent() {
+    let mut site = Site::new();
+    site.log(json!({
+        "path": site.log_path("*.log"), "exclude": ["*debug*"], "copy_from_start": true,
+    }));
+    site.copy("sub/named.txt");
+    site.write_config();
+    for name in ["app.log", "debug.log", "notes"] {
+        site.append(name, "x\n");
+    }
+    site.append("app.log.1", "older\n");
+    site.append("one.log", "x");
+    let glob = site.log_path("*.log").display().to_string();
+    let named = site.log_path("sub/named.txt").display().to_string();
+    for (name, code, explained, rehearsed) in [
+        (
+            "app.log",
+            0,
+            format!("copied by entry 1, {glob}; 2 bytes would be sent"),
+            format!("copied by entry 1, {glob}; all"),
+        ),
+        (
+            "one.log",
+            0,
+            format!("copied by entry 1, {glob}; 1 byte would be sent"),
+            format!("copied by entry 1, {glob}; all"),
+        ),
+        (
+            "debug.log",
+            1,
+            format!("not copied: entry 1, {glob}, leaves it out by exclude[0], `*debug*`"),
+            format!("no entry copies it: entry 1, {glob}, leaves it out by exclude[0]"),
+        ),
+        (
+            "notes",
+            1,
+            "not copied: no entry is about it, and its name".to_owned(),
+            "no entry copies it".to_owned(),
+        ),
+        (
+            "app.log.1",
+            1,
+            "not copied: it may be a rotated file of".to_owned(),
+            "no entry copies it".to_owned(),
+        ),
+        (
+            "later.log",
+            1,
+            "not copied: there is nothing now; what appears here later".to_owned(),
+            format!(
+                "nothing to send, as there is no such file; it would be copied by entry 1, {glob}"
+            ),
+        ),
+        (
+            "sub/named.txt",
+            1,
+            "not copied: there is nothing now; what appears here later".to_owned(),
+            format!(
+                "nothing to send, as there is no such file; it would be copied by entry 2, {named}"
+            ),
+        ),
+    ] {
+        let path = site.log_path(name);
+        let said = site.run(&["explain", path.to_str().unwrap()]);
+        let told = first(&said.out, &path);
+        assert!(told.starts_with(&explained), "{name}: {told}\n{}", said.out);
+        assert_eq!(said.code, code, "{name}: {told}");
+        let said = site.run(&["dry-run", path.to_str().unwrap()]);
+        let told = first(&said.err, &path);
+        assert!(told.starts_with(&rehearsed), "{name}: {told}\n{}", said.err);
+        assert!(!said.out.contains(" copied"), "{}", said.out);
+    }
+    let said = site.run(&["dry-run", site.log_path("one.log").to_str().unwrap()]);
+    assert!(said.err.contains("1 line (1 byte) read"), "{}", said.err);
+    assert!(said.err.contains("1 event (1 byte)"), "{}", said.err);
+}
+
+#[test]
+fn a_path_that_is_mistyped_is_told_which_was_meant() {
+    let mut site = Site::new();
+    site.copy("*.log")
+        .copy("nginx/access.log")
+        .copy("later/one.txt");
+    site.write_config();
+    site.append("app.log", "x\n");
+    site.append("app.txt", "x\n");
+    fs::create_dir(site.log_path("nginx")).unwrap();
+    site.append("nginx/access.log", "x\n");
+    for (typed, meant) in [
+        ("ap.log", Some("app.log")),
+        ("App.log", Some("app.log")),
+        ("ngnix/acess.log", Some("nginx/access.log")),
+        ("nginx/access.log2", Some("nginx/access.log")),
+        ("elsewhere/access.log", Some("nginx/access.log")),
+        ("later/two.txt", None),
+        ("later/onee.txt", Some("later/one.txt")),
+        // There, or like none that is followed
+        ("app.txt", None),
+        ("app.log", None),
+        ("xyz", None),
+        ("nginx/xyz", None),
+    ] {
+        let path = site.log_path(typed);
+        for command in ["explain", "dry-run"] {
+            let said = site.run(&[command, path.to_str().unwrap()]);
+            let text = said.out + &said.err;
+            let line = text.lines().find(|line| line.starts_with("Did you mean"));
+            let meant = meant.map(|meant| {
+                format!(
+                    "Did you mean {}, which is copied?",
+                    site.log_path(meant).display()
+                )
+            });
+            assert_eq!(line, meant.as_deref(), "{command} {typed}: {text}");
+        }
+    }
 }
 
 #[test]
@@ -968,7 +1091,7 @@ fn each_file_of_a_folder_is_told_its_own_verdict_which_the_agent_then_acts_on() 
         ("app.log.1", 0, format!("{} was rotated more than once", path("app.log")), &["settled up to byte 0 of 13"]),
         ("app.log.2", 0, holds("app.log"), &[
             "settled up to byte 26 of 26", "in the inode that the checkpoint knows",
-            "its first 26 bytes agree; 2 of the last 2 lines agree; 1 of 1 blocks before byte 26 agree",
+            "its first 26 bytes agree; 2 of the last 2 lines agree; 1 of 1 block before byte 26 agree",
         ]),
         ("app.log.3.gz", 0, holds("app.log"), &[
             "settled up to byte 24, compressed", "in another inode than the checkpoint knows", "2 of the last 2 lines",

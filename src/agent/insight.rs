@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::shape::Counts;
-pub use crate::tail::insight::{facts, originals, rotation, Facts, Label, Rotation};
+pub use crate::tail::insight::{compressed, facts, originals, rotation, Facts, Label, Rotation};
 pub use crate::tail::outlook::{Finding, Part, Remembered};
 pub use crate::tail::rehearse::{Event, Head, Totals, Trouble};
 pub use crate::tail::Unread;

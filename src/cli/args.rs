@@ -7,6 +7,7 @@ use super::decl::Action::{Flag, Help, Refused, Value};
 use super::decl::{Command, Opt, Verdict, CONFIG_PROGRAM, PROGRAM};
 use super::help;
 use super::options::CLASSIC;
+use crate::util::words::nearest;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -74,12 +75,17 @@ pub(super) fn parse_config(arguments: impl IntoIterator<Item = OsString>) -> Par
     Parser::new(Some(&commands::CONFIG)).run(arguments.into_iter())
 }
 
+/// As Python's argparse says it.
+const NO_COMMAND: &str = "the following arguments are required: command";
+
 struct Parser {
     command: Option<&'static Command>,
     /// Whether the command follows from the program's name.
     by_name: bool,
     options: Options,
     given: Vec<&'static Opt>,
+    /// The word `help` stands where a command would.
+    asks_help: bool,
 }
 
 impl Parser {
@@ -89,6 +95,7 @@ impl Parser {
             by_name: command.is_some(),
             options: Options::default(),
             given: Vec::new(),
+            asks_help: false,
         }
     }
 
@@ -97,7 +104,7 @@ impl Parser {
             Ok(Some(help)) => Parsed::Help(help),
             Ok(None) => match self.command {
                 Some(command) => Parsed::Run(command, Box::new(self.options)),
-                None => self.usage("the following arguments are required: command"),
+                None => self.usage(NO_COMMAND),
             },
             Err(error) => self.usage(&error),
         }
@@ -109,10 +116,12 @@ impl Parser {
         } else {
             PROGRAM
         };
-        Parsed::Usage(format!(
-            "{}{program}: error: {error}\n",
-            help::usage(self.command, self.by_name)
-        ))
+        // Who names no command may not know which there are
+        let usage = match error == NO_COMMAND {
+            true => help::text(None, false) + "\n",
+            false => help::usage(self.command, self.by_name),
+        };
+        Parsed::Usage(format!("{usage}{program}: error: {error}\n"))
     }
 
     /// The help, if that is asked for.
@@ -179,13 +188,19 @@ impl Parser {
                 }
             }
         }
+        if self.asks_help {
+            return Ok(Some(help::text(self.command, self.by_name)));
+        }
         self.fits().map(|()| None)
     }
 
     fn operand(&mut self, word: OsString) -> Result<(), String> {
         match self.command {
+            None if word == "help" && !self.asks_help => self.asks_help = true,
             None => self.command = Some(find_command(&word)?),
-            Some(command) if self.options.operands.len() < command.operands.most => {
+            Some(command)
+                if self.options.operands.len() < command.operands.most && !self.asks_help =>
+            {
                 self.options.operands.push(word);
             }
             // It may be a key.
@@ -266,7 +281,10 @@ impl Parser {
         let name = String::from_utf8_lossy(name);
         match candidates.as_slice() {
             [one] => Ok((one, value)),
-            [] => Err(format!("unrecognized arguments: --{name}")),
+            [] => Err(format!(
+                "unrecognized arguments: --{name}{}",
+                self.meant(&name, &all)
+            )),
             several => Err(format!(
                 "ambiguous option: --{name} could match {}",
                 several
@@ -292,9 +310,28 @@ impl Parser {
             )),
             // The rest of the argument is left out: it may be a key.
             None => Err(format!(
-                "unrecognized arguments: -{}",
-                argument[1].escape_ascii()
+                "unrecognized arguments: -{}{}",
+                argument[1].escape_ascii(),
+                match argument {
+                    b"-V" => did_you_mean(&["version"]),
+                    b"-?" => did_you_mean(&["--help"]),
+                    _ => String::new(),
+                }
             )),
+        }
+    }
+
+    /// The end of the error about an option of this name that there is not.
+    fn meant(&self, name: &str, all: &[&'static Opt]) -> String {
+        let shown = all.iter().filter(|opt| opt.is_shown()).map(|opt| opt.long);
+        match similar(name, shown).first() {
+            Some(near) => did_you_mean(&[&format!("--{near}")]),
+            // `--version`
+            None if self.command.is_none() => match commands::find(name) {
+                Some(command) => did_you_mean(&[command.name]),
+                None => String::new(),
+            },
+            None => String::new(),
         }
     }
 }
@@ -317,12 +354,38 @@ fn takes(command: &Command, option: &Opt) -> bool {
 
 fn find_command(word: &OsStr) -> Result<&'static Command, String> {
     word.to_str().and_then(commands::find).ok_or_else(|| {
+        let word = word.to_string_lossy();
+        let names = COMMANDS.map(|c| c.name);
         format!(
-            "argument command: invalid choice: '{}' (choose from {})",
-            word.to_string_lossy(),
-            COMMANDS.map(|c| format!("'{}'", c.name)).join(", ")
+            "argument command: invalid choice: '{word}' (choose from {}){}",
+            names.map(|name| format!("'{name}'")).join(", "),
+            did_you_mean(&similar(&word, names))
         )
     })
+}
+
+/// The names of which the word is a beginning of at least two letters; else the one that is nearest to it.
+pub(super) fn similar<'a>(
+    word: &str,
+    names: impl IntoIterator<Item = &'a str> + Clone,
+) -> Vec<&'a str> {
+    let begun = names.clone().into_iter();
+    let begun: Vec<&str> = match word.len() {
+        0 | 1 => Vec::new(),
+        _ => begun.filter(|name| name.starts_with(word)).collect(),
+    };
+    match begun.is_empty() {
+        true => nearest(word, names).into_iter().collect(),
+        false => begun,
+    }
+}
+
+/// A line of its own for the end of an error; empty if there is nothing to propose.
+pub(super) fn did_you_mean(names: &[&str]) -> String {
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("\nDid you mean {}?", names.join(" or ")),
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,51 @@ fn what_does_not_fit_is_a_usage_error_that_names_it() {
 }
 
 #[test]
+fn who_mistypes_is_told_what_was_meant_and_who_types_nothing_what_there_is() {
+    for (line, meant) in [
+        ("strat", "start"),
+        ("Status", "status"),
+        ("stat", "status"),
+        ("sta", "start or status"),
+        ("dryrun x", "dry-run"),
+        ("monitr run x", "monitor"),
+        ("help explian", "explain"),
+        ("status --verbos --fromat json", "--format"),
+        ("status --health-check", "--health_check"),
+        ("start --nofork", "--no-fork"),
+        ("dry-run --from-checkpiont x", "--from-checkpoint"),
+        ("config --set-kye=SECRET", "--set-key"),
+        ("--version", "version"),
+        ("-V", "version"),
+    ] {
+        let text = usage(line);
+        let last = text.lines().last().unwrap();
+        assert_eq!(last, format!("Did you mean {meant}?"), "{line}: {text}");
+        assert!(!text.contains("SECRET"), "{text}");
+    }
+    for line in ["", "-v", "-c /etc/x.json"] {
+        let text = usage(line);
+        for command in COMMANDS {
+            assert!(text.contains(&format!("\n  {} ", command.name)), "{text}");
+        }
+    }
+    for line in ["xyzzy", "start --xyzzy", "start -x", "start stop"] {
+        let text = usage(line);
+        assert!(!text.contains("Did you mean"), "{text}");
+    }
+}
+
+#[test]
+fn help_is_a_word_too() {
+    assert_eq!(help("help"), help("--help"));
+    assert_eq!(help("help start"), help("start --help"));
+    assert_eq!(help("-v help config"), help("config --help"));
+    assert!(usage("help start stop").contains("unrecognized arguments: stop"));
+    // Where a file or a module may stand it is one
+    assert_eq!(run("explain help").1.operands, ["help"]);
+}
+
+#[test]
 fn the_old_commands_take_all_old_options_because_scripts_pass_them() {
     for command in [
         "start",

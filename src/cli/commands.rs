@@ -335,16 +335,16 @@ options and their defaults, its metrics and their units.",
         least: 0,
         most: 1,
         what: "",
-        complete: Complete::Nothing,
+        complete: Complete::Monitor,
     },
     options: &[&HELP],
     classic: false,
-    exits: &[(1, "there is no monitor of that name")],
+    exits: &[(2, "there is no monitor of that name")],
     verdict: New,
     run: Run::Alone(|options| monitor::list(&options)),
 };
 
-static MONITOR: Command = Command {
+pub(super) static MONITOR: Command = Command {
     name: "monitor",
     summary: "Run one monitor alone and print its lines.",
     about: "\
@@ -357,7 +357,7 @@ besides to stderr. Ends by a signal or after the samples asked for.
         least: 2,
         most: 2,
         what: "the word run and a module",
-        complete: Complete::Words(&["run"]),
+        complete: Complete::RunMonitor,
     },
     options: &[
         &HELP,
@@ -377,12 +377,13 @@ besides to stderr. Ends by a signal or after the samples asked for.
             1,
             "its options are wrong, or it took no sample that went well",
         ),
+        (2, "there is no monitor of that name"),
     ],
     verdict: Better("a command of its own; `python -m scalyr_agent.run_monitor` there"),
     run: Run::Alone(|options| monitor::run(&options)),
 };
 
-static GENERATE: Command = Command {
+pub(super) static GENERATE: Command = Command {
     name: "generate",
     summary: "Print a man page or completions for a shell.",
     about: "\

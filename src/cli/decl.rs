@@ -67,6 +67,10 @@ pub(super) enum Complete {
     File,
     Dir,
     User,
+    /// The name of a monitor.
+    Monitor,
+    /// `run`, and then the name of a monitor.
+    RunMonitor,
     Words(&'static [&'static str]),
 }
 

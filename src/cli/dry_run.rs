@@ -1,11 +1,14 @@
 //! `dry-run`: the events that would be sent for some files, as JSON lines on stdout.
 
-use super::explain::entries;
+use super::explain::{by_entry, entries, left_out};
 use super::setup::{absolute, Place, Setup};
-use super::{err, exit};
-use crate::agent::insight::{Counts, Event, Head, Insight, Totals, Trouble};
+use super::{err, exit, harmless};
+use crate::agent::insight::{
+    compressed, facts, Claim, Counts, Event, Head, Insight, Totals, Trouble,
+};
 use crate::config::{json_members, AttrValue, Config};
 use crate::util::escape::{json_bytes_lossy, json_str};
+use crate::util::words::count;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::Deserializer;
 use std::collections::HashSet;
@@ -43,6 +46,7 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
     let mut summed = 0;
     for file in &setup.options.operands {
         let path = absolute(Path::new(file));
+        announce(&insight, &path, from_checkpoint);
         let mut lines = Lines::new(&path, &mut out);
         let result = insight.rehearse(&path, from_checkpoint, &mut |worker, head, event| {
             lines.put(worker, head, event)
@@ -50,7 +54,6 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
         match result {
             Ok(all) if all.is_empty() => {
                 code = exit::FAILED;
-                err(format_args!("{}: no entry copies it", path.display()));
                 err(entries(&insight, &path).trim_end());
             }
             Ok(all) => {
@@ -91,6 +94,40 @@ pub(super) fn dry_run(setup: &Setup) -> i32 {
         err(summary.trim_end());
     }
     code
+}
+
+/// Says on stderr, before any event, what becomes of the file.
+fn announce(insight: &Insight, path: &Path, from_checkpoint: bool) {
+    let candidates = insight.candidates(path);
+    let counts = candidates.iter().enumerate();
+    let counts = counts.filter(|(_, candidate)| candidate.claim == Claim::Counts);
+    let by: Vec<String> = counts.map(|(at, _)| by_entry(insight, path, at)).collect();
+    let what = match (by.is_empty(), from_checkpoint) {
+        (true, _) => match left_out(insight, path) {
+            Some(why) => format!("no entry copies it: {why}"),
+            None => "no entry copies it".to_owned(),
+        },
+        (false, true) => format!("copied {}; what is not sent yet follows", by.join(" and ")),
+        (false, false) => match unfit(path) {
+            Some(why) => format!(
+                "nothing to send, as {why}; it would be copied {}",
+                by.join(" and ")
+            ),
+            None => format!("copied {}; all of it follows", by.join(" and ")),
+        },
+    };
+    err(harmless(format_args!("{}: {what}", path.display())));
+    if let Some(meant) = super::similar::followed(insight, path) {
+        err(harmless(meant));
+    }
+}
+
+/// Why there is nothing to send of a file, whichever entry copies it.
+fn unfit(path: &Path) -> Option<String> {
+    match facts(path) {
+        Err(why) => Some(why),
+        Ok(facts) => facts.signature.err().or_else(|| compressed(path)),
+    }
 }
 
 /// Reads the configuration as the agent would, as the user that it would run as if that can be.
@@ -223,9 +260,12 @@ fn tell(text: &mut String, name: &str, totals: &Totals) {
     // Writing to a String can't fail.
     let _ = write!(
         text,
-        "{name}: {lines} lines ({bytes} bytes) read, {grouped_lines} joined to the line before, \
-         {sampled_out_lines} sampled out, {redacted_lines} redacted, {cut_lines} cut; \
-         {events} events ({event_bytes} bytes)"
+        "{name}: {} ({}) read, {grouped_lines} joined to the line before, \
+         {sampled_out_lines} sampled out, {redacted_lines} redacted, {cut_lines} cut; {} ({})",
+        count(lines, "line"),
+        count(bytes, "byte"),
+        count(events, "event"),
+        count(event_bytes, "byte")
     );
     let counts = &totals.counts;
     for (count, what) in [

@@ -8,6 +8,7 @@ use crate::agent::insight::{
 };
 use crate::config::{AttrValue, GroupEnd, LogEntry, ParseFormat, Rename};
 use crate::util::time::human;
+use crate::util::words::count;
 use std::fmt::{self, Write};
 use std::path::Path;
 
@@ -42,15 +43,25 @@ pub(super) fn explain(setup: &Setup) -> i32 {
 
 /// The report, and whether anything copies the file. `is_known`: what checkpoints say.
 fn report(insight: &mut Insight, path: &Path, is_known: bool) -> (String, bool) {
-    let mut text = Text(format!("{}\n", path.display()));
     let facts = facts(path);
+    let followings = insight.followings(path);
+    let findings = match followings.is_empty() {
+        true => insight.findings(path),
+        false => Vec::new(),
+    };
+    let mut text = Text::default();
+    let line = headline(insight, path, &followings, &findings, is_known);
+    text.0 = format!("{}\n", harmless(line));
+    if let Some(meant) = super::similar::followed(insight, path) {
+        text.0 += &harmless(meant);
+        text.0.push('\n');
+    }
     text.head("The file");
     file(&mut text, &facts);
     text.head("Entries");
     text.0.push_str(&entries(insight, path));
-    let followings = insight.followings(path);
     if followings.is_empty() {
-        return strange(text, insight, path, &facts, is_known);
+        return strange(text, insight, path, &facts, (&findings, is_known));
     }
     let mut is_copied = false;
     for following in &followings {
@@ -61,17 +72,109 @@ fn report(insight: &mut Insight, path: &Path, is_known: bool) -> (String, bool) 
     (text.0, is_copied)
 }
 
+/// The first line: whether the file is copied, by which entry and how much of it would be sent now; or why not.
+fn headline(
+    insight: &Insight,
+    path: &Path,
+    followings: &[Following],
+    findings: &[(String, Finding)],
+    is_known: bool,
+) -> String {
+    let path_text = path.display();
+    if !is_known {
+        return format!("{path_text}: not known, as the checkpoints can't be read");
+    }
+    let why = |finding: &Finding| {
+        let verdict = &finding.verdict;
+        let rest = verdict.strip_prefix("it is not copied: ");
+        rest.unwrap_or(verdict).to_owned()
+    };
+    let mut parts: Vec<String> = Vec::new();
+    for following in followings {
+        let finding = &following.finding;
+        parts.push(match finding.is_copied {
+            true => format!(
+                "copied {}; {}",
+                by_entry(insight, path, following.entry),
+                waiting(finding)
+            ),
+            false => format!("not copied: {}", why(finding)),
+        });
+    }
+    let copied = findings.iter().filter(|(_, finding)| finding.is_copied);
+    parts.extend(
+        copied.map(|(_, finding)| format!("copied as part of another log: {}", why(finding))),
+    );
+    if parts.is_empty() {
+        parts.push(match left_out(insight, path) {
+            Some(why) => format!("not copied: {why}"),
+            None => findings.first().map_or_else(
+                || "not copied".to_owned(),
+                |(_, finding)| format!("not copied: {}", why(finding)),
+            ),
+        });
+    }
+    format!("{path_text}: {}", parts.join("; "))
+}
+
+/// `by entry 2, /var/log/*.log`
+pub(super) fn by_entry(insight: &Insight, path: &Path, entry: usize) -> String {
+    let candidates = insight.candidates(path);
+    let pattern = candidates.get(entry).map(|c| c.pattern.display());
+    let pattern = pattern.map_or_else(String::new, |pattern| format!(", {pattern}"));
+    format!("by entry {}{pattern}", entry + 1)
+}
+
+/// The entry that would copy the path, were it not for a pattern of its `exclude`.
+pub(super) fn left_out(insight: &Insight, path: &Path) -> Option<String> {
+    let candidates = insight.candidates(path);
+    let mut all = candidates.iter().enumerate();
+    all.find_map(|(number, candidate)| match &candidate.claim {
+        Claim::Excluded(at, pattern) => Some(format!(
+            "entry {}, {}, leaves it out by exclude[{at}], `{pattern}`",
+            number + 1,
+            candidate.pattern.display()
+        )),
+        _ => None,
+    })
+}
+
+/// The bytes that wait to be sent, and whether there is a compressed file whose length is not known.
+fn pending_bytes(finding: &Finding) -> (u64, bool) {
+    let parts = finding.parts.iter().filter(|part| part.ino.is_some());
+    let bytes = parts.map(|part| part.size.unwrap_or(part.from).saturating_sub(part.from));
+    (
+        bytes.sum(),
+        finding.parts.iter().any(|part| part.size.is_none()),
+    )
+}
+
+fn waiting(finding: &Finding) -> String {
+    let left_out: u64 = finding.skipped.iter().map(|(_, bytes)| bytes).sum();
+    let left_out = match left_out {
+        0 => String::new(),
+        bytes => format!(", and {} left out: see below", count(bytes, "byte")),
+    };
+    match pending_bytes(finding) {
+        (0, false) => format!("nothing is waiting to be sent{left_out}"),
+        (bytes, false) => format!("{} would be sent{left_out}", count(bytes, "byte")),
+        (bytes, true) => format!(
+            "{} and what a compressed file holds would be sent{left_out}",
+            count(bytes, "byte")
+        ),
+    }
+}
+
 /// The rest of the report about a path that is no log's.
 fn strange(
     mut text: Text,
-    insight: &mut Insight,
+    insight: &Insight,
     path: &Path,
     facts: &Result<Facts, String>,
-    is_known: bool,
+    (findings, is_known): (&[(String, Finding)], bool),
 ) -> (String, bool) {
-    let findings = insight.findings(path);
     let mut is_copied = false;
-    for (session, finding) in &findings {
+    for (session, finding) in findings {
         is_copied |= finding.is_copied;
         text.head(&format!("Verdict of session {session}"));
         verdict(&mut text, finding, is_known);
@@ -191,14 +294,15 @@ fn file(text: &mut Text, facts: &Result<Facts, String>) {
         ));
     }
     text.line(format_args!(
-        "a regular file of {} bytes, last written {}",
-        facts.size,
+        "a regular file of {}, last written {}",
+        count(facts.size, "byte"),
         human(Some(facts.mtime))
     ));
     let (dev, ino) = facts.id;
     match &facts.signature {
         Ok((len, hash)) => text.line(format_args!(
-            "device {dev}, inode {ino}, signature {hash:016x} of the first {len} bytes"
+            "device {dev}, inode {ino}, signature {hash:016x} of the first {}",
+            count(*len as u64, "byte")
         )),
         Err(why) => text.line(format_args!(
             "device {dev}, inode {ino}; it can't be read: {why}"
@@ -292,8 +396,8 @@ fn rules(text: &mut Text, insight: &Insight, entry: Option<&LogEntry>) {
     }
     if let Some(reading) = insight.reading() {
         text.line(format_args!(
-            "longer lines than {} bytes are cut; a line without its end waits {} s for it",
-            reading.max_line,
+            "longer lines than {} are cut; a line without its end waits {} s for it",
+            count(reading.max_line as u64, "byte"),
             reading.line_completion_wait.as_secs_f64()
         ));
     }
@@ -314,8 +418,8 @@ fn checkpoint(text: &mut Text, remembered: Option<&Remembered>) {
     ));
     if old.others > 0 {
         text.line(format_args!(
-            "and {} other contents of {}",
-            old.others,
+            "and {} of {}",
+            count(old.others as u64, "other content"),
             old.log.display()
         ));
     }
@@ -327,30 +431,29 @@ fn pending(text: &mut Text, insight: &Insight, finding: &Finding) {
     if parts.is_empty() {
         return text.line("nothing at the moment");
     }
-    let mut pending = 0;
     for (number, part) in parts.iter().enumerate() {
         text.line(format_args!("{}. {}", number + 1, what(part)));
         text.more(&part.known);
-        if part.ino.is_some() {
-            pending += part.size.unwrap_or(part.from).saturating_sub(part.from);
-        }
     }
     for (why, bytes) in &finding.skipped {
+        let bytes = count(*bytes, "byte");
         text.line(match *why {
             "before start" => format!(
-                "left out: {bytes} bytes that were there before the agent's first look \
+                "left out: {bytes} from before the agent's first look \
                  (copy_from_start is false)"
             ),
             "stale file" => format!(
-                "left out: {bytes} bytes of a file that was not written to for longer than \
+                "left out: {bytes} of a file that was not written to for longer than \
                  staleness_threshold_secs (ignore_stale_files)"
             ),
-            why => format!("left out: {bytes} bytes ({why})"),
+            why => format!("left out: {bytes} ({why})"),
         });
     }
-    text.line(match parts.iter().any(|p| p.size.is_none()) {
-        true => format!("pending: {pending} bytes, and what the compressed file holds"),
-        false => format!("pending: {pending} bytes"),
+    let (bytes, is_compressed) = pending_bytes(finding);
+    let bytes = count(bytes, "byte");
+    text.line(match is_compressed {
+        true => format!("pending: {bytes}, and what the compressed file holds"),
+        false => format!("pending: {bytes}"),
     });
     let options = &insight.config().options;
     for (name, limit) in [

@@ -19,6 +19,7 @@ mod reference;
 mod reload;
 mod restart;
 mod setup;
+mod similar;
 mod start;
 mod status;
 mod status_debug;

@@ -5,6 +5,7 @@ use super::{err, exit, harmless, out};
 use crate::config::Config;
 use crate::tail::journal::NAME;
 use crate::tail::sight::{Sight, State};
+use crate::util::words::count;
 use std::cell::Cell;
 use std::fmt::{Display, Write};
 use std::fs;
@@ -109,17 +110,22 @@ fn file(text: &mut Text, state: &State, dir: &Path, is_running: bool) {
         (_, None) => {
             text.put(
                 2,
-                &format_args!("{sound} bytes in {} records", state.records),
+                &format_args!(
+                    "{} in {}",
+                    count(sound, "byte"),
+                    count(state.records as u64, "record")
+                ),
             );
             if length > sound {
                 let zeros = length - sound;
-                text.put(2, &format_args!("{zeros} zeros behind them: room for more"));
+                let zeros = count(zeros, "zero");
+                text.put(2, &format_args!("{zeros} behind them: room for more"));
             }
         }
         (_, Some(why)) => {
             text.put(
                 2,
-                &format_args!("{length} bytes, of which {sound} are sound"),
+                &format_args!("{}, of which {sound} are sound", count(length, "byte")),
             );
             text.put(2, &format_args!("damaged from byte {sound} on: {why}"));
             text.put(

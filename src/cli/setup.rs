@@ -2,6 +2,7 @@
 //! running agent.
 
 use super::args::Options;
+use super::decl::PROGRAM;
 use super::{err, exit};
 use crate::config::{Config, ConfigError, Install, Source};
 use crate::process::pidfile;
@@ -55,8 +56,13 @@ impl Setup {
         let owner = if options.no_change_user {
             None
         } else {
-            let owner = Owner::of(&main_file).map_err(|error| errno_line(&error, &main_file))?;
-            Some(owner)
+            Some(Owner::of(&main_file).map_err(|error| {
+                let line = errno_line(&error, &main_file);
+                match error.kind() {
+                    io::ErrorKind::NotFound => line + &missing(&main_file, &install.config_file),
+                    _ => line,
+                }
+            })?)
         };
         Ok(Setup {
             options,
@@ -218,6 +224,23 @@ fn variable<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
 pub(super) fn absolute(path: &Path) -> PathBuf {
     // Fails for an empty path and where the working directory is gone; opening it will tell.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What to do about a configuration file that is not there: lines that follow the error.
+fn missing(file: &Path, usual: &Path) -> String {
+    let is_json = |path: &Path| path.extension().is_some_and(|ending| ending == "json");
+    let meant = match super::similar::file(file, &is_json) {
+        Some(meant) => Some(meant),
+        None => Some(usual.to_owned()).filter(|usual| usual != file && usual.is_file()),
+    };
+    match meant {
+        Some(meant) => format!("\nDid you mean {}? -c FILE names another configuration file.", meant.display()),
+        None => format!(
+            "\nThere is no configuration file there. Name yours with -c FILE; or make one that holds \
+             {{api_key: \"...\", scalyr_server: \"...\", logs: [{{path: \"/var/log/syslog\"}}]}}, then \
+             `{PROGRAM} check` says what is wrong with it.",
+        ),
+    }
 }
 
 /// An I/O error as the reference prints it.

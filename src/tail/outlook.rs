@@ -12,6 +12,7 @@ use super::names;
 use super::source::{name_of, path_of, Reading};
 use super::tailer::Tailer;
 use super::{Entry, Saved, Settings, Skip};
+use crate::util::words::count;
 use crate::wire::Envelope;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,13 +125,16 @@ impl fmt::Display for Known {
         };
         if let (len @ 1.., agrees) = parts.head {
             let not = if agrees { "" } else { " do not" };
-            write!(f, "; its first {len} bytes{not} agree")?;
+            let len = count(len as u64, "byte");
+            write!(f, "; its first {len}{not} agree")?;
         }
         if let (same, all @ 1..) = parts.lines {
-            write!(f, "; {same} of the last {all} lines agree")?;
+            let lines = count(all as u64, "line");
+            write!(f, "; {same} of the last {lines} agree")?;
         }
         if let (same, all @ 1..) = parts.blocks {
-            write!(f, "; {same} of {all} blocks before byte {end} agree")?;
+            let blocks = count(all as u64, "block");
+            write!(f, "; {same} of {blocks} before byte {end} agree")?;
         }
         match parts.agreement {
             Agreement::Upto(upto) => write!(f, "; it is as it was up to byte {upto}"),
@@ -389,12 +393,14 @@ impl Outlook {
                     now.read
                 ),
                 Some(0) => "same: the path shows that content, as long as it was".to_owned(),
-                Some(by) => format!("grown: the path shows that content, now {by} bytes longer"),
+                Some(by) => format!(
+                    "grown: the path shows that content, now {} longer",
+                    count(by, "byte")
+                ),
                 None if now.is_archive() => "same: the path shows that content, compressed".to_owned(),
                 None => format!(
-                    "shortened: the path shows that content up to the settled byte, but {} bytes that were there are \
-                     not any more",
-                    old.length - now.length
+                    "shortened: the path shows that content up to the settled byte, without its last {}",
+                    count(old.length - now.length, "byte")
                 ),
             };
         }

@@ -6,6 +6,7 @@ use crate::config::{Config, EntryKind, LogEntry};
 use crate::tail::expand::{self, expand, Expansion};
 use crate::tail::insight::compressed;
 use crate::tail::{glob, trust};
+use crate::util::words::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -146,8 +147,8 @@ fn one(
     if let Some(packed) = matched.iter().find(is_packed).filter(|_| failed.is_empty()) {
         report.doubt(
             format_args!(
-                "{pattern}: {} files, {} of them compressed, which are not copied, such as {}",
-                matched.len(),
+                "{pattern}: {}, {} of them compressed and not copied, such as {}",
+                count(matched.len() as u64, "file"),
                 matched.iter().filter(is_packed).count(),
                 packed.display()
             ),
@@ -156,10 +157,9 @@ fn one(
         return;
     }
     if failed.is_empty() {
-        let files = if matched.len() == 1 { "file" } else { "files" };
         report.good(format_args!(
-            "{pattern}: {} {files}, readable",
-            matched.len()
+            "{pattern}: {}, readable",
+            count(matched.len() as u64, "file")
         ));
         return;
     }
@@ -177,7 +177,10 @@ fn one(
     if failed.len() > MOST_TOLD {
         let more = failed.len() - MOST_TOLD;
         report.bad(
-            format_args!("{pattern}: the same holds for {more} more files"),
+            format_args!(
+                "{pattern}: the same holds for {}",
+                count(more as u64, "more file")
+            ),
             "",
         );
     }

@@ -99,6 +99,7 @@ pub(super) fn open_files(report: &mut Report, config: &Config, files: usize) {
             "{files} files match and {wanted} are kept open at a time (max_open_files); the others take turns"
         ));
     } else {
-        report.good(format_args!("{most} files may be open, {files} match"));
+        let verb = if files == 1 { "matches" } else { "match" };
+        report.good(format_args!("{most} files may be open, {files} {verb}"));
     }
 }

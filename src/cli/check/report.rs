@@ -1,6 +1,7 @@
 //! Verdicts on the terminal: one line each as soon as it is there, and under it what to do.
 
 use crate::cli::{harmless, out};
+use crate::util::words::count;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
@@ -91,8 +92,10 @@ impl Report {
 
     pub(super) fn sum(&self) {
         let text = format!(
-            "{} ok, {} notes, {} failures",
-            self.good, self.doubtful, self.bad
+            "{} ok, {}, {}",
+            self.good,
+            count(self.doubtful.into(), "note"),
+            count(self.bad.into(), "failure")
         );
         let colour = match (self.bad, self.doubtful) {
             (0, 0) => "32",

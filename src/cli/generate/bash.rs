@@ -132,6 +132,12 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "_scalyr_agent_2_files -f".to_owned(),
         Complete::Dir => "_scalyr_agent_2_files -d".to_owned(),
         Complete::User => "_scalyr_agent_2_words -u".to_owned(),
+        Complete::Monitor => format!("_scalyr_agent_2_words -W \"{}\"", super::monitors()),
+        Complete::RunMonitor => format!(
+            "_scalyr_agent_2_words -W \"$([[ \" ${{COMP_WORDS[*]:0:COMP_CWORD}} \" == *' run '* ]] && \
+             echo '{}' || echo run)\"",
+            super::monitors()
+        ),
         Complete::Words(words) => format!("_scalyr_agent_2_words -W \"{}\"", words.join(" ")),
     }
 }

@@ -29,7 +29,16 @@ pub(super) fn script() -> String {
         for opt in command.shown() {
             put(&mut text, PROGRAM, &seen, opt);
         }
-        if command.operands.most > 0 {
+        if command.operands.complete == Complete::RunMonitor {
+            let _ = writeln!(
+                text,
+                "complete -c {PROGRAM} -n '__fish_seen_subcommand_from {0}; and not __fish_seen_subcommand_from run' \
+                 -f -a run\ncomplete -c {PROGRAM} -n '__fish_seen_subcommand_from {0}; and __fish_seen_subcommand_from \
+                 run' {1}",
+                command.name,
+                proposal(Complete::Monitor)
+            );
+        } else if command.operands.most > 0 {
             let _ = writeln!(
                 text,
                 "complete -c {PROGRAM} {seen} {}",
@@ -65,6 +74,7 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "-F".to_owned(),
         Complete::Dir => "-f -a '(__fish_complete_directories)'".to_owned(),
         Complete::User => "-f -a '(__fish_complete_users)'".to_owned(),
+        Complete::Monitor | Complete::RunMonitor => format!("-f -a '{}'", super::monitors()),
         Complete::Words(words) => format!("-f -a '{}'", words.join(" ")),
     }
 }

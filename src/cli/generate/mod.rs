@@ -5,10 +5,29 @@ mod fish;
 mod man;
 mod zsh;
 
-use super::args::Options;
+use super::args::{did_you_mean, similar, Options};
 use super::decl::{CONFIG_PROGRAM, PROGRAM};
-use super::{err, exit};
+use super::{commands, err, exit, help};
+use monitors::registry::ALL;
 use std::io::Write;
+
+/// The short names of all monitors.
+fn monitors() -> String {
+    let names: Vec<&str> = ALL.iter().map(|monitor| monitor.short_name()).collect();
+    names.join(" ")
+}
+
+/// The error about a word that is none of these.
+fn refuse(word: &str, choices: &[&'static str]) -> i32 {
+    let names: Vec<String> = choices.iter().map(|name| format!("'{name}'")).collect();
+    err(format_args!(
+        "{}{PROGRAM}: error: \"{word}\" can't be generated (choose from {}){}",
+        help::usage(Some(&commands::GENERATE), false),
+        names.join(", "),
+        did_you_mean(&similar(word, choices.iter().copied()))
+    ));
+    exit::USAGE
+}
 
 /// Runs the command.
 pub(super) fn generate(options: Options) -> i32 {
@@ -24,19 +43,9 @@ pub(super) fn generate(options: Options) -> i32 {
         ["zsh"] => zsh::script(),
         ["man"] | ["man", PROGRAM] => man::page(),
         ["man", CONFIG_PROGRAM] => man::config_page(),
-        ["man", other] => {
-            err(format_args!(
-                "There is no page \"{other}\"; there are {PROGRAM} and {CONFIG_PROGRAM}."
-            ));
-            return exit::USAGE;
-        }
-        _ => {
-            err(format_args!(
-                "\"{}\" can't be generated: bash, fish, zsh, man, or man PAGE.",
-                words.join(" ")
-            ));
-            return exit::USAGE;
-        }
+        ["man", other] => return refuse(other, &[PROGRAM, CONFIG_PROGRAM]),
+        [what] => return refuse(what, &["bash", "fish", "zsh", "man"]),
+        _ => return refuse(&words.join(" "), &["bash", "fish", "zsh", "man [PAGE]"]),
     };
     let mut stdout = std::io::stdout();
     match stdout

@@ -72,9 +72,17 @@ fn arguments(command: &Command) -> String {
         put(&mut text, opt);
     }
     let operands = &command.operands;
-    if operands.most > 0 {
+    if operands.complete == Complete::RunMonitor {
+        let monitor = proposal(Complete::Monitor);
+        let _ = write!(text, " \\\n            '1:run:(run)' '2:monitor:{monitor}'");
+    } else if operands.most > 0 {
         let many = if operands.most == 1 { "1" } else { "*" };
-        let spec = format!("{many}:{}:{}", operands.what, proposal(operands.complete));
+        // Two colons would make the words a message
+        let what = match operands.what {
+            "" => " ",
+            what => what,
+        };
+        let spec = format!("{many}:{what}:{}", proposal(operands.complete));
         let _ = write!(text, " \\\n            {}", quoted(&spec));
     }
     text
@@ -103,6 +111,7 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "_files".to_owned(),
         Complete::Dir => "_files -/".to_owned(),
         Complete::User => "_users".to_owned(),
+        Complete::Monitor | Complete::RunMonitor => format!("({})", super::monitors()),
         Complete::Words(words) => format!("({})", words.join(" ")),
     }
 }

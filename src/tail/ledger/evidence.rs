@@ -526,12 +526,12 @@ impl Evidence {
         if self.is_empty() {
             return "known by its inode and its position alone".to_owned();
         }
-        let count = |n: u8, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let count = crate::util::words::count;
         format!(
-            "known by its first {} bytes, {} and {} before byte {}",
-            self.head.len,
-            count(self.lines, "line"),
-            count(self.blocks, "block"),
+            "known by its first {}, {} and {} before byte {}",
+            count(self.head.len.into(), "byte"),
+            count(self.lines.into(), "line"),
+            count(self.blocks.into(), "block"),
             self.end
         )
     }
