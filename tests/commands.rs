@@ -224,20 +224,26 @@ fn who_has_no_configuration_file_yet_or_mistypes_its_name_is_told_what_to_do() {
         "dry-run /x",
         "positions",
         "reload",
+        "check --no-change-user",
+        "explain /x --no-change-user",
+        "start --no-change-user",
+        "config --set-key K",
     ] {
         let told = said(bare(&format!(
             "{command} -c {}",
             site.path("new/agent.json").display()
         )));
         assert_eq!(told.code, 1, "{command}: {told:?}");
-        assert!(told.err.contains("-c FILE"), "{command}: {told:?}");
-        assert!(told.err.contains("api_key: "), "{command}: {told:?}");
+        let text = told.out + &told.err;
+        assert!(text.contains("-c FILE"), "{command}: {text}");
+        assert!(text.contains("api_key: "), "{command}: {text}");
         let told = said(bare(&format!(
             "{command} -c {}",
             site.path("agnet.json").display()
         )));
         let meant = format!("Did you mean {}?", site.path("agent.json").display());
-        assert!(told.err.contains(&meant), "{command}: {told:?}");
+        let text = told.out + &told.err;
+        assert!(text.contains(&meant), "{command}: {text}");
     }
 }
 

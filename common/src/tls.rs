@@ -33,10 +33,7 @@ pub fn trouble(error: &ureq::Error, roots: &str) -> Option<Trouble> {
     let error = match error {
         ureq::Error::Rustls(error) => error,
         // Errors of a handshake come wrapped
-        ureq::Error::Io(error) => match error.get_ref()?.downcast_ref() {
-            Some(error) => error,
-            None => return None,
-        },
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
         _ => return None,
     };
     Some(of(error, roots))

@@ -303,6 +303,7 @@ impl Agent {
         let failing = stats.iter().map(|s| s.consecutive_failures).max();
         let monitors = self.crew.snapshots().filter(|(m, _)| m.alive).count();
         let delivery = match failing {
+            Some(1) => "the last request failed".to_owned(),
             Some(n) if n > 0 => format!("the last {n} requests failed"),
             _ => "requests succeed".to_owned(),
         };
@@ -311,8 +312,9 @@ impl Agent {
             None => "",
         };
         format!(
-            "Copying to {}: {delivery}; {monitors} monitors run{config}",
-            self.config.server
+            "Copying to {}: {delivery}; {} running{config}",
+            self.config.server,
+            crate::util::words::count(monitors as u64, "monitor")
         )
     }
 

@@ -138,6 +138,9 @@ pub(super) fn insight(setup: &Setup) -> Result<Insight, i32> {
         Ok(config) => config,
         Err(error) => {
             err(format_args!("Failed to read the configuration: {error}"));
+            if let Some(hint) = setup.hint_if_missing() {
+                err(hint);
+            }
             return Err(exit::FAILED);
         }
     };

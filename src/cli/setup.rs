@@ -59,7 +59,9 @@ impl Setup {
             Some(Owner::of(&main_file).map_err(|error| {
                 let line = errno_line(&error, &main_file);
                 match error.kind() {
-                    io::ErrorKind::NotFound => line + &missing(&main_file, &install.config_file),
+                    io::ErrorKind::NotFound => {
+                        format!("{line}\n{}", missing(&main_file, &install.config_file))
+                    }
                     _ => line,
                 }
             })?)
@@ -92,6 +94,13 @@ impl Setup {
         }
     }
 
+    /// What to do about the configuration file, if it is not there.
+    pub(super) fn hint_if_missing(&self) -> Option<String> {
+        let file = absolute(&self.source.main_file);
+        let is_missing = matches!(file.try_exists(), Ok(false));
+        is_missing.then(|| missing(&file, &self.source.install.config_file))
+    }
+
     /// Reads the configuration for a start; its warnings go to stderr. `consequence` is the line
     /// below the reason if it can't be read.
     ///
@@ -110,6 +119,9 @@ impl Setup {
             }
             Err(error) => {
                 err(format_args!("Failed to read the configuration: {error}"));
+                if let Some(hint) = self.hint_if_missing() {
+                    err(hint);
+                }
                 err(consequence);
                 Err(exit::FAILED)
             }
@@ -234,9 +246,9 @@ fn missing(file: &Path, usual: &Path) -> String {
         None => Some(usual.to_owned()).filter(|usual| usual != file && usual.is_file()),
     };
     match meant {
-        Some(meant) => format!("\nDid you mean {}? -c FILE names another configuration file.", meant.display()),
+        Some(meant) => format!("Did you mean {}? -c FILE names another configuration file.", meant.display()),
         None => format!(
-            "\nThere is no configuration file there. Name yours with -c FILE; or make one that holds \
+            "There is no configuration file there. Name yours with -c FILE; or make one that holds \
              {{api_key: \"...\", scalyr_server: \"...\", logs: [{{path: \"/var/log/syslog\"}}]}}, then \
              `{PROGRAM} check` says what is wrong with it.",
         ),

@@ -127,23 +127,12 @@ impl Http {
         reply.unwrap_or_else(|error| {
             let kept = self.ledger.asked() == asked;
             if !kept && self.ledger.opened() == opened {
-                let https = self.settings.server.https;
-                let code = connect_code(&error, https);
+                let (code, text) = not_connected(&error, self.settings.server.https);
                 if code == TLS_FAILED {
                     // The root certificates may be newer next time
                     self.agent = None;
                 }
-                #[cfg(feature = "tls")]
-                if let (Error::Io(e), true) = (&error, https) {
-                    if let Some(text) = common::tls::hung_up(e) {
-                        let text = text.to_owned();
-                        return Reply::NotConnected { code, text };
-                    }
-                }
-                return Reply::NotConnected {
-                    code,
-                    text: describe(&error),
-                };
+                return Reply::NotConnected { code, text };
             }
             Reply::Broken {
                 stale: kept && closed_by_peer(&error),
@@ -251,27 +240,34 @@ fn build(settings: &UploadSettings, ledger: &Arc<Ledger>) -> Result<Agent, (&'st
     ))
 }
 
-/// The error code for a failed connection. It is found by kind, not by number, as "refused" has
-/// different numbers on different systems; the Python agent knows only macOS's.
-fn connect_code(error: &Error, https: bool) -> &'static str {
+/// The error code for a failed connection, and its words. The code is found by kind, not by number, as
+/// "refused" has different numbers on different systems; the Python agent knows only macOS's.
+fn not_connected(error: &Error, https: bool) -> (&'static str, String) {
     #[cfg(feature = "tls")]
     if let Some(trouble) = common::tls::trouble(error, ROOTS) {
-        return match trouble.kind {
+        let code = match trouble.kind {
             common::tls::Kind::Name => "client/connectionFailedCertHostnameValidationFailed",
             _ => TLS_FAILED,
         };
+        return (code, describe(error));
     }
-    match error {
+    #[cfg(feature = "tls")]
+    if let (Error::Io(e), true) = (error, https) {
+        if let Some(text) = common::tls::hung_up(e) {
+            return (TLS_FAILED, text.to_owned());
+        }
+    }
+    let _ = https;
+    let code = match error {
         Error::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
             "client/connectionFailedConnRefused"
         }
         Error::Tls(_) | Error::TlsRequired => TLS_FAILED,
         #[cfg(feature = "tls")]
         Error::Pem(_) => TLS_FAILED,
-        #[cfg(feature = "tls")]
-        Error::Io(e) if https && common::tls::hung_up(e).is_some() => TLS_FAILED,
         _ => "client/connectionFailed",
-    }
+    };
+    (code, describe(error))
 }
 
 fn closed_by_peer(error: &Error) -> bool {

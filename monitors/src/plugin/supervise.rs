@@ -446,7 +446,8 @@ impl Plugin {
                 return;
             }
             Admission::PassAfter(skipped) => out.warn(format_args!(
-                "{skipped} lines of the plug-in were left out here: it may write {} bytes per second into agent.log.",
+                "Left out here: {} of the plug-in, which may write {} bytes per second into agent.log.",
+                common::words::count(skipped, "line"),
                 VOICE.0
             )),
             Admission::Pass => {}

@@ -4,6 +4,7 @@ use super::report::Report;
 use crate::agent::positions;
 use crate::config::Config;
 use crate::util::time::now_secs;
+use crate::util::words::count;
 use nix::sys::resource::{getrlimit, Resource};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{access, AccessFlags};
@@ -69,7 +70,7 @@ fn directory(report: &mut Report, what: &str, dir: &Path) {
         );
     } else if has_inodes && inodes < FEW_INODES {
         report.bad(
-            format_args!("{what} {shown}: only {inodes} inodes are free"),
+            format_args!("{what} {shown}: only {} left", count(inodes, "free inode")),
             "Remove small files: without inodes checkpoints can't be written.",
         );
     } else {

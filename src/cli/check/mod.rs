@@ -12,6 +12,7 @@ use crate::agent::insight;
 use crate::config::Config;
 use crate::status::health;
 use crate::status::protocol::{request, Format, NoReport};
+use crate::util::words::count;
 use nix::sys::signal::Signal;
 use report::Report;
 
@@ -61,14 +62,17 @@ fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
     let config = match Config::load(&setup.source) {
         Ok(config) => config,
         Err(error) => {
-            report.bad(error, "Correct it; the rest can't be checked before.");
+            match setup.hint_if_missing() {
+                Some(hint) => report.bad(error, &hint),
+                None => report.bad(error, "Correct it; the rest can't be checked before."),
+            }
             return None;
         }
     };
     report.good(format_args!(
-        "{} and {} fragments can be read",
+        "{} and {} can be read",
         config.main_file.display(),
-        config.fragments.len()
+        count(config.fragments.len() as u64, "fragment")
     ));
     for warning in &config.warnings {
         report.doubt(&warning.text, "");

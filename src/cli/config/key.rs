@@ -1,7 +1,7 @@
 //! `--set-key`.
 
 use super::files::{self, Rights};
-use super::{edit, unreadable, Tool};
+use super::{edit, Tool};
 use crate::config::json::{self, Json};
 use crate::config::{Config, Place, Secret};
 use std::fs;
@@ -23,7 +23,7 @@ pub(super) fn set(tool: &Tool, new: &Secret) -> Result<(), String> {
         ),
         // Nothing else is wrong with it, and this is what mends it.
         Err(error) if error.code() == "emptyApiKey" => (String::new(), None),
-        Err(error) => return Err(unreadable(&error)),
+        Err(error) => return Err(tool.unreadable(&error)),
     };
     let text =
         fs::read_to_string(file).map_err(|error| format!("Can't read \"{shown}\": {error}"))?;

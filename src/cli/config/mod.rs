@@ -129,18 +129,17 @@ impl Tool {
 
     /// Reads the configuration as it is now.
     fn load(&self) -> Result<Config, String> {
-        Config::load(&self.source).map_err(|error| unreadable(&error))
+        Config::load(&self.source).map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &ConfigError) -> String {
+        let todo = self.setup.hint_if_missing();
+        let todo = todo.unwrap_or_else(|| "Fix the error and try again.".to_owned());
+        format!("Failed to read the configuration: {error}\nNothing was changed. {todo}")
     }
 
     /// Whether an agent of this configuration runs.
     fn runs(&self) -> bool {
         super::setup::Place::of_setup(&self.setup).is_some_and(|place| place.running().is_some())
     }
-}
-
-fn unreadable(error: &ConfigError) -> String {
-    format!(
-        "Failed to read the configuration: {error}\nNothing was changed. Fix the error and try \
-         again."
-    )
 }

@@ -83,7 +83,7 @@ pub fn cursor(cursor: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
     match cursor.iter().all(is_plain) {
         true => String::from_utf8_lossy(cursor).into_owned(),
-        false => format!("{} bytes", cursor.len()),
+        false => crate::util::words::count(cursor.len() as u64, "byte").to_string(),
     }
 }
 
