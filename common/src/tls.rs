@@ -97,33 +97,41 @@ fn certificate(bad: &Bad, roots: &str) -> (Kind, String) {
             return (
                 Kind::Name,
                 format!(
-                    "the server's certificate is not for {}: {}",
+                    "the certificate of the server is not for {}: {}",
                     expected.to_str(),
                     names(presented)
                 ),
             )
         }
         Bad::NotValidForName => {
-            let text = "the server's certificate is for another name";
+            let text = "the certificate of the server is for another name";
             return (Kind::Name, text.to_owned());
         }
         Bad::ExpiredContext { time, not_after } => format!(
-            "a certificate of the server expired on {}; this machine's clock says {}",
+            "a certificate of the server expired on {}; the clock of this machine says {}",
             date(not_after.as_secs()),
             date(time.as_secs())
         ),
         Bad::NotValidYetContext { time, not_before } => format!(
-            "a certificate of the server is not valid yet, but from {} on; this machine's clock says {}, and is \
+            "a certificate of the server is not valid yet, but from {} on; the clock of this machine says {}, and is \
              probably wrong: set it",
             date(not_before.as_secs()),
             date(time.as_secs())
         ),
+        // Where the dates themselves contradict each other
+        Bad::Expired => {
+            let now = crate::time::now_secs() as u64;
+            format!(
+                "a certificate of the server has expired; the clock of this machine says {}",
+                date(now)
+            )
+        }
         Bad::UnknownIssuer => format!(
-            "the server's certificate is signed by no authority that this machine trusts: add the certificate of \
+            "the certificate of the server is signed by no authority that this machine trusts: add the certificate of \
              its authority, or itself if it is self-signed, to {roots}"
         ),
         Bad::BadSignature => format!(
-            "the server's certificate is not signed by the authority that it names: {roots} may have an older \
+            "the certificate of the server is not signed by the authority that it names: {roots} may have an older \
              certificate of that authority"
         ),
         // It comes in a type of a library below
@@ -132,7 +140,7 @@ fn certificate(bad: &Bad, roots: &str) -> (Kind, String) {
              it needs one that is made with CA:FALSE"
                 .to_owned()
         }
-        other => format!("the server's certificate can't be used: {other}"),
+        other => format!("the certificate of the server cannot be used: {other}"),
     };
     (Kind::Certificate, text)
 }
@@ -167,6 +175,8 @@ mod tests {
             told
         );
         assert!(told.text.len() <= 300, "{}", told.text.len());
+        // Escaped in the log of url_monitor
+        assert!(!told.text.contains('\''), "{}", told.text);
         told.text
     }
 
@@ -182,6 +192,10 @@ mod tests {
             (
                 Error::InvalidCertificate(Bad::BadSignature),
                 "ca_cert_path may have",
+            ),
+            (
+                Error::InvalidCertificate(Bad::Expired),
+                "has expired; the clock of this machine says 2",
             ),
             (
                 Error::InvalidCertificate(Bad::NotValidForName),

@@ -407,7 +407,7 @@ fn incomplete(bytes: u64, length: Option<u64>) -> Failure {
 fn failure(error: &ureq::Error) -> Failure {
     use ureq::Error as E;
     #[cfg(feature = "tls")]
-    if let Some(trouble) = common::tls::trouble(error, "the system's root certificates") {
+    if let Some(trouble) = common::tls::trouble(error, "the root certificates of the system") {
         let text = trouble.text;
         return Failure::url(match trouble.kind {
             common::tls::Kind::Handshake => format!("[SSL] {text}"),

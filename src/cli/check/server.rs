@@ -265,7 +265,7 @@ fn advice(text: &str) -> &'static str {
             "The certificate is another host's: check scalyr_server, and what intercepts TLS in between.",
         ),
         (
-            "expired on",
+            "expired",
             "The certificate is too old: it has to be renewed on the server; or this machine's clock is ahead.",
         ),
         (
@@ -338,6 +338,7 @@ mod tests {
                 "a certificate of the server expired on 2011-02-03",
                 "too old",
             ),
+            ("a certificate of the server has expired;", "too old"),
             (
                 "a certificate of the server is not valid yet, but",
                 "Set the clock",
