@@ -322,6 +322,20 @@ fn a_plugin_that_fails_is_not_run_again_and_again_for_one_sample() {
 }
 
 #[test]
+fn a_monitor_that_has_nothing_to_say_ends_as_well() {
+    for (module, code) in [("garbage_monitor", 0), ("symlink_file_monitor", 1)] {
+        let status = std::process::Command::new("timeout")
+            .args(["60", env!("CARGO_BIN_EXE_scalyr-agent-2"), "monitor", "run"])
+            .args([module, "-n", "2", "-s", "0.1"])
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{module}");
+    }
+}
+
+#[test]
 fn a_monitor_that_serves_ends_after_so_many_lines() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
