@@ -61,14 +61,18 @@ impl Excerpt {
             "" => None,
             // A pattern that has only an escaped one fails at each match, as it always did.
             text if !text.contains('(') => {
-                return Err(Error::new(format!(
-                    "extract \"{text}\" has no group: put the part that is wanted into ( )"
-                )))
+                return Err(Error::of_option(
+                    "extract",
+                    format!(
+                        "extract \"{text}\" has no group: put the part that is wanted into ( )"
+                    ),
+                ))
             }
             text => Some(Pattern::new(text).map_err(|mistake| {
-                Error::new(format!(
-                    "extract \"{text}\" is no regular expression: {mistake}"
-                ))
+                Error::of_option(
+                    "extract",
+                    format!("extract \"{text}\" is no regular expression: {mistake}"),
+                )
             })?),
         };
         Ok(Excerpt {

@@ -150,14 +150,16 @@ impl GraphiteMonitor {
             .collect();
         match protocols.as_slice() {
             [] => {
-                return Err(Error::new(
+                return Err(Error::of_option(
+                    "accept_plaintext",
                     "accept_plaintext and accept_pickle are both false: there is nothing to do",
                 ))
             }
             [(_, one), (_, other)] if one == other => {
-                return Err(Error::new(format!(
-                    "plaintext_port and pickle_port are both {one}: they must differ"
-                )))
+                return Err(Error::of_option(
+                    "pickle_port",
+                    format!("plaintext_port and pickle_port are both {one}: they must differ"),
+                ))
             }
             _ => {}
         }
@@ -166,9 +168,12 @@ impl GraphiteMonitor {
         let total = size("max_buffered_bytes");
         for (name, bytes) in [("buffer_size", buffered), ("max_buffered_bytes", total)] {
             if max_request > bytes {
-                return Err(Error::new(format!(
-                    "max_request_size ({max_request}) must not be larger than {name} ({bytes})"
-                )));
+                return Err(Error::of_option(
+                    "max_request_size",
+                    format!(
+                        "max_request_size ({max_request}) must not be larger than {name} ({bytes})"
+                    ),
+                ));
             }
         }
         let idle = options.float("max_connection_idle_time").unwrap_or(300.0);

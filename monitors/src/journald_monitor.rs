@@ -174,7 +174,9 @@ enum Ended {
 impl JournaldMonitor {
     fn new(setup: &Setup) -> Result<Self, Error> {
         let options = setup.options;
-        let wrong = |option: &str, why: String| Error::new(format!("Field \"{option}\": {why}"));
+        let wrong = |option: &str, why: String| {
+            Error::of_option(option, format!("Field \"{option}\": {why}"))
+        };
         let map = options.json("journal_fields").as_object();
         let mut fields = Fields::new(map, setup.id).map_err(|why| wrong("journal_fields", why))?;
         let matches = options.strings("journal_matches").to_vec();

@@ -68,8 +68,12 @@ impl SymlinkFileMonitor {
         let format = setup.options.text("symlink_file_name_format");
         Ok(SymlinkFileMonitor {
             glob: setup.options.text("input_path_glob").into(),
-            format: pieces(format)
-                .map_err(|why| Error::new(format!("Field \"symlink_file_name_format\": {why}")))?,
+            format: pieces(format).map_err(|why| {
+                Error::of_option(
+                    "symlink_file_name_format",
+                    format!("Field \"symlink_file_name_format\": {why}"),
+                )
+            })?,
             count: setup.options.int("symlinks_count").unwrap_or(1),
         })
     }

@@ -128,17 +128,17 @@ impl UrlMonitor {
         let options = setup.options;
         let url = options.text("url").to_owned();
         let method = options.text("request_method").to_owned();
-        http::check_scheme(&url).map_err(|why| Error::new(format!("url: {why}")))?;
+        http::check_scheme(&url).map_err(|why| Error::of_option("url", format!("url: {why}")))?;
         // Set and empty is a body of no bytes.
         let is_set = options.entry().iter().any(|(key, _)| key == "request_data");
         let body = is_set.then(|| options.text("request_data").as_bytes().to_vec());
         let names = (setup.place.agent_version, "url_monitor");
         let mut request = Request::new(&method, &url, names, body)
-            .map_err(|why| Error::new(format!("request_method: {why}")))?;
+            .map_err(|why| Error::of_option("request_method", format!("request_method: {why}")))?;
         for (name, value) in headers(options.json("request_headers"))? {
-            request
-                .set(name, &value)
-                .map_err(|why| Error::new(format!("request_headers: {why}")))?;
+            request.set(name, &value).map_err(|why| {
+                Error::of_option("request_headers", format!("request_headers: {why}"))
+            })?;
         }
         let timeout = options.float("timeout").filter(|&seconds| seconds > 0.0);
         let bytes = |name| options.int(name).and_then(|n| u64::try_from(n).ok());

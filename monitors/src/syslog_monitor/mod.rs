@@ -93,12 +93,13 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
     match options.text("mode") {
         "syslog" => {}
         "docker" => {
-            return Err(Error::new(
+            return Err(Error::of_option(
+                "mode",
                 "mode \"docker\" is not offered. Use message_log_template with $APPNAME (and docker's syslog driver with --log-opt tag={{.Name}}), or follow docker's own files, /var/lib/docker/containers/*/*.log, as an entry of logs with \"parse_format\": \"json\".",
             ))
         }
         other => {
-            return Err(Error::new(format!(
+            return Err(Error::of_option("mode", format!(
                 "Field \"mode\": \"{other}\" is unknown; there is \"syslog\""
             )))
         }
@@ -113,7 +114,7 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
         "batch" => Parser::Batch,
         "raw" => Parser::Raw,
         other => {
-            return Err(Error::new(format!(
+            return Err(Error::of_option("tcp_request_parser", format!(
                 "Field \"tcp_request_parser\": \"{other}\" is unknown; there are \"default\", \"batch\" and \"raw\""
             )))
         }
@@ -123,7 +124,7 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
         "octet-counted" => Framing::Counted,
         "newline" => Framing::Delimited,
         other => {
-            return Err(Error::new(format!(
+            return Err(Error::of_option("tcp_framing", format!(
                 "Field \"tcp_framing\": \"{other}\" is unknown; there are \"auto\", \"octet-counted\" and \"newline\""
             )))
         }
@@ -139,8 +140,12 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
     let template = match options.text("message_log_template") {
         "" => None,
         text => Some(
-            Template::new(text, options.text("unknown_value"))
-                .map_err(|why| Error::new(format!("Field \"message_log_template\" {why}")))?,
+            Template::new(text, options.text("unknown_value")).map_err(|why| {
+                Error::of_option(
+                    "message_log_template",
+                    format!("Field \"message_log_template\" {why}"),
+                )
+            })?,
         ),
     };
     let seconds = |name| Duration::from_secs_f64(options.float(name).unwrap_or(0.0));
@@ -271,12 +276,13 @@ fn ports(options: &Options) -> Result<Vec<Port>, Error> {
         "" => Ipv4Addr::LOCALHOST.into(),
         text => {
             let address: IpAddr = text.trim().parse().map_err(|_| {
-                Error::new(format!(
-                    "Field \"listen_address\": \"{text}\" is not an IP address"
-                ))
+                Error::of_option(
+                    "listen_address",
+                    format!("Field \"listen_address\": \"{text}\" is not an IP address"),
+                )
             })?;
             if !address.is_loopback() && !remote {
-                return Err(Error::new(format!(
+                return Err(Error::of_option("listen_address", format!(
                     "Field \"listen_address\": {address} can be reached by other hosts; set accept_remote_connections if that is what you want"
                 )));
             }
@@ -287,9 +293,10 @@ fn ports(options: &Options) -> Result<Vec<Port>, Error> {
     for part in options.text("protocols").split(',') {
         let part = part.trim().to_lowercase();
         let unknown = || {
-            Error::new(format!(
-                "Unknown value '{part}' specified for SyslogServer 'protocol'."
-            ))
+            Error::of_option(
+                "protocols",
+                format!("Unknown value '{part}' specified for SyslogServer 'protocol'."),
+            )
         };
         let (name, number) = match part.split_once(':') {
             Some((name, number)) => (name.trim(), Some(number.trim())),
@@ -305,9 +312,12 @@ fn ports(options: &Options) -> Result<Vec<Port>, Error> {
             Some(text) => match text.parse::<i64>().map_err(|_| unknown())? {
                 0 => default,
                 n => u16::try_from(n).map_err(|_| {
-                    Error::new(format!(
+                    Error::of_option(
+                        "protocols",
+                        format!(
                         "Field \"protocols\": port {n} in \"{part}\" is not between 1 and 65535"
-                    ))
+                    ),
+                    )
                 })?,
             },
         };

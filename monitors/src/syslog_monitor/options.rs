@@ -236,9 +236,10 @@ pub const OPTIONS: &[OptionSpec] = &[
 /// Decodes `\n`, `\t`, `\r`, `\0` and other octal ones, `\xHH`, `\\` and quotes.
 pub fn unescape(text: &str) -> Result<Vec<u8>, Error> {
     let wrong = |what: &str| {
-        Err(Error::new(format!(
-            "Field \"tcp_message_delimiter\": {what}"
-        )))
+        Err(Error::of_option(
+            "tcp_message_delimiter",
+            format!("Field \"tcp_message_delimiter\": {what}"),
+        ))
     };
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
