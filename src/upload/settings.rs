@@ -115,6 +115,17 @@ fn bytes(value: i64) -> usize {
     usize::try_from(value.max(0)).unwrap_or(usize::MAX)
 }
 
+impl UploadSettings {
+    /// A sentence that says why the file of `SSL_CERT_FILE` is not used, if it would be.
+    pub fn roots_problem(&self) -> Option<String> {
+        #[cfg(feature = "tls")]
+        if self.server.https && self.verify && self.ca_cert_path.is_none() {
+            return common::roots::problem();
+        }
+        None
+    }
+}
+
 /// The `User-Agent` of an agent with these numbers of upload sessions and of different API keys. Its
 /// parts and their order are the Python agent's.
 pub fn user_agent(sessions: u32, keys: usize) -> String {
