@@ -3,7 +3,7 @@
 
 use super::compress::Packer;
 use super::http::{Http, Reply};
-use super::response::{http_date, judge, Action};
+use super::response::{http_date, judge, refuses_key, Action};
 use super::settings::UploadSettings;
 use crate::util::time;
 use crate::wire::{Batch, Envelope};
@@ -15,10 +15,18 @@ pub enum Check {
     Good,
     /// This machine's clock is too far off; the text is the server's status.
     BadClock(String),
-    /// The key is not valid: the start fails with exit code 1.
+    /// The server refuses the key; the text is its status. See [`Check::forbids_start`].
     BadKey(String),
     /// Anything else, in words; the agent starts and keeps trying.
     Trouble(String),
+}
+
+impl Check {
+    /// Whether the agent does not start after it: for `invalidApiKey` alone, as the Python agent. Any
+    /// other answer may pass, also one that refuses the key.
+    pub fn forbids_start(&self) -> bool {
+        matches!(self, Check::BadKey(status) if status.contains("invalidApiKey"))
+    }
 }
 
 /// The results of an empty request.
@@ -66,7 +74,7 @@ fn ask(settings: &UploadSettings, envelope: &Envelope, server_time: &mut Option<
                 Check::Good
             } else if judgement.status.contains("badClientClockSkew") {
                 Check::BadClock(judgement.status)
-            } else if judgement.status.contains("invalidApiKey") {
+            } else if refuses_key(&judgement.status) {
                 Check::BadKey(judgement.status)
             } else {
                 Check::Trouble(judgement.complaint.map_or(judgement.status, |c| c.text))

@@ -3,6 +3,7 @@
 
 use super::pacing::LONGEST_RETRY_AFTER;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -35,8 +36,8 @@ pub struct Judgement {
 pub struct Complaint {
     /// Its level.
     pub level: log::Level,
-    /// Its error code.
-    pub code: &'static str,
+    /// Its error code: the server's status, or ours.
+    pub code: Cow<'static, str>,
     /// In words.
     pub text: String,
 }
@@ -150,22 +151,42 @@ pub fn judge(http: u16, body: &[u8], whole: bool) -> Judgement {
     } else {
         (Action::Retry, "will try again")
     };
-    let code = "error/client/badParam";
-    let text = if status == code {
+    let text = if status == "error/client/badParam" {
         format!("the server refuses the request, perhaps the API key is wrong; {what}{said}")
+    } else if refuses_key(&status) {
+        format!("the server refuses the API key: {shown} (HTTP {http}); {what}{said}. {KEY_ADVICE}")
     } else {
         format!("the server answers \"{shown}\" (HTTP {http}); {what}{said}")
     };
+    // It stands between quotation marks
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-.".contains(&b);
+    let code = match status.bytes().all(plain) && status == shown {
+        true => Cow::from(status),
+        false => Cow::from("unknownError"),
+    };
     failure(&shown, action, log::Level::Error, code, text)
+}
+
+/// The remedy for a key that the server refuses.
+pub const KEY_ADVICE: &str =
+    "It has to be a key that may write logs, of an account on this server (scalyr_server).";
+
+/// Whether a server's status means that it does not know the API key, or that the key may not write
+/// logs.
+pub fn refuses_key(status: &str) -> bool {
+    ["noPermission", "apiKey", "ApiKey"]
+        .iter()
+        .any(|word| status.contains(word))
 }
 
 fn failure(
     status: &str,
     action: Action,
     level: log::Level,
-    code: &'static str,
+    code: impl Into<Cow<'static, str>>,
     text: String,
 ) -> Judgement {
+    let code = code.into();
     Judgement {
         status: status.to_owned(),
         action,

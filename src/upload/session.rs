@@ -454,7 +454,11 @@ fn no_answer(status: &str, code: &'static str, level: log::Level, text: String) 
     Judgement {
         status: status.to_owned(),
         action: Action::Retry,
-        complaint: Some(Complaint { level, code, text }),
+        complaint: Some(Complaint {
+            level,
+            code: code.into(),
+            text,
+        }),
     }
 }
 
