@@ -7,14 +7,18 @@ use crate::util::files;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The file's name in the data directory. It is empty and stays for ever: were it deleted, one agent
-/// could hold the deleted file and another a new one.
+/// The file's name in the data directory. It stays for ever: were it deleted, one agent could hold the
+/// deleted file and another a new one. In it stands the configuration file of the last holder.
 pub const FILE: &str = "agent.lock";
+
+/// A longer note is none.
+pub(super) const MOST_NOTED: u64 = 8192;
 
 /// How long is tried for the lock: a process that was killed keeps it until its last thread is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,6 +58,16 @@ impl DataLock {
             path.display()
         ));
         Ok(DataLock(None))
+    }
+
+    /// Notes the configuration file, so that this agent is found when that is broken. Where nothing can
+    /// be written, [`super::found`] goes by the command line.
+    pub fn note(&mut self, main_file: &Path) {
+        let mut line = main_file.as_os_str().as_bytes().to_vec();
+        line.push(b'\n');
+        if let Some(file) = &mut self.0 {
+            let _ = file.set_len(0).and_then(|()| file.write_all(&line));
+        }
     }
 
     /// Whether this is the lock of that directory, by whatever path.

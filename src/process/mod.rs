@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod datalock;
+pub mod found;
 mod holder;
 pub mod notify;
 pub mod pidfile;

@@ -16,6 +16,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// The file's name in the log directory.
+pub const FILE: &str = "agent.pid";
+
 /// How long [`acquire`] tries for the lock. A reader that looks whether the agent runs holds a
 /// shared lock for some microseconds, which must not make a start fail.
 const PATIENCE: Duration = Duration::from_millis(500);
