@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Said, Site};
-use receiver::Options;
+use receiver::{Fault, Options};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -88,7 +88,7 @@ Servers
 The agent
   note  no agent runs
         -> scalyr-agent-2 start
-N ok, N note, N failures"
+N ok, N note, N warnings, N failures"
     );
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     // it is for reading and for scripts: no colours where there is no terminal
@@ -263,4 +263,360 @@ fn an_agent_that_is_stopped_is_told_apart_from_one_that_hangs() {
     }
     site.signal(nix::sys::signal::Signal::SIGCONT);
     site.term();
+}
+
+/// Each line that begins with a verdict, and its advice.
+fn verdicts<'a>(said: &'a Said, verdict: &str) -> Vec<&'a str> {
+    let lines = said.out.lines().map(str::trim_start);
+    lines.filter(|line| line.starts_with(verdict)).collect()
+}
+
+#[test]
+fn what_nothing_acts_on_is_a_warning_and_no_clean_bill() {
+    let mut site = Site::new();
+    site.append("a.log", "one\n");
+    site.copy("a.log");
+    site.set(
+        "monitors",
+        json!([
+            {"module": "scalyr_agent.builtin_monitors.mysql_monitor", "id": "a"},
+            {"module": "scalyr_agent.builtin_monitors.mysql_monitor", "id": "b"},
+            {"module": "scalyr_agent.builtin_monitors.nginx_monitor"},
+            {"module": "test_monitor", "gauss_mean": 1, "typo": 1, "id": "1"},
+            {"module": "test_monitor", "gauss_mean": 1, "typo": 1, "id": "2"},
+        ]),
+    );
+    site.set(
+        "journald_logs",
+        json!([{"journald_unit": "nginx.*", "parser": "x"}]),
+    );
+    for option in [
+        "k8s_api_url",
+        "k8s_kubelet_ca_cert",
+        "k8s_ratelimit_strategy",
+        "k8s_service_account_cert",
+        "k8s_service_account_token",
+    ] {
+        site.set(option, "x");
+    }
+    site.set("k8s_logs", json!([{"k8s_pod_glob": "x*"}]));
+    site.set("garbage_collect_interval", 5);
+    site.set("compresion_type", "none");
+    std::os::unix::fs::symlink("nowhere", site.path("conf/agent.d/gone.json")).unwrap();
+    let said = check(&site);
+    let told = verdicts(&said, "WARN");
+    for parts in [
+        "monitors mysql_monitor (2 times), nginx_monitor are not run: not part of this version (first in ",
+        "option journald_logs has no effect: no journald_monitor is among the monitors (in ",
+        "options k8s_api_url, k8s_kubelet_ca_cert, k8s_service_account_cert, k8s_service_account_token and 2 more have no effect: Kubernetes",
+        "option garbage_collect_interval has no effect: it concerns the Python program only (in ",
+        "option compresion_type (did you mean \"compression_type\"?) is not known and has no effect (in ",
+        "test_monitor option typo (2 times) is not known and has no effect (in ",
+        "gone.json is not used: No such file",
+    ] {
+        let times = told.iter().filter(|line| line.contains(parts)).count();
+        assert_eq!(times, 1, "{parts} is not once in\n{}", said.out);
+    }
+    assert_eq!(told.len(), 7, "{}", said.out);
+    assert!(said.out.contains(" 7 warnings, 0 failures"), "{}", said.out);
+    assert!(!said.out.contains("every rule and monitor makes sense"));
+    for line in told {
+        assert!(line.len() < 300, "{line}");
+    }
+}
+
+#[test]
+fn a_name_that_no_monitor_has_is_an_error_with_its_place() {
+    let mut site = Site::new();
+    site.set("monitors", json!([{"module": "my_own.thing"}]));
+    let said = check(&site);
+    let told = verdicts(&said, "FAIL");
+    assert!(told[0].contains("agent.json, line "), "{}", said.out);
+    assert!(told[0].contains("there is no monitor \"my_own.thing\""));
+    assert!(told[0].len() < 500, "{}", told[0]);
+}
+
+#[test]
+fn a_wrong_expression_is_named_with_file_line_and_column() {
+    // Line and column of each are those of the mark, which is replaced by a wrong expression
+    for (entry, option) in [
+        (
+            r#"logs: [{path: "/l", lineGroupers: [{start: MARK, haltWith: "a"}]}]"#,
+            "lineGroupers[0].start",
+        ),
+        (
+            r#"logs: [{path: "/l", lineGroupers: [{start: "a", haltWith: MARK}]}]"#,
+            "lineGroupers[0].haltWith",
+        ),
+        (
+            r#"logs: [{path: "/l", sampling_rules: [{match_expression: MARK, sampling_rate: 1}]}]"#,
+            "sampling_rules[0].match_expression",
+        ),
+        (
+            r#"logs: [{path: "/l", redaction_rules: [{match_expression: MARK}]}]"#,
+            "redaction_rules[0].match_expression",
+        ),
+        (
+            r#"logs: [{path: "/l", rename_logfile: {match: MARK, replacement: "x"}}]"#,
+            "rename_logfile.match",
+        ),
+        (r#"journald_logs: [{journald_unit: MARK}]"#, "journald_unit"),
+        (
+            r#"monitors: [{module: "linux_process_metrics", id: "x", commandline: MARK}]"#,
+            "commandline",
+        ),
+        (
+            r#"monitors: [{module: "shell_monitor", command: "true", extract: MARK}]"#,
+            "extract",
+        ),
+    ] {
+        let site = Site::new();
+        let text = site.config_text();
+        let text = format!(
+            "{},\n\n{entry}}}",
+            text.trim_end()
+                .trim_end_matches('}')
+                .replace("\"logs\": []", "\"import_vars\": []")
+        );
+        let line = text[..text.find("MARK").unwrap()].matches('\n').count() + 1;
+        let column = text.lines().nth(line - 1).unwrap().find("MARK").unwrap() + 1;
+        site.write_config_text(&text.replace("MARK", "\"(a\""));
+        let place = format!("agent.json, line {line}, column {column}: option ");
+        for command in [
+            &["check"][..],
+            &["start", "--no-fork"],
+            &["restart"],
+            &["dry-run", "/l"],
+            &["explain", "/l"],
+        ] {
+            let said = site.run(command);
+            let told = format!("{}{}", said.out, said.err);
+            assert_ne!(said.code, 0, "{command:?}: {told}");
+            assert!(told.contains(&place), "{command:?}, {place}: {told}");
+            assert!(
+                told.contains(&format!("{option}\":")),
+                "{command:?}, {option}: {told}"
+            );
+        }
+    }
+}
+
+#[test]
+fn http_that_becomes_https_is_said() {
+    let mut site = Site::new();
+    site.unset("allow_http")
+        .set("scalyr_server", "http://127.0.0.1:9");
+    site.set(
+        "workers",
+        json!([{"id": "other", "api_key": "k", "server_url": "http://127.0.0.1:8"}]),
+    );
+    let said = check(&site);
+    let told = verdicts(&said, "WARN");
+    assert!(
+        told[0]
+            .contains("\"scalyr_server\": http:// is asked for, but https://127.0.0.1:9 is used"),
+        "{}",
+        said.out
+    );
+    assert!(
+        told[1].contains("\"workers[0].server_url\": http:// is asked for"),
+        "{}",
+        said.out
+    );
+    let said = site.run(&["config", "--set-scalyr-server", "http://127.0.0.1:7"]);
+    assert!(
+        said.err.contains("but https://127.0.0.1:7 is used"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_broken_configuration_does_not_hide_the_agent_from_the_doctor() {
+    let mut site = Site::new();
+    site.copy("a.log").start();
+    site.until_seen("it runs", || site.run(&["status"]).code == 0);
+    site.write_config_text("{ api_key: ");
+    let said = site.run(&["check"]);
+    assert_eq!(said.code, 1);
+    let pid = format!("it runs with the process id {}", site.pid());
+    assert!(said.out.contains(&pid), "{}", said.out);
+    site.term();
+}
+
+#[test]
+fn a_refused_key_has_one_name_wherever_it_is_met() {
+    let mut site = Site::with(Options {
+        tokens: vec!["another".to_owned()],
+        ..Options::default()
+    });
+    site.set("check_remote_if_no_tty", true);
+    site.write_config();
+    let refused = "refuses the API key: error/client/noPermission";
+    let advice = "It has to be a key that may write logs, of an account on this server";
+    let said = site.run(&["check"]);
+    assert!(
+        said.out.contains(refused) && said.out.contains(advice),
+        "{said:?}"
+    );
+    let start = ["start", "--no-change-user"];
+    let said = site.run(&start);
+    assert_eq!(
+        said.code, 0,
+        "it may pass, as the Python agent has it: {said:?}"
+    );
+    assert!(
+        said.err.contains(refused) && said.err.contains(advice),
+        "{said:?}"
+    );
+    assert!(
+        said.err.contains("The agent starts and keeps trying."),
+        "{said:?}"
+    );
+    let log = || std::fs::read_to_string(site.path("log/agent.log")).unwrap_or_default();
+    site.until_seen("agent.log tells", || {
+        log().contains("the server refuses the API key")
+    });
+    let log = log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("refuses the API key"))
+        .unwrap();
+    assert!(
+        line.contains("[error=\"error/client/noPermission\"]"),
+        "{line}"
+    );
+    assert!(line.contains(refused) && line.contains(advice), "{line}");
+    // The one answer after which the Python agent does not start
+    site.receiver
+        .fault(Fault::json("error/client/invalidApiKey").until_cleared());
+    let pid = std::fs::read_to_string(site.path("log/agent.pid")).unwrap();
+    let said = site.run(&["restart", "--no-change-user"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("Nothing was stopped or started."),
+        "{said:?}"
+    );
+    let now = std::fs::read_to_string(site.path("log/agent.pid")).unwrap();
+    assert_eq!(
+        now, pid,
+        "a key that is refused must not cost the running agent"
+    );
+    assert_eq!(site.run(&["stop", "--no-change-user"]).code, 0);
+    let said = site.run(&start);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err
+            .contains("refuses the API key: error/client/invalidApiKey"),
+        "{said:?}"
+    );
+    assert!(said.err.contains("The agent was not started."), "{said:?}");
+}
+
+#[test]
+fn root_certificates_that_can_t_be_read_are_said_and_others_count() {
+    let mut site = Site::new();
+    site.set("scalyr_server", "https://127.0.0.1:9");
+    std::fs::write(site.path("empty.pem"), "").unwrap();
+    for (file, why) in [
+        ("no.pem", "No such file"),
+        ("empty.pem", "holds no certificate"),
+        ("logs", "Is a directory"),
+    ] {
+        let path = site.path(file).display().to_string();
+        site.set_env("SSL_CERT_FILE", &path);
+        let said = check(&site);
+        let told = verdicts(&said, "WARN");
+        assert_eq!(told.len(), 1, "{}", said.out);
+        assert!(
+            told[0].contains("SSL_CERT_FILE is not used: "),
+            "{}",
+            said.out
+        );
+        assert!(
+            told[0].contains(&path) && told[0].contains(why),
+            "{}",
+            said.out
+        );
+        let said = site.run(&["start", "--no-change-user"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(
+            said.err.matches("SSL_CERT_FILE is not used").count(),
+            1,
+            "{said:?}"
+        );
+        let log = || std::fs::read_to_string(site.path("log/agent.log")).unwrap_or_default();
+        site.until_seen("a connection is tried", || {
+            log().contains("connectionFailed")
+        });
+        let refused = log().contains("connectionFailedConnRefused");
+        assert!(
+            refused,
+            "the certificates of the system are enough to try: {}",
+            log()
+        );
+        assert!(log().contains("SSL_CERT_FILE is not used"), "{}", log());
+        assert_eq!(site.run(&["stop", "--no-change-user"]).code, 0);
+    }
+}
+
+#[test]
+fn what_a_package_takes_over_and_does_not_do_is_said_at_its_installation() {
+    let mut site = Site::new();
+    site.set(
+        "monitors",
+        json!([{"module": "nginx_monitor"}, {"module": "nginx_monitor", "id": "2"}]),
+    );
+    site.set("k8s_api_url", "x");
+    check(&site);
+    let script = |takeover: &str| {
+        let functions = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/packaging/scripts/functions.sh"
+        );
+        let script = format!(
+            ". '{functions}'; program='{}'; etc='{}'; notes='{}'; {takeover} tell_unused",
+            env!("CARGO_BIN_EXE_scalyr-agent-2"),
+            site.path("conf").display(),
+            site.path("notes").display()
+        );
+        let done = std::process::Command::new("sh")
+            .args(["-euc", &script])
+            .output()
+            .unwrap();
+        assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let told = script("note takeover;");
+    for line in [
+        "scalyr-agent-2: this configuration is taken over, but for:",
+        "monitor nginx_monitor (2 times) is not run",
+        "option k8s_api_url has no effect",
+    ] {
+        assert_eq!(told.matches(line).count(), 1, "{told}");
+    }
+    assert!(told.lines().count() <= 5, "{told}");
+    std::fs::remove_dir_all(site.path("notes")).unwrap();
+    assert_eq!(script(""), "", "another installation has nothing to tell");
+}
+
+#[test]
+fn a_python_plug_in_without_its_interpreter_is_said() {
+    let mut site = Site::new();
+    std::fs::write(site.path("mine.py"), "class M(ScalyrMonitor):\n    pass\n").unwrap();
+    site.set(
+        "additional_monitor_module_paths",
+        site.path("").display().to_string(),
+    );
+    let python = site.path("no-python").display().to_string();
+    let entry = |id: &str| json!({"module": "mine", "id": id, "plugin_python": python});
+    site.set("monitors", json!([entry("1"), entry("2")]));
+    let said = check(&site);
+    let told = verdicts(&said, "WARN");
+    assert_eq!(told.len(), 1, "{}", said.out);
+    assert!(
+        told[0]
+            .contains("monitor mine (2 times) can't run: it is a Python plug-in, and there is no"),
+        "{}",
+        said.out
+    );
 }

@@ -481,9 +481,9 @@ fn a_pid_file_left_by_a_kill_does_not_hinder_the_next_start() {
     let site = Site::new();
     let first = site.start();
     kill(first, Signal::SIGKILL);
-    until("killed", || !exists(first));
+    // The lock goes with its last thread
+    until("killed", || site.run("status --no-change-user").code == 4);
     assert_eq!(site.pid(), Some(first), "nobody was there to remove it");
-    assert_eq!(site.run("status --no-change-user").code, 4);
     let told = site.run("stop --no-change-user");
     assert_eq!((told.code, told.out.as_str()), (0, ""));
 
@@ -794,4 +794,255 @@ fn an_agent_started_by_root_runs_as_the_owner_of_its_configuration() {
     let told = site.run("stop");
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.out.ends_with("Agent has stopped.\n"));
+}
+
+#[test]
+fn a_broken_configuration_hides_no_running_agent() {
+    for broken in [
+        "",
+        "{ \"api_key\": ",
+        "{\n  \"logs\": [ } ]\n}\n",
+        "{\"api_key\": 5}",
+        "[]",
+    ] {
+        let site = Site::new();
+        let pid = site.start();
+        site.write_configuration(broken);
+        let told = site.run("status --no-change-user");
+        assert_eq!(told.code, 0, "{broken}: {told:?}");
+        let told = site.run("status -v --no-change-user");
+        assert_eq!(told.code, 0, "{broken}: {told:?}");
+        assert!(told
+            .out
+            .contains(&format!("Main process pid:        {pid}")));
+        let told = site.run("reload --no-change-user");
+        assert_eq!(told.code, 0, "{broken}: {told:?}");
+        let told = site.run("restart --no-change-user");
+        assert_eq!(told.code, 1, "{broken}: {told:?}");
+        assert!(exists(pid));
+        let told = site.run("stop --no-change-user");
+        assert_eq!(told.code, 0, "{broken}: {told:?}");
+        assert!(told.out.ends_with("Agent has stopped.\n"), "{told:?}");
+        assert!(!exists(pid));
+    }
+}
+
+#[test]
+fn an_agent_is_found_by_each_name_of_its_configuration() {
+    let site = Site::new();
+    std::os::unix::fs::symlink("agent.json", site.path("link.json")).unwrap();
+    let mut start = bare("start --no-change-user -c link.json");
+    start.current_dir(&site.0);
+    let told = said(start);
+    assert_eq!(told.code, 0, "{told:?}");
+    let pid = site.pid().unwrap();
+    site.write_configuration("{");
+    let told = site.run("stop --no-change-user");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(!exists(pid));
+}
+
+#[test]
+fn a_configuration_that_is_gone_hides_no_running_agent() {
+    let site = Site::new();
+    let pid = site.start();
+    fs::remove_file(site.path("agent.json")).unwrap();
+    let told = site.run("status");
+    assert_eq!(told.code, 0, "{told:?}");
+    let told = site.run("stop");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(!exists(pid));
+    assert_eq!(site.run("stop").code, 1);
+}
+
+#[test]
+fn another_log_directory_in_the_file_hides_no_running_agent() {
+    let site = Site::new();
+    let pid = site.start();
+    let text = fs::read_to_string(site.path("agent.json")).unwrap();
+    for name in ["log", "data"] {
+        fs::create_dir(site.path(&format!("new-{name}"))).unwrap();
+    }
+    let moved = |name: &str| site.path(&format!("new-{name}")).display().to_string();
+    let text = text
+        .replace(&site.path("log").display().to_string(), &moved("log"))
+        .replace(&site.path("data").display().to_string(), &moved("data"));
+    site.write_configuration(&text);
+    assert_eq!(site.run("status --no-change-user").code, 0);
+    let told = site.run("restart --no-change-user");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(!exists(pid), "two agents would send everything twice");
+    let new = fs::read_to_string(site.path("new-log/agent.pid")).unwrap();
+    assert!(exists(new.trim().parse().unwrap()));
+    let told = site.run("stop --no-change-user");
+    assert_eq!(told.code, 0, "{told:?}");
+}
+
+#[test]
+fn a_broken_configuration_stops_no_other_agent() {
+    let (site, other) = (Site::new(), Site::new());
+    let pid = other.start();
+    site.write_configuration("{ \"api_key\": ");
+    let told = site.run("stop --no-change-user");
+    assert_eq!(told.code, if is_root() { 0 } else { told.code }, "{told:?}");
+    assert!(
+        told.err.contains("does not appear to be running"),
+        "{told:?}"
+    );
+    assert_eq!(site.run("status --no-change-user").code, 4);
+    assert!(exists(pid));
+    assert_eq!(other.run("status --no-change-user").code, 0);
+}
+
+#[test]
+fn a_process_of_others_is_not_taken_for_the_agent() {
+    if !is_root() {
+        return;
+    }
+    // The user nobody has files open and locked as an agent has them, which name root's configuration
+    let site = Site::new();
+    site.write_configuration("{ \"api_key\": ");
+    let theirs = site.path("theirs");
+    fs::create_dir(&theirs).unwrap();
+    let note = format!("{}\n", site.path("agent.json").display());
+    fs::write(theirs.join("agent.lock"), note).unwrap();
+    fs::write(theirs.join("agent.pid"), "").unwrap();
+    for path in [
+        &theirs,
+        &theirs.join("agent.lock"),
+        &theirs.join("agent.pid"),
+    ] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let script = format!(
+        "cd '{}' && exec 8<>agent.lock 9<>agent.pid && flock -x 8 && flock -x 9 && echo $$ >&9 && echo ready && exec sleep 600",
+        theirs.display()
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).stdout(Stdio::piped());
+    std::os::unix::process::CommandExt::uid(&mut command, 65534);
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::new(process.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    let told = site.run("stop");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.err.contains("does not appear to be running"),
+        "{told:?}"
+    );
+    assert!(exists(i32::try_from(process.id()).unwrap()));
+    process.kill().unwrap();
+    process.wait().unwrap();
+}
+
+#[test]
+fn a_stop_that_can_t_tell_says_so_and_fails() {
+    if !is_root() {
+        return;
+    }
+    let site = Site::new();
+    let pid = site.start();
+    site.write_configuration("{ \"api_key\": ");
+    for path in ["", "agent.json"] {
+        std::os::unix::fs::chown(site.path(path), Some(65534), Some(65534)).unwrap();
+    }
+    // Nobody may look into root's processes
+    let mut command = site.command("stop");
+    std::os::unix::process::CommandExt::uid(&mut command, 65534);
+    let told = said(command);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(
+        told.err.contains("Whether the agent runs can't be told"),
+        "{told:?}"
+    );
+    assert!(exists(pid));
+    let told = site.run("stop --no-change-user");
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(!exists(pid));
+}
+
+#[test]
+fn start_says_at_once_what_it_will_not_do() {
+    let site = Site::new();
+    site.configure(
+        "\"monitors\": [{\"module\": \"scalyr_agent.builtin_monitors.mysql_monitor\"}, \
+         {\"module\": \"scalyr_agent.builtin_monitors.mysql_monitor\", \"id\": \"b\"}],\n  \
+         \"k8s_events_disable\": true, \"k8s_api_url\": \"x\",",
+    );
+    let told = site.run("start --no-change-user");
+    assert_eq!(told.code, 0, "{told:?}");
+    let lines = [
+        "WARNING: monitor mysql_monitor (2 times) is not run: not part of this version",
+        "WARNING: options k8s_api_url, k8s_events_disable have no effect: Kubernetes",
+    ];
+    for line in lines {
+        assert_eq!(told.err.matches(line).count(), 1, "{line}: {told:?}");
+    }
+    assert_eq!(told.err.lines().count(), 2, "{told:?}");
+    // agent.log and the report say the same
+    let log = fs::read_to_string(site.path("log/agent.log")).unwrap();
+    let text = site.run("status -v --no-change-user").out;
+    let json = site.run("status -v --no-change-user --format json").out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let told = json["config_status"]["not_acted_on"].as_array().unwrap();
+    assert_eq!(told.len(), 2);
+    for (line, told) in lines.iter().zip(told) {
+        let line = line.strip_prefix("WARNING: ").unwrap();
+        assert!(told.as_str().unwrap().starts_with(line), "{told}");
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+    let from = text.find("Not acted on:\n").unwrap();
+    let part: Vec<&str> = text[from..].lines().skip(1).collect();
+    assert!(
+        part[0].starts_with("  monitor mysql_monitor (2 times) is not run:"),
+        "{text}"
+    );
+    assert!(
+        part.iter().take(6).all(|line| line.chars().count() < 80),
+        "{text}"
+    );
+    // Once it is mended nothing is left of it
+    site.configure("");
+    kill(site.pid().unwrap(), Signal::SIGHUP);
+    until("the list is empty", || {
+        let json = site.run("status -v --no-change-user --format json").out;
+        json.contains("\"not_acted_on\":[]")
+    });
+}
+
+#[test]
+fn a_key_from_a_file_with_a_line_end_is_the_key() {
+    let site = Site::new();
+    for (key, trimmed) in [
+        ("secret-of-test\\n", true),
+        ("  secret-of-test\\r\\n", true),
+        ("secret of test", false),
+        ("secret\\tof", false),
+    ] {
+        let text = fs::read_to_string(site.path("agent.json")).unwrap();
+        let old = text.lines().find(|line| line.contains("api_key")).unwrap();
+        site.write_configuration(&text.replace(old, &format!("  \"api_key\": \"{key}\",")));
+        let told = site.run("start --no-change-user");
+        assert_eq!(told.code, i32::from(!trimmed), "{key}: {told:?}");
+        assert!(!told.err.contains("secret"), "{told:?}");
+        if trimmed {
+            assert!(
+                told.err
+                    .contains("the blanks and line ends around the key are left out"),
+                "{told:?}"
+            );
+            assert_eq!(site.run("stop --no-change-user").code, 0);
+        } else {
+            assert!(
+                told.err
+                    .contains("the key has a character at place 7 that no key has"),
+                "{told:?}"
+            );
+        }
+    }
+    // The broken one can be replaced
+    let told = site.run("config --set-key another");
+    assert_eq!(told.code, 0, "{told:?}");
 }

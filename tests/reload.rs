@@ -6,6 +6,7 @@ mod common;
 use common::{all_at_once, Load, Site};
 use nix::sys::signal::Signal;
 use receiver::Fault;
+use serde_json::json;
 use std::time::Duration;
 
 const RELOADED: &str = "Starting new copying and metrics threads";
@@ -432,4 +433,26 @@ fn the_totals_go_on_over_a_reload() {
     site.expect_exactly_once("app.log", 0..110);
     let all = size("app.log", &site) + size("gone.log", &site);
     site.until_seen("the new lines are counted", || copied(&site) == all);
+}
+
+#[test]
+fn a_wrong_expression_at_a_reload_is_named_with_its_place() {
+    let mut site = Site::new();
+    site.copy("app.log").start();
+    site.until_logged("Copying started");
+    let path = site.log_path("other.log");
+    site.log(json!({"path": path, "redaction_rules": [{"match_expression": "a("}]}));
+    site.write_config();
+    site.signal(Signal::SIGHUP);
+    site.until_logged("badConfigFile");
+    let text = site.config_text();
+    let line = 1 + text[..text.find("\"a(\"").unwrap()].matches('\n').count();
+    let error = site.status_json()["config_status"]["last_error"].to_string();
+    for part in [
+        format!("agent.json, line {line}, column "),
+        "logs[1].redaction_rules[0].match_expression".to_owned(),
+        "at character 2 of `a(`".to_owned(),
+    ] {
+        assert!(error.contains(&part), "{part} is not in {error}");
+    }
 }

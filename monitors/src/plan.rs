@@ -3,6 +3,8 @@
 use crate::monitor::{Cadence, Description, Log, MonitorLog, Place, Setup};
 use crate::options::Options;
 use crate::plugin;
+#[cfg(feature = "python-plugins")]
+use crate::registry::ALL;
 use crate::registry::{NotFound, UNKNOWN};
 use crate::sink::{LogFiles, Nowhere, Sink};
 use crate::Error;
@@ -192,6 +194,11 @@ impl Plan {
         self.most_samples = Some(samples);
     }
 
+    /// Whether it is the plan of the entry with this module and id.
+    pub fn is_of(&self, module: &str, id: &str) -> bool {
+        self.module == module && self.id == id.replace(char::is_control, "_")
+    }
+
     /// `shell_monitor(2)`: the tag of its lines, and its name in messages and status.
     pub fn name(&self) -> String {
         format!("{}({})", self.description.short_name(), self.id)
@@ -267,15 +274,27 @@ impl Plan {
         self.options.bool("stop_agent_on_failure")
     }
 
-    /// A sentence for each part of the entry that has no effect.
-    pub fn warnings(&self) -> Vec<String> {
-        let name = self.name();
+    /// The options of the entry that have no effect, and whether they are known at all.
+    pub fn unused(&self) -> impl Iterator<Item = (&str, bool)> {
         let unknown = self.options.unknown().iter();
         let unknown = unknown.filter(|_| !self.description.open);
-        let unknown =
-            unknown.map(|key| format!("Monitor {name} has no option \"{key}\"; it is ignored."));
-        let idle = self.options.idle().iter();
-        let idle = idle.map(|key| format!("Monitor {name}: option \"{key}\" has no effect here."));
+        let unknown = unknown.map(|key| (key.as_str(), false));
+        unknown.chain(self.options.idle().iter().map(|key| (*key, true)))
+    }
+
+    /// Why it can't do anything at present, though its entry is right, as a phrase with the way out.
+    pub fn hindrance(&self) -> Option<String> {
+        #[cfg(feature = "python-plugins")]
+        if !ALL.iter().any(|d| d.module == self.description.module) {
+            let python = self.options.text("plugin_python");
+            return plugin::without_interpreter(&self.module, &self.place.plugin_dirs, python);
+        }
+        None
+    }
+
+    /// A sentence for each part of the entry that has an effect, but another one.
+    pub fn warnings(&self) -> Vec<String> {
+        let name = self.name();
         let short = self
             .options
             .float("sample_interval")
@@ -285,6 +304,6 @@ impl Plan {
                     "Monitor {name}: sample_interval {seconds} is too short; {SHORTEST} is used."
                 )
             });
-        unknown.chain(idle).chain(short).collect()
+        short.into_iter().collect()
     }
 }

@@ -344,11 +344,9 @@ fn an_entry_is_checked_before_anything_runs() {
     assert!(!plan.jitter, "the host's metrics begin at once");
     assert_eq!(
         plan.warnings(),
-        [
-            "Monitor linux_system_metrics() has no option \"tagz\"; it is ignored.",
-            "Monitor linux_system_metrics(): sample_interval 0.01 is too short; 0.1 is used.",
-        ]
+        ["Monitor linux_system_metrics(): sample_interval 0.01 is too short; 0.1 is used."]
     );
+    assert_eq!(plan.unused().collect::<Vec<_>>(), [("tagz", false)]);
     for (json, error) in [
         (
             r#"{"tags": []}"#,

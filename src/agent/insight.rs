@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::unused::unused;
 pub use crate::shape::Counts;
 pub use crate::tail::insight::{compressed, facts, originals, rotation, Facts, Label, Rotation};
 pub use crate::tail::outlook::{Finding, Part, Remembered};
@@ -26,6 +27,14 @@ pub use crate::tail::Unread;
 pub fn plan(config: &Config) -> Result<Vec<monitors::Plan>, String> {
     plan::shapes(config)?;
     plan::monitors(config, &plan::MonitorLogs::default())
+}
+
+/// A line for each kind of parts of the configuration that nothing acts on; none if the agent would not
+/// start with it.
+pub fn unused_lines(config: &Config) -> Vec<String> {
+    let plans = plan::monitors(config, &plan::MonitorLogs::default());
+    let unused = plans.map(|plans| unused(config, &plans));
+    unused.iter().flatten().map(ToString::to_string).collect()
 }
 
 /// A configuration, made ready to be asked about files.
@@ -377,7 +386,7 @@ impl Insight {
 
 fn place(entry: Option<&LogEntry>) -> String {
     match entry {
-        Some(entry) => match (&entry.origin.0, entry.kind) {
+        Some(entry) => match (&entry.origin.place, entry.kind) {
             (Some(place), _) => place.to_string(),
             (None, EntryKind::AgentLog) => "the agent's own log".to_owned(),
             (None, _) => "built in".to_owned(),

@@ -19,6 +19,7 @@ mod session;
 mod session_tests;
 mod sessions;
 mod statistics;
+mod unused;
 
 use crate::config::{self, Config, Source};
 use crate::logging::{self, LogSettings, Severity};
@@ -153,6 +154,20 @@ struct ConfigState {
     last_check: Option<f64>,
     error: Option<String>,
     error_logged: Option<Instant>,
+    /// The parts that nothing acts on.
+    unused: Vec<String>,
+}
+
+impl ConfigState {
+    /// Writes down what nothing acts on, as far as that is new.
+    fn tell_unused(&mut self, config: &Config, plans: &[monitors::Plan]) {
+        let unused = unused::unused(config, plans);
+        let unused: Vec<String> = unused.iter().map(ToString::to_string).collect();
+        for part in unused.iter().filter(|part| !self.unused.contains(part)) {
+            log::warn!("{part}");
+        }
+        self.unused = unused;
+    }
 }
 
 impl Agent {
@@ -167,7 +182,7 @@ impl Agent {
         let fingerprint = config::fingerprint(&source);
         let now = now_secs();
         let data_dir = PathBuf::from(&config.options.agent_data_path);
-        for warning in &config.warnings {
+        for warning in config.warnings.iter().filter(|w| w.unused.is_none()) {
             log::warn!("{}", warning.text);
         }
         if config.https_forced {
@@ -181,7 +196,8 @@ impl Agent {
         for (name, value) in config.settings() {
             log::info!("\t{name}: {value}");
         }
-        let data_lock = DataLock::take(&data_dir, |why| log::warn!("{why}"))?;
+        let mut data_lock = DataLock::take(&data_dir, |why| log::warn!("{why}"))?;
+        data_lock.note(&config.main_file);
         let monitor_logs = MonitorLogs::default();
         let mut agent = Agent {
             fingerprint,
@@ -191,6 +207,7 @@ impl Agent {
                 last_check: None,
                 error: None,
                 error_logged: None,
+                unused: Vec::new(),
             },
             sessions: Vec::new(),
             estates: Vec::new(),
@@ -234,6 +251,7 @@ impl Agent {
         for warning in plans.iter().flat_map(monitors::Plan::warnings) {
             log::warn!("{warning}");
         }
+        self.config_state.tell_unused(&self.config, &plans);
         self.monitor_logs.fixed = plans.iter().flat_map(|p| p.logs().cloned()).collect();
         if self.sessions.is_empty() {
             self.start_sessions(agent_log_start, signals)?;
@@ -339,17 +357,20 @@ impl Agent {
                 Err(e) => Err(e.to_string()),
             })
             .and_then(|config| plan::shapes(&config).map(|_| config))
-            .and_then(|config| self.monitor_plans(&config).map(|_| config))
-            .and_then(|config| self.lock_of(&config).map(|lock| (config, lock)));
-        let loaded = loaded.and_then(|(config, lock)| {
+            .and_then(|config| {
+                let plans = self.monitor_plans(&config)?;
+                Ok((config, plans))
+            })
+            .and_then(|(config, plans)| self.lock_of(&config).map(|lock| (config, plans, lock)));
+        let loaded = loaded.and_then(|(config, plans, lock)| {
             self.leaves_few_behind(&config, signals)
-                .map(|()| (config, lock))
+                .map(|()| (config, plans, lock))
         });
         if self.stop_asked {
             return;
         }
         self.config_state.last_read = now_secs();
-        let (config, new_lock) = match loaded {
+        let (config, plans, new_lock) = match loaded {
             Ok(loaded) => loaded,
             Err(why) => {
                 let said = self
@@ -373,6 +394,7 @@ impl Agent {
         if self.config_state.error.take().is_some() {
             log::info!("The configuration files are good again.");
         }
+        self.config_state.tell_unused(&config, &plans);
         if config.options.debug_level != self.config.options.debug_level {
             logging::set_debug_level(config.options.debug_level.clamp(0, 5) as u8);
             self.config.options.debug_level = config.options.debug_level;
@@ -428,7 +450,7 @@ impl Agent {
         for (name, value) in config.changed_settings(&self.config) {
             log::info!("\t{name}: {value}");
         }
-        for warning in &config.warnings {
+        for warning in config.warnings.iter().filter(|w| w.unused.is_none()) {
             log::warn!("{}", warning.text);
         }
         if let Err(e) = logging::reconfigure(&log_settings(&config, self.foreground)) {
@@ -455,7 +477,8 @@ impl Agent {
             self.responder = Responder::new(&data_dir);
             self.data_dir = data_dir;
         }
-        if let Some(lock) = new_lock {
+        if let Some(mut lock) = new_lock {
+            lock.note(&self.config.main_file);
             // The sessions that wrote to the old directory have ended
             self.data_lock = lock;
         }

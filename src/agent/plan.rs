@@ -3,14 +3,16 @@
 use super::flash::Way;
 use super::heirs::Target;
 use super::session::{Dynamic, EntryOf, Memory, Plan};
-use crate::config::{AttrValue, Config, LogEntry, MonitorEntry, Rename, Worker};
+use crate::config::{AttrValue, Config, JournaldLog, LogEntry, Rename, Worker};
 use crate::shape::{Pipeline, Renamer, ShapeError};
 use crate::tail::journal::Journal;
 use crate::tail::{self, Saved};
 use crate::upload::UploadSettings;
 use crate::util::random;
 use crate::wire::{Envelope, EnvelopeSpec};
+use common::regex::Pattern;
 use common::rotating::Rotation;
+use monitors::registry::NotFound;
 use monitors::{FollowedLogs, JournaldRule};
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
@@ -32,16 +34,12 @@ struct Shape {
 /// Compiles all rules.
 ///
 /// # Errors
-/// The entry, the rule, the pattern and the place in it.
+/// File, line, column and option, the pattern and the place in it.
 pub fn shapes(config: &Config) -> Result<Shapes, String> {
     let shape = |entry: &LogEntry| -> Result<Shape, String> {
         let wrong = |e: ShapeError| {
-            format!(
-                "the entry of logs for \"{}\": {e} [[badField=\"{}\" errorCode=\"{}\"]]",
-                entry.path.display(),
-                e.rule,
-                e.code
-            )
+            let error = entry.origin.error(&e.rule, e.code, &e.to_string());
+            error.to_string()
         };
         let pipeline = Pipeline::compile(entry, &config.options).map_err(wrong)?;
         let rename: Option<tail::Rename> = match entry.rename_logfile.clone() {
@@ -65,8 +63,19 @@ pub fn shapes(config: &Config) -> Result<Shapes, String> {
         journald: config
             .journald_logs
             .iter()
-            .map(|rule| shape(&rule.entry))
+            .map(|rule| unit(rule).and_then(|()| shape(&rule.entry)))
             .collect::<Result<_, _>>()?,
+    })
+}
+
+/// The monitor compiles it too, but only where there is one, and it does not know the place.
+fn unit(rule: &JournaldLog) -> Result<(), String> {
+    let unit = rule.unit.as_deref().unwrap_or_default();
+    let compiled = Pattern::new(unit).map(drop);
+    compiled.map_err(|mistake| {
+        let e = ShapeError::new("notRegexp", "journald_unit".to_owned(), unit, mistake);
+        let error = rule.entry.origin.error(&e.rule, e.code, &e.to_string());
+        error.to_string()
     })
 }
 
@@ -368,8 +377,8 @@ fn tail_entry(
     entry
 }
 
-/// Plans for the monitors that this build has. One that it does not have yet is a warning; any
-/// other mistake an error.
+/// Plans for the monitors that this build has. One that it does not have yet is left out; any other
+/// mistake is an error.
 ///
 /// # Errors
 /// The monitor and what is wrong with its entry.
@@ -390,7 +399,12 @@ pub fn monitors(config: &Config, logs: &MonitorLogs) -> Result<Vec<monitors::Pla
             .collect();
         match monitors::Plan::new(&entry.module, &entry.id, &options, &host) {
             Ok(plan) => plans.push(plan),
-            Err(monitors::PlanError::NotFound(missing)) => not_found(entry, &missing)?,
+            // `unused` tells of it
+            Err(monitors::PlanError::NotFound(NotFound::NotYet(_))) => {}
+            Err(monitors::PlanError::NotFound(missing)) => {
+                let why = entry.error("module", "invalidMonitorConfig", &missing.to_string());
+                return Err(why.to_string());
+            }
             Err(monitors::PlanError::Invalid { error, .. }) => {
                 let option = error.option().unwrap_or("module");
                 let why = entry.error(option, "invalidMonitorConfig", &error.to_string());
@@ -442,15 +456,6 @@ fn attributes(from: &[(String, AttrValue)]) -> Vec<(String, serde_json::Value)> 
         AttrValue::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
     };
     from.iter().map(|(k, v)| (k.clone(), value(v))).collect()
-}
-
-fn not_found(entry: &MonitorEntry, missing: &monitors::registry::NotFound) -> Result<(), String> {
-    match missing {
-        monitors::registry::NotFound::NotYet(_) if entry.implicit => log::info!("{missing}"),
-        monitors::registry::NotFound::NotYet(_) => log::warn!("{missing}"),
-        monitors::registry::NotFound::Unknown(_) => return Err(missing.to_string()),
-    }
-    Ok(())
 }
 
 /// A path for messages.

@@ -170,6 +170,7 @@ impl Agent {
             last_error: state.error.clone(),
             last_good_read: state.last_good,
             last_check_time: state.last_check,
+            not_acted_on: state.unused.clone(),
         }
     }
 

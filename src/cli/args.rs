@@ -22,6 +22,7 @@ pub(super) struct Options {
     pub(super) extra_config_dir: Option<PathBuf>,
     /// `-q`: no progress lines on stdout.
     pub(super) quiet: bool,
+    pub(super) configuration_only: bool,
     /// `-v`: the whole status report.
     pub(super) verbose: bool,
     /// `-H`: one line about the health.

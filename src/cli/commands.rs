@@ -4,10 +4,11 @@
 use super::decl::Verdict::{Better, New, Same};
 use super::decl::{Command, Complete, Operands, Run};
 use super::options::{
-    AGENT_CONFIG, CONFIG_FILE, DEBUG, DEBUG_LEVEL, EXTRA_CONFIG_DIR, FORMAT, FROM_CHECKPOINT,
-    HEALTH_CHECK, HELP, IGNORE_POSITIONS, MONITOR_CONFIG, MONITOR_DIR, MONITOR_PATH,
-    MONITOR_PYTHON_PATH, MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER,
-    NO_CHECK_REMOTE_SERVER, NO_FORK, PID_FILE, QUIET, RECORDS, STATS_CAPTURE_INTERVAL, VERBOSE,
+    AGENT_CONFIG, CONFIGURATION_ONLY, CONFIG_FILE, DEBUG, DEBUG_LEVEL, EXTRA_CONFIG_DIR, FORMAT,
+    FROM_CHECKPOINT, HEALTH_CHECK, HELP, IGNORE_POSITIONS, MONITOR_CONFIG, MONITOR_DIR,
+    MONITOR_PATH, MONITOR_PYTHON_PATH, MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER,
+    NO_CHECK_REMOTE_SERVER, NO_FORK, ONLY_FAULTS, PID_FILE, QUIET, RECORDS, STATS_CAPTURE_INTERVAL,
+    VERBOSE,
 };
 use super::{
     check, config, dry_run, explain, generate, monitor, positions, reload, restart, start, status,
@@ -72,7 +73,8 @@ static STOP: Command = Command {
     name: "stop",
     summary: "Stop the running agent.",
     about: "\
-Ends the running agent: by SIGTERM, and after 5 seconds by SIGKILL.",
+Ends the running agent: by SIGTERM, and after 5 seconds by SIGKILL. It is found
+also when its configuration is broken or gone.",
     operands: Operands::NONE,
     options: &[
         &HELP,
@@ -85,7 +87,10 @@ Ends the running agent: by SIGTERM, and after 5 seconds by SIGKILL.",
     classic: true,
     exits: &[
         (0, "it has stopped, or none was running"),
-        (1, "it could not be stopped"),
+        (
+            1,
+            "it could not be stopped, or whether one runs can't be told",
+        ),
     ],
     verdict: Better("needs no `sudo`; garbage in the pid file means that nothing runs"),
     run: Run::Configured(|setup| stop::stop(&setup)),
@@ -314,7 +319,14 @@ name, proxy, connection, certificate, clock and API key. Each gets a verdict,
 and what is not good the advice what to do. Changes nothing; sends one empty
 request to each server. An agent may be running.",
     operands: Operands::NONE,
-    options: &[&HELP, &CONFIG_FILE, &EXTRA_CONFIG_DIR, &NO_CHANGE_USER],
+    options: &[
+        &HELP,
+        &CONFIG_FILE,
+        &EXTRA_CONFIG_DIR,
+        &CONFIGURATION_ONLY,
+        &ONLY_FAULTS,
+        &NO_CHANGE_USER,
+    ],
     classic: false,
     exits: &[
         (0, "nothing has to be done"),

@@ -80,13 +80,19 @@ fn run(invoked_as: &OsStr, arguments: impl Iterator<Item = OsString>) -> i32 {
     };
     match command.run {
         Run::Alone(run) => run(*options),
-        Run::Configured(run) => match Setup::new(*options) {
-            Ok(setup) => run(setup),
-            Err(error) => {
-                err(error);
-                exit::FAILED
+        Run::Configured(run) => {
+            let setup = Setup::new(*options);
+            // An agent may run all the same
+            let asks_agent = ["status", "stop", "reload", "check"].contains(&command.name);
+            match &setup.missing {
+                Some(_) if asks_agent && setup.guess().running().is_some() => run(setup),
+                Some(error) => {
+                    err(error);
+                    exit::FAILED
+                }
+                None => run(setup),
             }
-        },
+        }
     }
 }
 

@@ -86,6 +86,9 @@ pub(super) fn run(options: &Options) -> i32 {
     if let Some(samples) = run.samples {
         plan.end_after(samples);
     }
+    for (option, _) in plan.unused() {
+        err(format_args!("WARNING: option \"{option}\" has no effect"));
+    }
     for warning in plan.warnings() {
         err(format_args!("WARNING: {warning}"));
     }

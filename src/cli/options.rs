@@ -142,7 +142,8 @@ pub(super) static NO_CHECK_REMOTE_SERVER: Opt = Opt {
     action: Flag(|o| o.no_check_remote_server = true),
     text: "Do not try the server first.",
     more: "Without it, and with a terminal or check_remote_if_no_tty, one request is made before \
-           the start. Only a refused API key keeps the agent from starting.",
+           the start. Only the answer invalidApiKey keeps the agent from starting. After any other, also \
+           one that refuses the key (noPermission), it starts and keeps trying.",
     verdict: Better("counts also without a terminal"),
 };
 
@@ -157,6 +158,25 @@ pub(super) static IGNORE_POSITIONS: Opt = Opt {
     verdict: New,
 };
 
+pub(super) static CONFIGURATION_ONLY: Opt = Opt {
+    short: None,
+    long: "configuration-only",
+    action: Flag(|o| o.configuration_only = true),
+    text: "Examine the configuration files alone.",
+    more: "No log, no server and no agent. With -q this lists the parts of the Python agent's \
+           configuration that have no effect here.",
+    verdict: New,
+};
+
+pub(super) static ONLY_FAULTS: Opt = Opt {
+    short: Some(b'q'),
+    long: "quiet",
+    action: Flag(|o| o.quiet = true),
+    text: "Only warnings and failures.",
+    more: "",
+    verdict: New,
+};
+
 pub(super) static PID_FILE: Opt = Opt {
     short: Some(b'p'),
     long: "pid-file",
@@ -165,7 +185,9 @@ pub(super) static PID_FILE: Opt = Opt {
         Ok(())
     }),
     text: "If the configuration is unreadable.",
-    more: "The pid file to look at then; else it is agent.pid in agent_log_path.",
+    more:
+        "The pid file to look at then. Without it the running agent of this configuration file is \
+           looked for among the processes, and last agent.pid in agent_log_path.",
     verdict: Same,
 };
 

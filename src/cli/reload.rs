@@ -12,7 +12,9 @@ pub(super) fn reload(setup: &Setup) -> i32 {
         return exit::FAILED;
     }
     let Some(pid) = place.running() else {
-        err(place.not_running_line());
+        err(place
+            .doubt_line()
+            .unwrap_or_else(|| place.not_running_line()));
         return exit::RUNNING_OR_NOT;
     };
     let sent = place.target(pid).and_then(|target| {

@@ -1,6 +1,6 @@
 //! `restart` and `condrestart`.
 
-use super::setup::{Place, Setup};
+use super::setup::Setup;
 use super::{err, exit, out, start, stop};
 
 /// The reaction to an agent that does not run.
@@ -26,15 +26,22 @@ pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let place = Place::of(&config);
+    let place = setup.place_of(&config);
     let quiet = setup.options.quiet;
-    match (place.running(), missing) {
+    let verified = match (place.running(), missing) {
         (Some(pid), _) => {
             if let Err(reason) = start::could_start(&config, setup.options.ignore_positions) {
                 err(reason);
                 err(NOTHING_DONE);
                 return exit::FAILED;
             }
+            let verified = match start::try_out(&setup, &config) {
+                Ok(verified) => verified,
+                Err(code) => {
+                    err(NOTHING_DONE);
+                    return code;
+                }
+            };
             if !quiet {
                 out(match missing {
                     Missing::Start => "Agent is running, stopping it now.",
@@ -45,14 +52,15 @@ pub(super) fn restart(setup: Setup, missing: Missing) -> i32 {
             if code != exit::OK {
                 return code;
             }
+            verified
         }
-        (None, Missing::Start) => {}
+        (None, Missing::Start) => return start::begin(setup, config),
         (None, Missing::LeaveIt) => {
             if !quiet {
                 out("Agent is not running, not restarting.");
             }
             return exit::OK;
         }
-    }
-    start::begin(setup, config)
+    };
+    start::launch(setup, config, verified)
 }

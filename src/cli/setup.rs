@@ -4,7 +4,8 @@
 use super::args::Options;
 use super::decl::PROGRAM;
 use super::{err, exit};
-use crate::config::{Config, ConfigError, Install, Source};
+use crate::config::{likely_dirs, Config, Install, Place as ConfigPlace, Source};
+use crate::process::found::{self, Search};
 use crate::process::pidfile;
 use crate::process::target::Target;
 use crate::process::user::{switch_to, Owner};
@@ -20,8 +21,10 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Setup {
     pub(super) options: Options,
     pub(super) source: Source,
-    /// `None` with `--no-change-user`.
+    /// `None` with `--no-change-user`, and where the file is missing.
     owner: Option<Owner>,
+    /// The line for stderr that says that the file is missing.
+    pub(super) missing: Option<String>,
 }
 
 /// Where a running agent is to be found.
@@ -31,14 +34,13 @@ pub(super) struct Place {
     pub(super) data_dir: PathBuf,
     pub(super) log_file: PathBuf,
     pub(super) status_timeout: Duration,
+    /// Why an agent may run though none does there.
+    doubt: Option<String>,
 }
 
 impl Setup {
     /// Finds the configuration file and its owner.
-    ///
-    /// # Errors
-    /// The line for stderr: the file is missing.
-    pub(super) fn new(options: Options) -> Result<Self, String> {
+    pub(super) fn new(options: Options) -> Self {
         let install = Install::detect();
         let main_file = match &options.config_file {
             Some(file) => absolute(file),
@@ -53,20 +55,17 @@ impl Setup {
             .clone()
             .or_else(|| variable(&env, "SCALYR_EXTRA_CONFIG_DIR").map(PathBuf::from))
             .map(|dir| folder.join(dir));
-        let owner = if options.no_change_user {
-            None
-        } else {
-            Some(Owner::of(&main_file).map_err(|error| {
+        let (owner, missing) = match Owner::of(&main_file) {
+            _ if options.no_change_user => (None, None),
+            Ok(owner) => (Some(owner), None),
+            Err(error) => {
                 let line = errno_line(&error, &main_file);
-                match error.kind() {
-                    io::ErrorKind::NotFound => {
-                        format!("{line}\n{}", missing(&main_file, &install.config_file))
-                    }
-                    _ => line,
-                }
-            })?)
+                let todo = (error.kind() == io::ErrorKind::NotFound)
+                    .then(|| format!("\n{}", missing(&main_file, &install.config_file)));
+                (None, Some(line + &todo.unwrap_or_default()))
+            }
         };
-        Ok(Setup {
+        Setup {
             options,
             source: Source {
                 main_file,
@@ -75,7 +74,8 @@ impl Setup {
                 install,
             },
             owner,
-        })
+            missing,
+        }
     }
 
     /// Becomes the owner of the configuration file, if that is somebody else. `task`
@@ -111,7 +111,7 @@ impl Setup {
             Ok(config) => {
                 // In the foreground the agent itself shows them, with the rest of its log.
                 if !self.options.no_fork {
-                    for warning in &config.warnings {
+                    for warning in config.warnings.iter().filter(|w| w.unused.is_none()) {
                         err(format_args!("WARNING: {}", warning.text));
                     }
                 }
@@ -128,64 +128,116 @@ impl Setup {
         }
     }
 
-    /// Where the agent of this configuration is. If that can't be read, the answer is a guess and
-    /// stderr says so; `with_data`: whether the data directory is of interest.
+    /// Where the agent of this configuration is: as that says, or where the running agent has its files,
+    /// which may be elsewhere if the configuration is broken or was changed. Without an agent and
+    /// without a configuration the answer is a guess; stderr says so. `with_data`: whether the data
+    /// directory is of interest.
     pub(super) fn place(&self, with_data: bool) -> Place {
-        match Config::load(&self.source) {
-            Ok(config) => Place::of(&config),
-            Err(error) => self.guess(&error, with_data),
-        }
-    }
-
-    fn guess(&self, error: &ConfigError, with_data: bool) -> Place {
-        let install = &self.source.install;
-        let dir = |name: &str, default: &PathBuf| {
-            variable(&self.source.env, name).map_or_else(|| default.clone(), PathBuf::from)
+        let (place, error) = match Config::load(&self.source) {
+            Ok(config) => return self.place_of(&config),
+            Err(error) => (self.guess(), error),
         };
-        let log_dir = dir("SCALYR_AGENT_LOG_PATH", &install.log_dir);
-        let data_dir = dir("SCALYR_AGENT_DATA_PATH", &install.data_dir);
         err(format_args!(
             "Could not parse configuration file at '{}'",
             self.source.main_file.display()
         ));
         err(error);
-        let pid_file = match &self.options.pid_file {
-            Some(file) => {
-                let file = absolute(file);
-                err(format_args!("Using pid file '{}'.", file.display()));
-                file
-            }
-            None => {
-                let file = log_dir.join(PID_FILE);
-                err(format_args!(
-                    "Assuming pid file is '{}'.  Use --pid-file to override.",
-                    file.display()
-                ));
-                file
-            }
-        };
-        if with_data {
+        let file = place.pid_file.display();
+        if self.options.pid_file.is_some() || place.running().is_some() {
+            err(format_args!("Using pid file '{file}'."));
+        } else {
             err(format_args!(
-                "Assuming agent data path is '{}'",
-                data_dir.display()
+                "Assuming pid file is '{file}'.  Use --pid-file to override."
             ));
         }
-        Place {
-            pid_file,
-            data_dir,
-            log_file: log_dir.join(LOG_FILE),
-            status_timeout: STATUS_TIMEOUT,
+        if with_data {
+            let dir = place.data_dir.display();
+            err(format_args!("Assuming agent data path is '{dir}'"));
         }
+        place
+    }
+
+    /// As [`Setup::place`], with a configuration that was read.
+    pub(super) fn place_of(&self, config: &Config) -> Place {
+        let place = Place::of(config);
+        let is_variable = matches!(
+            config.origin("agent_log_path"),
+            Some(ConfigPlace::Variable(_))
+        );
+        if place.running().is_some() || is_variable {
+            return place;
+        }
+        match &self.search().agents[..] {
+            [agent] => place.at(agent),
+            _ => place,
+        }
+    }
+
+    fn search(&self) -> Search {
+        found::find(
+            &absolute(&self.source.main_file),
+            &self.source.install.config_file,
+        )
+    }
+
+    /// Without a configuration, and silently.
+    pub(super) fn guess(&self) -> Place {
+        let places = likely_dirs(&self.source).into_iter().map(|dirs| Place {
+            pid_file: dirs.log.join(pidfile::FILE),
+            data_dir: dirs.data,
+            log_file: dirs.log.join(LOG_FILE),
+            status_timeout: STATUS_TIMEOUT,
+            doubt: None,
+        });
+        let mut places: Vec<Place> = places.collect();
+        let live = places.iter().position(|place| place.running().is_some());
+        let mut place = places.swap_remove(live.unwrap_or(0));
+        let search = self.search();
+        if let Some(file) = &self.options.pid_file {
+            place.pid_file = absolute(file);
+            let this = search.agents.iter().find(|a| a.pid_file == place.pid_file);
+            return match this {
+                Some(agent) => place.at(agent),
+                None => place,
+            };
+        }
+        match (&search.agents[..], search.unseen) {
+            ([agent], _) => return place.at(agent),
+            ([], Some(0)) => {}
+            ([], _) if live.is_some() => {}
+            ([], _) => {
+                let why = "this user may not look into all processes; run the command as root";
+                place.doubt = Some(why.to_owned());
+            }
+            (several, _) => {
+                let pids: Vec<_> = several.iter().map(|agent| agent.pid.to_string()).collect();
+                let pids = pids.join(", ");
+                place.doubt = Some(format!("processes {pids} have this configuration file"));
+            }
+        }
+        place
     }
 }
 
-const PID_FILE: &str = "agent.pid";
 const LOG_FILE: &str = "agent.log";
 
 impl Place {
-    /// As the configuration says, if it can be read; nothing is said if it can't.
-    pub(super) fn of_setup(setup: &Setup) -> Option<Place> {
-        Config::load(&setup.source).ok().as_ref().map(Place::of)
+    /// As [`Setup::place`]; nothing is said if the configuration can't be read.
+    pub(super) fn of_setup(setup: &Setup) -> Place {
+        match Config::load(&setup.source) {
+            Ok(config) => setup.place_of(&config),
+            Err(_) => setup.guess(),
+        }
+    }
+
+    /// The same, but where a running agent has its files.
+    fn at(self, agent: &found::Agent) -> Place {
+        Place {
+            pid_file: agent.pid_file.clone(),
+            data_dir: agent.data_dir.clone().unwrap_or(self.data_dir),
+            log_file: agent.pid_file.with_file_name(LOG_FILE),
+            ..self
+        }
     }
 
     /// As the configuration says.
@@ -193,11 +245,12 @@ impl Place {
         let options = &config.options;
         let log_dir = Path::new(&options.agent_log_path);
         Place {
-            pid_file: log_dir.join(PID_FILE),
+            pid_file: log_dir.join(pidfile::FILE),
             data_dir: PathBuf::from(&options.agent_data_path),
             log_file: log_dir.join(LOG_FILE),
             status_timeout: u64::try_from(options.agent_status_timeout)
                 .map_or(STATUS_TIMEOUT, Duration::from_secs),
+            doubt: None,
         }
     }
 
@@ -216,6 +269,15 @@ impl Place {
         pidfile::prove(&self.pid_file, pid)
             .map(|()| target)
             .map_err(|why| format!("No signal was sent: {why}"))
+    }
+
+    /// The line that says why it can't be told whether an agent runs, where none was found.
+    pub(super) fn doubt_line(&self) -> Option<String> {
+        let why = self.doubt.as_ref()?;
+        Some(format!(
+            "Whether the agent runs can't be told without its configuration: {why}, or name the \
+             agent's pid file with --pid-file."
+        ))
     }
 
     /// The line that says where it was looked for in vain.

@@ -2,14 +2,14 @@
 //! `--no-fork` is given.
 
 use super::setup::{Place, Setup};
-use super::{err, exit, out};
+use super::{check, err, exit, out};
 use crate::agent::{self, insight, positions};
 use crate::config::Config;
 use crate::process::daemon::{self, Report, Side};
 use crate::process::notify::Notifier;
 use crate::process::pidfile::{self, Refused};
 use crate::process::signals::Signals;
-use crate::upload::{check_server, Check, UploadSettings};
+use crate::upload::{check_server, Check, UploadSettings, KEY_ADVICE};
 use crate::util::random;
 use crate::wire::{Envelope, EnvelopeSpec};
 use nix::unistd::{access, AccessFlags};
@@ -50,17 +50,35 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
     if let Some(pid) = place.running() {
         return already_running(&place, pid);
     }
+    match try_out(&setup, &config) {
+        Ok(verified) => launch(setup, config, verified),
+        Err(code) => code,
+    }
+}
+
+/// Tries before a start what can be tried: key, directories, checkpoints, the server. Whether the server
+/// answered well.
+///
+/// # Errors
+/// The exit code; the reason is on stderr.
+pub(super) fn try_out(setup: &Setup, config: &Config) -> Result<bool, i32> {
     let ignore = setup.options.ignore_positions;
-    let fit = check_requirements(&config).and_then(|()| check_positions(&config, ignore));
+    let fit = check_requirements(config).and_then(|()| check_positions(config, ignore));
     if let Err(reason) = fit {
         err(reason);
         err(NOT_STARTED);
-        return exit::FAILED;
+        return Err(exit::FAILED);
     }
-    let verified = match check_connection(&setup, &config) {
-        Ok(verified) => verified,
-        Err(code) => return code,
-    };
+    // In the foreground the agent itself tells, with the rest of its log
+    if !setup.options.no_fork {
+        warn(config);
+    }
+    check_connection(setup, config)
+}
+
+/// Starts after [`try_out`].
+pub(super) fn launch(setup: Setup, config: Config, verified: bool) -> i32 {
+    let place = Place::of(&config);
     // Again: the check may have taken its time.
     if let Some(pid) = place.running() {
         return already_running(&place, pid);
@@ -101,6 +119,21 @@ pub(super) fn begin(setup: Setup, config: Config) -> i32 {
             ));
             exit::FAILED
         }
+    }
+}
+
+/// Tells what of the configuration has no effect.
+fn warn(config: &Config) {
+    // In a process of its own: compiled rules leave heap behind, which the daemon must not inherit.
+    let lines = daemon::in_child(|| insight::unused_lines(config).join("\n").into_bytes());
+    let lines = lines.unwrap_or_default();
+    for line in String::from_utf8_lossy(&lines).lines() {
+        err(format_args!("WARNING: {line}"));
+    }
+    let servers = config.workers.iter();
+    let problems = servers.map(|worker| UploadSettings::new(config, worker).roots_problem());
+    if let Some(problem) = problems.flatten().next() {
+        err(format_args!("WARNING: {problem}"));
     }
 }
 
@@ -235,13 +268,24 @@ fn check_connection(setup: &Setup, config: &Config) -> Result<bool, i32> {
             ));
             Ok(false)
         }
-        Ok(Check::BadKey(text)) => {
+        Ok(check @ Check::BadKey(_)) => {
+            let forbids = check.forbids_start();
+            let Check::BadKey(text) = check else {
+                return Ok(false);
+            };
+            let place = config.origin("api_key");
             err(format_args!(
-                "The server {server} does not accept the API key ({text}). The agent was not \
-                 started. Set the right api_key in '{}' and try again.",
-                config.main_file.display()
+                "The server {server} refuses the API key: {text}. {KEY_ADVICE} {}{}",
+                place.map_or_else(String::new, |place| format!("It is set in {place}. ")),
+                match forbids {
+                    true => "The agent was not started.",
+                    false => "The agent starts and keeps trying.",
+                }
             ));
-            Err(exit::FAILED)
+            match forbids {
+                true => Err(exit::FAILED),
+                false => Ok(false),
+            }
         }
         Ok(Check::Trouble(text)) => Ok(trouble(config, &text)),
         Err(error) => Ok(trouble(config, &error.to_string())),
@@ -250,10 +294,13 @@ fn check_connection(setup: &Setup, config: &Config) -> Result<bool, i32> {
 
 fn trouble(config: &Config, text: &str) -> bool {
     err(format_args!(
-        "Could not verify the connection to {}: {text}. The address, the network or the API key \
-         may be wrong. The agent starts and keeps trying; --no-check-remote-server turns this \
-         check off.",
-        config.server
+        "Could not verify the connection to {}: {text}. {} The agent starts and keeps trying; \
+         --no-check-remote-server turns this check off.",
+        config.server,
+        match check::advice(text) {
+            "" => "The address, the network or the API key may be wrong.",
+            advice => advice,
+        }
     ));
     false
 }

@@ -12,12 +12,14 @@ use nix::sys::signal::Signal;
 pub(super) fn status(setup: &Setup) -> i32 {
     let options = &setup.options;
     if !options.verbose && !options.health_check {
-        return match setup.place(false).running() {
+        let place = setup.place(false);
+        return match place.running() {
             Some(_) => {
                 out("The agent is running. For details, use \"scalyr-agent-2 status -v\".");
                 exit::OK
             }
             None => {
+                tell_doubt(&place);
                 out("The agent does not appear to be running.");
                 exit::RUNNING_OR_NOT
             }
@@ -38,6 +40,7 @@ pub(super) fn status(setup: &Setup) -> i32 {
     // A caller who may not change the user may still be allowed to ask.
     let _ = setup.change_user("get the status of the agent");
     let Some(pid) = place.running() else {
+        tell_doubt(&place);
         out("The agent does not appear to be running.");
         out(place.not_running_line());
         return exit::FAILED;
@@ -71,6 +74,12 @@ pub(super) fn status(setup: &Setup) -> i32 {
             }
             code
         }
+    }
+}
+
+fn tell_doubt(place: &Place) {
+    if let Some(doubt) = place.doubt_line() {
+        err(doubt);
     }
 }
 

@@ -29,6 +29,11 @@ pub(super) fn stop(setup: &Setup) -> i32 {
     }
     match place.running() {
         Some(pid) => end(&place, pid, setup.options.quiet),
+        None if place.doubt_line().is_some() => {
+            err("Failed to stop the agent.");
+            err(place.doubt_line().unwrap_or_default());
+            exit::FAILED
+        }
         None => {
             err("Failed to stop the agent because it does not appear to be running.");
             err(place.not_running_line());

@@ -134,6 +134,21 @@ pub struct Warning {
     pub period_secs: u64,
     /// The text, one line.
     pub text: String,
+    /// For a part of the configuration that nothing acts on.
+    pub unused: Option<Unused>,
+}
+
+/// A part of the configuration that nothing acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unused {
+    /// The option, with the way to it.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+    /// The reason, a phrase; empty for a name that is not known.
+    pub why: String,
+    /// The Python agent acts on it, and somebody may miss that.
+    pub is_missed: bool,
 }
 
 /// Collects warnings while a configuration is read.
@@ -150,12 +165,41 @@ const DAY: u64 = 86_400;
 impl Warnings {
     /// At most once a day per key.
     pub(crate) fn daily(&mut self, key: impl Into<String>, text: impl AsRef<str>) {
-        self.push(key.into(), DAY, text.as_ref());
+        self.push(key.into(), DAY, text.as_ref(), None);
+    }
+
+    /// An option that nothing acts on, at most once a day.
+    pub(crate) fn unused(&mut self, unused: Unused) {
+        let Unused {
+            name, place, why, ..
+        } = &unused;
+        let text = format!("{place}: option \"{name}\" has no effect: {why}");
+        self.push(format!("no effect {name}"), DAY, &text, Some(unused));
+    }
+
+    /// An option whose name is not known, at most once a day. `near` is a name like it.
+    pub(crate) fn unknown(&mut self, place: Place, option: &str, near: Option<&str>) {
+        let hint = |before: &str, after: &str| {
+            near.map_or_else(String::new, |near| {
+                format!("{before}did you mean \"{near}\"?{after}")
+            })
+        };
+        let text = format!(
+            "{place}: option \"{option}\" is not known and has no effect{}",
+            hint("; ", "")
+        );
+        let unused = Unused {
+            name: format!("{option}{}", hint(" (", ")")),
+            place,
+            why: String::new(),
+            is_missed: false,
+        };
+        self.push(format!("unknown {option}"), DAY, &text, Some(unused));
     }
 
     /// At most once in five minutes per key.
     pub(crate) fn often(&mut self, key: impl Into<String>, text: impl AsRef<str>) {
-        self.push(key.into(), 300, text.as_ref());
+        self.push(key.into(), 300, text.as_ref(), None);
     }
 
     /// True if no more are taken.
@@ -163,12 +207,13 @@ impl Warnings {
         self.0.len() >= MOST_WARNINGS
     }
 
-    fn push(&mut self, key: String, period_secs: u64, text: &str) {
+    fn push(&mut self, key: String, period_secs: u64, text: &str, unused: Option<Unused>) {
         if !self.full() && self.0.iter().all(|w| w.key != key || w.text != text) {
             self.0.push(Warning {
                 key,
                 period_secs,
                 text: one_line(text),
+                unused,
             });
         }
     }

@@ -162,16 +162,7 @@ impl<'a> Fields<'a> {
             let place = Place::At(Arc::clone(self.file), member.key_at);
             let option = format!("{}.{}", self.path, member.key);
             let known = known.iter().copied();
-            warnings.daily(
-                format!("unknown {option} {}", self.file.display()),
-                unknown(&place, &option, nearest(&member.key, known)),
-            );
+            warnings.unknown(place, &option, nearest(&member.key, known));
         }
     }
-}
-
-/// The warning about an unknown option.
-pub(crate) fn unknown(place: &Place, option: &str, near: Option<&str>) -> String {
-    let hint = near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
-    format!("{place}: option \"{option}\" is not known and has no effect{hint}")
 }

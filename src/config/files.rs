@@ -55,7 +55,7 @@ pub(crate) fn read_all(
     let mut fragments = Vec::new();
     for directory in directories(&main_file, &directory, source) {
         check_directory(&directory, &main_file, warnings);
-        for file in list(&directory) {
+        for file in list(&directory, warnings) {
             fragments.push(read(&file, env, "fileParseError", warnings)?);
         }
     }
@@ -76,9 +76,19 @@ fn directories(main_file: &Path, configured: &str, source: &Source) -> Vec<PathB
 }
 
 /// The fragments in a directory: regular files `*.json`, by name. None if it can't be read.
-fn list(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(directory) else {
-        return Vec::new();
+fn list(directory: &Path, warnings: &mut Warnings) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                let shown = directory.display();
+                let text = format!(
+                    "the files of the configuration directory {shown} are not used: {error}"
+                );
+                warnings.daily(format!("directory {shown}"), text);
+            }
+            return Vec::new();
+        }
     };
     let mut names: Vec<OsString> = entries
         .filter_map(|entry| Some(entry.ok()?.file_name()))
@@ -88,7 +98,18 @@ fn list(directory: &Path) -> Vec<PathBuf> {
     names
         .into_iter()
         .map(|name| directory.join(name))
-        .filter(|file| fs::metadata(file).is_ok_and(|m| m.is_file()))
+        .filter(|file| match fs::metadata(file) {
+            Ok(metadata) if metadata.is_file() => true,
+            other => {
+                let why = other
+                    .err()
+                    .map_or("not a file".to_owned(), |e| e.to_string());
+                let shown = file.display();
+                let text = format!("the configuration file {shown} is not used: {why}");
+                warnings.daily(format!("no file {shown}"), text);
+                false
+            }
+        })
         .collect()
 }
 
@@ -234,7 +255,7 @@ pub fn fingerprint(source: &Source) -> Fingerprint {
         .or_else(|| env.option("config_directory").map(str::to_owned))
         .unwrap_or_else(|| "agent.d".to_owned());
     for directory in directories(&main_file, &configured, source) {
-        for file in list(&directory) {
+        for file in list(&directory, &mut Warnings::default()) {
             look(&file, &mut hasher);
         }
     }

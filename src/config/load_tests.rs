@@ -592,3 +592,67 @@ fn no_file_makes_loading_panic() {
         }
     }
 }
+
+#[test]
+fn a_key_is_what_stands_between_blanks_and_line_ends() {
+    let from_env = Fixture::new("{}")
+        .env("SCALYR_API_KEY", "\u{feff}abc\r\n")
+        .load();
+    assert_eq!(from_env.api_key.expose(), "abc");
+    assert!(from_env.warns(&[
+        "environment variable SCALYR_API_KEY",
+        "\"api_key\"",
+        "are left out"
+    ]));
+    let imported = Fixture::new("{import_vars: [\"KEY\"], api_key: \"$KEY\"}")
+        .env("KEY", "abc\n")
+        .load();
+    assert_eq!(imported.api_key.expose(), "abc");
+    let workers = Fixture::with("workers: [{id: \"a\", api_key: \" abc\t\"}]").load();
+    assert_eq!(workers.workers[1].api_key.expose(), "abc");
+    assert!(workers.warns(&["\"workers[0].api_key\"", "are left out"]));
+    let default =
+        Fixture::new("{api_key: \"abc\\n\", workers: [{id: \"default\", api_key: \"abc\"}]}")
+            .load();
+    assert_eq!(default.workers[0].api_key.expose(), "abc");
+    assert!(!Fixture::with("").load().warns(&["are left out"]));
+    for (main, place) in [
+        (
+            "{api_key: \"ses ame\"}",
+            "agent.json, line 1, column 11: option \"api_key\"",
+        ),
+        (
+            "{api_key: \"ses\\name\"}",
+            "agent.json, line 1, column 11: option \"api_key\"",
+        ),
+        (
+            "{api_key: \"k\", workers: [{id: \"a\", api_key: \"ses\\u0000ame\"}]}",
+            "option \"workers[0].api_key\"",
+        ),
+    ] {
+        let (code, message) = Fixture::new(main).refused();
+        assert_eq!(code, "invalidApiKey");
+        assert!(message.contains(place), "{message}");
+        assert!(message.contains("at place 4 that no key has"), "{message}");
+        assert!(
+            !message.contains("ses") && !message.contains("ame\""),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn fragments_that_can_t_be_read_off_their_folder_are_named() {
+    let fixture = Fixture::with("config_directory: \"file\"");
+    fixture.write("file", b"");
+    assert!(fixture.load().warns(&["/file are not used: "]));
+    assert_eq!(
+        Fixture::with("config_directory: \"gone\"").load().warnings,
+        []
+    );
+    let fixture = Fixture::with("");
+    std::fs::create_dir(fixture.path("agent.d/folder.json")).unwrap();
+    assert!(fixture
+        .load()
+        .warns(&["agent.d/folder.json is not used: not a file"]));
+}

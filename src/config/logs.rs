@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::attr::AttrValue;
-use super::error::{ConfigError, Place, Warnings, Wrong};
+use super::error::{ConfigError, Place, Unused, Warnings, Wrong};
 use super::fields::Fields;
-use super::json::Json;
+use super::json::{Json, Member, Node, Pos};
 use super::rename::{Rename, Template};
 use super::rules::{self, LineGrouper, RedactionRule, SamplingRule};
 
@@ -32,10 +32,59 @@ pub enum ParseFormat {
     Cri,
 }
 
-/// Where an entry stands; none for one that nobody wrote. No part of what it says: an entry that
-/// moved within its file is the same entry.
+/// Where an entry stands, and each text of its rules. No part of what it says: an entry that moved
+/// within its file is the same entry.
 #[derive(Debug, Clone, Default)]
-pub struct Origin(pub Option<Place>);
+pub struct Origin {
+    /// The entry; none for one that nobody wrote.
+    pub place: Option<Place>,
+    /// The way to it: `logs[2]`.
+    path: String,
+    /// Texts by their way within the entry, such as `redaction_rules[1].match_expression`.
+    texts: Vec<(String, Pos)>,
+}
+
+impl Origin {
+    fn of(fields: &Fields) -> Result<Origin, ConfigError> {
+        let mut texts = Vec::new();
+        let note = |texts: &mut Vec<(String, Pos)>, list: &str, members: &[Member]| {
+            let at = |member: &Member| (format!("{list}.{}", member.key), member.value.at);
+            texts.extend(members.iter().map(at));
+        };
+        for list in ["lineGroupers", "sampling_rules", "redaction_rules"] {
+            for (index, rule) in fields.children(list)?.iter().enumerate() {
+                note(&mut texts, &format!("{list}[{index}]"), rule.members);
+            }
+        }
+        for name in ["rename_logfile", "journald_unit"] {
+            match fields.get(name) {
+                Some(Node {
+                    value: Json::Object(members),
+                    ..
+                }) => note(&mut texts, name, members),
+                Some(node) => texts.push((name.to_owned(), node.at)),
+                None => {}
+            }
+        }
+        Ok(Origin {
+            place: Some(fields.place("")),
+            path: fields.path.clone(),
+            texts,
+        })
+    }
+
+    /// An error about a text of the entry's rules, such as `redaction_rules[1].match_expression`.
+    /// `message` is a phrase.
+    pub fn error(&self, text: &str, code: &'static str, message: &str) -> ConfigError {
+        let error = ConfigError::new(code, message).option(format!("{}.{text}", self.path));
+        let known = self.texts.iter().find(|(name, _)| name == text);
+        match (&self.place, known) {
+            (Some(Place::At(file, _)), Some((_, at))) => error.at(Place::At(file.clone(), *at)),
+            (Some(place), _) => error.at(place.clone()),
+            (None, _) => error,
+        }
+    }
+}
 
 impl PartialEq for Origin {
     fn eq(&self, _: &Origin) -> bool {
@@ -274,7 +323,6 @@ fn shared(
     warnings: &mut Warnings,
 ) -> Result<LogEntry, ConfigError> {
     let mut entry = LogEntry::new(path, EntryKind::Configured);
-    entry.origin = Origin(Some(fields.place("")));
     entry.exclude = fields.strings("exclude")?;
     entry.attributes = fields.attributes("attributes")?;
     if let Some(parser) = fields.text("parser")? {
@@ -303,6 +351,7 @@ fn shared(
     entry.sampling_rules = rules::sampling(fields, warnings)?;
     entry.redaction_rules = rules::redaction(fields, warnings)?;
     entry.worker_id = worker_id(fields, context, warnings)?;
+    entry.origin = Origin::of(fields)?;
     Ok(entry)
 }
 
@@ -350,11 +399,12 @@ fn rename(fields: &Fields, warnings: &mut Warnings) -> Result<Option<Rename>, Co
 
 fn rename_ignored(fields: &Fields, why: &str, warnings: &mut Warnings) {
     let place = fields.place("rename_logfile");
-    let option = format!("{}.rename_logfile", fields.path);
-    warnings.daily(
-        format!("rename {place}"),
-        format!("{place}: option \"{option}\" has no effect: {why}"),
-    );
+    warnings.unused(Unused {
+        name: format!("{}.rename_logfile", fields.path),
+        place,
+        why: why.to_owned(),
+        is_missed: false,
+    });
 }
 
 fn parse_format(fields: &Fields) -> Result<ParseFormat, ConfigError> {

@@ -8,7 +8,7 @@ use super::attr::AttrValue;
 use super::coerce;
 use super::decl::Decl;
 use super::error::{ConfigError, Place, Warnings};
-use super::fields::{unknown, Fields};
+use super::fields::Fields;
 use super::files::{Doc, Docs};
 use super::json::{Member, Node};
 use super::names;
@@ -105,7 +105,7 @@ fn one<'a>(
                 if !known.contains_key(name) && !warnings.full() {
                     let place = Place::At(Arc::clone(file), member.key_at);
                     let near = nearest(key, known_names());
-                    warnings.daily(format!("unknown {key}"), unknown(&place, key, near));
+                    warnings.unknown(place, key, near);
                 }
                 let found = Found {
                     file,

@@ -26,6 +26,7 @@ mod monitors;
 pub mod names;
 pub mod options;
 mod rate;
+mod raw;
 mod reference;
 mod rename;
 mod resolve;
@@ -46,7 +47,7 @@ mod reload_tests;
 
 pub use attr::{json_members, AttrValue};
 pub use compression::Compression;
-pub use error::{ConfigError, Place, Warning};
+pub use error::{ConfigError, Place, Unused, Warning};
 pub use files::{fingerprint, Fingerprint};
 pub use install::Install;
 pub use json::{Json, Pos};
@@ -54,6 +55,7 @@ pub use logs::{EntryKind, JournaldLog, K8sLog, LogEntry, Origin, ParseFormat};
 pub use monitors::{convert, MonitorEntry};
 pub use options::Options;
 pub use rate::parse as parse_rate;
+pub use raw::likely_dirs;
 pub use reference::reference;
 pub use rename::{Rename, Template};
 pub use rules::{GroupEnd, LineGrouper, RedactionRule, SamplingRule};
@@ -138,7 +140,11 @@ impl Config {
             &mut warnings,
         )?;
         let rate_limit = resolve::rate(&options, &origins)?;
-        if options.api_key.expose().trim().is_empty() {
+        let place = origins.get("api_key").cloned();
+        let place = place.unwrap_or_else(|| Place::File(main_file.clone()));
+        let key = workers::key(&options.api_key, &place, "api_key", &mut warnings)?;
+        options.api_key = key;
+        if options.api_key.expose().is_empty() {
             let message = "no API key is set, neither in a file nor by SCALYR_API_KEY";
             return Err(ConfigError::new("emptyApiKey", message)
                 .at(Place::File(main_file.clone()))
@@ -159,6 +165,13 @@ impl Config {
             sessions: options.default_sessions_per_worker,
             allow_http: options.allow_http,
         };
+        let forced = server.forced(&options.scalyr_server);
+        if forced && options.scalyr_server.contains("://") {
+            let place = origins.get("scalyr_server");
+            let place = place.map_or_else(String::new, |place| format!("{place}: "));
+            let text = format!("{place}option \"scalyr_server\": {}", server.forced_note());
+            warnings.daily("https forced", text);
+        }
         let workers = workers::workers(&merged.workers, &defaults, &mut warnings)?;
         let worker_ids: Vec<&str> = workers.iter().map(|worker| worker.id.as_str()).collect();
         let context = logs::Context {
@@ -175,10 +188,13 @@ impl Config {
             logs::journald(f, &context, &mut warnings)
         })?;
         let k8s_logs = each(&merged.k8s_logs, |f| logs::k8s(f, &context, &mut warnings))?;
-        if !k8s_logs.is_empty() {
-            let text =
-                "option \"k8s_logs\" has no effect: there is no Kubernetes monitor".to_owned();
-            warnings.daily("no effect k8s_logs".to_owned(), text);
+        if let Some(first) = merged.k8s_logs.first() {
+            warnings.unused(Unused {
+                name: "k8s_logs".to_owned(),
+                place: first.place(""),
+                why: names::K8S.to_owned(),
+                is_missed: true,
+            });
         }
         let monitors = each(&merged.monitors, monitors::monitor)?;
         let monitors = monitors::complete(monitors, &options, &mut warnings);
@@ -193,7 +209,7 @@ impl Config {
                 .collect(),
             api_key: options.api_key.clone(),
             raw_server: options.scalyr_server.clone(),
-            https_forced: server.forced(&options.scalyr_server),
+            https_forced: forced,
             server,
             server_attributes,
             logs,

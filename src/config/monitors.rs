@@ -55,6 +55,11 @@ impl MonitorEntry {
         }
     }
 
+    /// Where it stands; none for an implicit one.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
     /// The raw value of an option.
     pub fn get(&self, option: &str) -> Option<&Json> {
         self.options

@@ -4,10 +4,15 @@
 
 use super::decl::{Decl, Kind, Val};
 
-const K8S: &str = "Kubernetes collection is not part of this agent yet";
+pub(crate) const K8S: &str = "Kubernetes collection is not part of this agent yet";
 const DOCKER: &str = "Docker collection is not part of this agent yet";
 const WINDOWS: &str = "it concerns Windows only";
 const DEBUG: &str = "it is a debugging aid of the Python program";
+
+/// Whether something with this reason is what the Python agent does, and somebody may miss.
+pub(crate) fn is_missed(why: &str) -> bool {
+    [K8S, DOCKER].contains(&why)
+}
 
 macro_rules! names {
     ($($list:ident: $section:literal $doc:expr, [$($kind:ident $($name:ident $(($($with:ident($($arg:expr),*)),*))?)*;)*])*) => {

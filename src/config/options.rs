@@ -143,8 +143,10 @@ section "Sending" {
 section "TLS and proxies" {
     /// Check certificate and host name of the server.
     verify_server_certificate: bool = true;
-    /// File with the root certificates to trust.
-    ca_cert_path: Option<String> = None, path(), default_text("unset: the system's, else the built-in ones");
+    /// File with the root certificates to trust. Without it those in the file that the environment variable
+    /// `SSL_CERT_FILE` names count, else the system's, else the built-in ones. If the variable's file can't be read or
+    /// holds no certificate, a warning says so and the others count. `SSL_CERT_DIR` is not read.
+    ca_cert_path: Option<String> = None, path(), default_text("unset");
     /// A second name of the same, never read.
     new_ca_cert_path: Option<String> = None, never(INGESTION);
     /// Choice of the Python HTTP library.

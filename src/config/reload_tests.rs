@@ -137,7 +137,7 @@ fn an_entry_that_only_moved_within_its_file_is_no_change() {
     };
     let moved = write("// more to say\n\nlogs: [\n  {path: \"/a\", attributes: {n: 1}}\n]");
     assert!(moved.same_as(&before));
-    let places = [&before, &moved].map(|c| c.logs[0].origin.0.as_ref().map(|p| p.to_string()));
+    let places = [&before, &moved].map(|c| c.logs[0].origin.place.as_ref().map(|p| p.to_string()));
     assert_ne!(places[0], places[1]);
     let changed = write("logs: [{path: \"/a\", attributes: {n: 2}}]");
     assert!(!changed.same_as(&before));

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::coerce;
 use super::decl::{Acts, Decl, Kind, Val};
 use super::env::Env;
-use super::error::{ConfigError, Place, Warnings, Wrong};
+use super::error::{ConfigError, Place, Unused, Warnings, Wrong};
 use super::merge::Merged;
 use super::names;
 use super::options::{Options, CORE};
@@ -33,23 +33,24 @@ pub(crate) fn options(
             Acts::Yes => {}
             // A value that changes nothing, since it is the default, needs no warning
             Acts::Never(_) if val == (decl.get)(&default) => {}
-            Acts::Never(why) => warnings.daily(
-                format!("no effect {}", decl.name),
-                format!("{place}: option \"{}\" has no effect: {why}", decl.name),
-            ),
+            Acts::Never(why) => warnings.unused(Unused {
+                name: decl.name.to_owned(),
+                place: place.clone(),
+                why: why.to_owned(),
+                is_missed: names::is_missed(why),
+            }),
         }
         (decl.set)(&mut options, val);
         origins.insert(decl.name, place);
     }
     if let Some(found) = merged.singles.get("config_directory") {
         if found.file_number > 0 {
-            warnings.daily(
-                "no effect config_directory",
-                format!(
-                    "{}: option \"config_directory\" has no effect outside of the main file",
-                    found.place()
-                ),
-            );
+            warnings.unused(Unused {
+                name: "config_directory".to_owned(),
+                place: found.place(),
+                why: "it counts in the main file alone".to_owned(),
+                is_missed: false,
+            });
         }
     }
     Ok((options, origins))

@@ -21,6 +21,26 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// A key without the blanks and line ends around it, which come with a secret's file.
+    ///
+    /// # Errors
+    /// A phrase, without the key: there is a character in it that no key has.
+    pub fn trimmed(&self) -> Result<Secret, String> {
+        // A byte order mark comes with files of Windows
+        let around = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
+        let key = self.0.trim_matches(around);
+        match key.find(|c: char| !c.is_ascii_graphic()) {
+            None => Ok(Secret::new(key)),
+            Some(at) => Err(format!(
+                "the key has a character at place {} that no key has (a blank, a line end, or one \
+                 that is not ASCII)",
+                1 + key[..at].chars().count()
+            )),
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)

@@ -84,6 +84,14 @@ impl ServerUrl {
         let head = text.get(..8).unwrap_or(text);
         self.https && !head.eq_ignore_ascii_case("https://")
     }
+
+    /// The consequence of [`ServerUrl::forced`], and the way out.
+    pub fn forced_note(&self) -> String {
+        format!(
+            "http:// is asked for, but {self} is used: without \"allow_http\": true it is always \
+             https. Write https://, or set allow_http if keys and logs may go unencrypted"
+        )
+    }
 }
 
 /// A name or IPv4 address in lower case.

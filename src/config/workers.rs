@@ -1,6 +1,6 @@
 //! Workers: which keys and servers logs go to.
 
-use super::error::{ConfigError, Warnings, Wrong};
+use super::error::{ConfigError, Place, Warnings, Wrong};
 use super::fields::Fields;
 use super::secret::Secret;
 use super::server::ServerUrl;
@@ -56,6 +56,27 @@ pub(crate) fn workers(
     Ok(workers)
 }
 
+/// An API key as it is used: see [`Secret::trimmed`].
+pub(crate) fn key(
+    raw: &Secret,
+    place: &Place,
+    option: &str,
+    warnings: &mut Warnings,
+) -> Result<Secret, ConfigError> {
+    let key = raw
+        .trimmed()
+        .map_err(|why| Wrong::new("invalidApiKey", why).at(place.clone(), option))?;
+    if key != *raw && !key.expose().is_empty() {
+        warnings.daily(
+            format!("trimmed {option}"),
+            format!(
+                "{place}: option \"{option}\": the blanks and line ends around the key are left out"
+            ),
+        );
+    }
+    Ok(key)
+}
+
 fn worker(
     fields: &Fields,
     defaults: &Defaults,
@@ -73,15 +94,24 @@ fn worker(
             .error("id", Wrong::new("invalidWorkerId", message))
             .allowed("one or more of a-z, A-Z, 0-9 and _"));
     }
-    let api_key = match fields.text("api_key")? {
-        Some(key) if key.trim().is_empty() => {
+    let key = fields.text("api_key")?.map(|text| {
+        let option = format!("{}.api_key", fields.path);
+        key(
+            &Secret::new(text),
+            &fields.place("api_key"),
+            &option,
+            warnings,
+        )
+    });
+    let api_key = match key.transpose()? {
+        Some(key) if key.expose().is_empty() => {
             return Err(fields.error("api_key", Wrong::new("emptyApiKey", "the key is empty")));
         }
-        Some(key) if id == "default" && key != defaults.api_key.expose() => {
+        Some(key) if id == "default" && key != *defaults.api_key => {
             let message = "the worker \"default\" uses the top-level api_key; this is another key";
             return Err(fields.error("api_key", Wrong::new("wrongDefaultWorker", message)));
         }
-        Some(key) => Secret::new(key),
+        Some(key) => key,
         None if id == "default" => defaults.api_key.clone(),
         None => return Err(fields.missing("api_key")),
     };
@@ -94,6 +124,17 @@ fn worker(
                 .allowed("https://HOST or https://HOST:PORT")
         })?,
     };
+    if let Some(text) = fields.text("server_url")?.filter(|t| t.contains("://")) {
+        if server.forced(&text) {
+            let place = fields.place("server_url");
+            let option = format!("{}.server_url", fields.path);
+            let note = server.forced_note();
+            warnings.daily(
+                format!("https forced {option}"),
+                format!("{place}: option \"{option}\": {note}"),
+            );
+        }
+    }
     let number = if fields.get("workers").is_some() {
         if fields.get("sessions").is_some() {
             let message = "\"workers\" is the old name of \"sessions\"; one of them is too much";

@@ -47,7 +47,8 @@ pub struct ShapeError {
 }
 
 impl ShapeError {
-    fn new(
+    /// Of a rule whose text is `pattern`.
+    pub fn new(
         code: &'static str,
         rule: String,
         pattern: &str,
@@ -67,8 +68,7 @@ impl fmt::Display for ShapeError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(
             f,
-            "{}: {} at character {} of `{}`",
-            self.rule,
+            "{} at character {} of `{}`",
             self.reason,
             self.position + 1,
             self.pattern

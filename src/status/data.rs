@@ -118,6 +118,8 @@ pub struct ConfigStatus {
     pub last_good_read: f64,
     /// When the files were last looked at.
     pub last_check_time: Option<f64>,
+    /// The parts of the configuration that nothing acts on, a sentence for each kind.
+    pub not_acted_on: Vec<String>,
 }
 
 impl ConfigStatus {

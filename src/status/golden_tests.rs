@@ -102,6 +102,7 @@ fn report() -> Report {
             last_error: None,
             last_good_read: T - 61.0,
             last_check_time: Some(T - 1.0),
+            not_acted_on: Vec::new(),
         },
         copying_manager_status: Some(CopyingStatus {
             total_bytes_uploaded: 4683,
@@ -451,7 +452,7 @@ fn the_json_report_has_the_reference_s_keys_in_its_order() {
     );
     starts_with(
         keys(&json, "\"config_status\":"),
-        "path additional_paths last_read_time status last_error last_good_read last_check_time",
+        "path additional_paths last_read_time status last_error last_good_read last_check_time not_acted_on",
     );
     starts_with(
         keys(&json, "\"copying_manager_status\":"),
@@ -556,4 +557,24 @@ fn a_name_or_an_answer_made_to_deceive_changes_neither_lines_nor_the_terminal() 
     );
     assert!(text.contains("Last copy response:                         [2J 31mnot found\n"));
     assert!(!text.contains(|c: char| c.is_control() && c != '\n'));
+}
+
+#[test]
+fn what_nothing_acts_on_stands_with_the_configuration_in_80_columns() {
+    let mut report = report();
+    report.config_status.not_acted_on = vec![
+        "monitor mysql_monitor is not run: not part of this version (in /etc/agent.json, line 3, \
+         column 5). Remove the entry."
+            .to_owned(),
+        "option x has no effect: of Python. It can be removed.".to_owned(),
+    ];
+    assert_eq!(
+        between(&report, "parsed successfully)\n", "Last checked:"),
+        "\
+Not acted on:
+  monitor mysql_monitor is not run: not part of this version (in
+    /etc/agent.json, line 3, column 5). Remove the entry.
+  option x has no effect: of Python. It can be removed.
+"
+    );
 }

@@ -258,6 +258,7 @@ fn configuration(text: &mut Text, report: &Report) {
     if let (true, Some(error)) = (bad, &config.last_error) {
         text.pair(WIDTH, "Parsing error:", error);
     }
+    not_acted_on(text, config);
     text.pair(WIDTH, "Last checked:", human(config.last_check_time));
     text.pair(
         WIDTH,
@@ -271,6 +272,25 @@ fn configuration(text: &mut Text, report: &Report) {
             if k == 0 { "Environment variables:" } else { "" },
             format_args!("{name} = {}", value.as_deref().unwrap_or("<Missing>")),
         );
+    }
+}
+
+/// The parts of the configuration that nothing acts on, in 79 columns.
+fn not_acted_on(text: &mut Text, config: &ConfigStatus) {
+    if !config.not_acted_on.is_empty() {
+        text.line("Not acted on:");
+    }
+    for sentence in &config.not_acted_on {
+        let mut line = String::from(" ");
+        for word in sentence.split(' ') {
+            if line.chars().count() + 1 + word.chars().count() > 79 {
+                text.line(&line);
+                line = String::from("   ");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        text.line(&line);
     }
 }
 

@@ -109,6 +109,18 @@ fn runnable(found: &lookup::Found, module: &str) -> Result<(), Error> {
     }
 }
 
+/// Why a plug-in of the Python agent can't be run though its file is there: the interpreter is missing.
+#[cfg(feature = "python-plugins")]
+pub(crate) fn without_interpreter(module: &str, dirs: &[PathBuf], python: &str) -> Option<String> {
+    let found = lookup::find(module, dirs).ok()??;
+    let lookup::Kind::Python { .. } = found.kind else {
+        return None;
+    };
+    let path = std::env::var_os("PATH");
+    let error = python::command(python, path.as_deref(), "").err()?;
+    Some(error.to_string())
+}
+
 #[cfg(not(feature = "python-plugins"))]
 fn without_python(path: &std::path::Path) -> Error {
     Error::new(format!(

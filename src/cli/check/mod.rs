@@ -6,6 +6,8 @@ mod machine;
 mod report;
 mod server;
 
+pub(super) use server::advice;
+
 use super::setup::{Place, Setup};
 use super::{exit, status};
 use crate::agent::insight;
@@ -18,10 +20,18 @@ use report::Report;
 
 /// Runs the command. Exit code 1 if something has to be done.
 pub(super) fn check(setup: Setup) -> i32 {
-    let mut report = Report::new();
+    let mut report = Report::new(setup.options.quiet);
     report.section("Configuration");
+    // Before the change of user: root sees more processes
+    let place = Place::of_setup(&setup);
     user(&mut report, &setup);
-    let Some(config) = configuration(&mut report, &setup) else {
+    let config = configuration(&mut report, &setup);
+    if setup.options.configuration_only {
+        return end(&report);
+    }
+    let Some(config) = config else {
+        report.section("The agent");
+        running(&mut report, &place);
         return end(&report);
     };
     report.section("This machine");
@@ -31,7 +41,7 @@ pub(super) fn check(setup: Setup) -> i32 {
     report.section("Servers");
     server::check(&mut report, &config);
     report.section("The agent");
-    running(&mut report, &config);
+    running(&mut report, &place);
     end(&report)
 }
 
@@ -69,13 +79,14 @@ fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
             return None;
         }
     };
+    let fragments = config.fragments.len();
     report.good(format_args!(
         "{} and {} can be read",
         config.main_file.display(),
-        count(config.fragments.len() as u64, "fragment")
+        count(fragments as u64, "fragment")
     ));
-    for warning in &config.warnings {
-        report.doubt(&warning.text, "");
+    for warning in config.warnings.iter().filter(|w| w.unused.is_none()) {
+        report.warn(&warning.text, "");
     }
     if let Err(error) = config.check_start() {
         report.bad(error, "The agent does not start like this.");
@@ -88,11 +99,17 @@ fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
                 true => "none".to_owned(),
                 false => names.join(", "),
             };
-            report.good(format_args!(
-                "every rule and monitor makes sense; monitors: {names}"
-            ));
+            let unused = insight::unused(&config, &monitors);
+            let rules = match unused.is_empty() {
+                true => "every rule and monitor makes sense",
+                false => "every rule makes sense",
+            };
+            report.good(format_args!("{rules}; monitors: {names}"));
+            for part in unused {
+                report.warn(part.what, part.todo);
+            }
             for warning in monitors.iter().flat_map(monitors::Plan::warnings) {
-                report.doubt(warning, "");
+                report.warn(warning, "");
             }
         }
     }
@@ -100,10 +117,12 @@ fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
 }
 
 /// Whether it runs, and how it says it is.
-fn running(report: &mut Report, config: &Config) {
-    let place = Place::of(config);
+fn running(report: &mut Report, place: &Place) {
     let Some(pid) = place.running() else {
-        report.doubt("no agent runs", "scalyr-agent-2 start");
+        match place.doubt_line() {
+            Some(doubt) => report.doubt(doubt, ""),
+            None => report.doubt("no agent runs", "scalyr-agent-2 start"),
+        }
         return;
     };
     report.good(format_args!("it runs with the process id {pid}"));
@@ -121,7 +140,7 @@ fn running(report: &mut Report, config: &Config) {
     let text = match asked {
         Ok(text) => text,
         Err(reason) => {
-            let todo = status::why(&place, pid, &reason);
+            let todo = status::why(place, pid, &reason);
             match reason {
                 NoReport::NotWritable(_) | NoReport::NotPermitted => {
                     report.doubt("this user may not ask it how it is", &todo);

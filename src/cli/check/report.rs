@@ -10,32 +10,42 @@ pub(super) struct Report {
     colours: bool,
     /// Waiting is shown.
     live: bool,
+    /// Only warnings and failures are.
+    quiet: bool,
     good: u32,
     doubtful: u32,
+    warnings: u32,
     bad: u32,
 }
 
 impl Report {
     /// Colours on a terminal that has some, unless `NO_COLOR` is set.
-    pub(super) fn new() -> Report {
+    pub(super) fn new(quiet: bool) -> Report {
         let live = std::io::stdout().is_terminal();
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Report {
             colours: live && !dumb && !set("NO_COLOR"),
             live: live && !dumb,
+            quiet,
             good: 0,
             doubtful: 0,
+            warnings: 0,
             bad: 0,
         }
     }
 
     pub(super) fn section(&self, title: &str) {
-        out(format_args!("{}", self.painted("1", title)));
+        if !self.quiet {
+            out(format_args!("{}", self.painted("1", title)));
+        }
     }
 
     pub(super) fn good(&mut self, what: impl Display) {
         self.good += 1;
+        if self.quiet {
+            return;
+        }
         out(format_args!(
             "  {}    {}",
             self.painted("32", "ok"),
@@ -46,9 +56,23 @@ impl Report {
     /// It works, but perhaps not as it is meant. `todo` may be empty.
     pub(super) fn doubt(&mut self, what: impl Display, todo: &str) {
         self.doubtful += 1;
+        if self.quiet {
+            return;
+        }
         out(format_args!(
             "  {}  {}",
             self.painted("33", "note"),
+            harmless(what)
+        ));
+        self.todo(todo);
+    }
+
+    /// A part of it does not do what the operator asked for. `todo` may be empty.
+    pub(super) fn warn(&mut self, what: impl Display, todo: &str) {
+        self.warnings += 1;
+        out(format_args!(
+            "  {}  {}",
+            self.painted("33", "WARN"),
             harmless(what)
         ));
         self.todo(todo);
@@ -91,13 +115,17 @@ impl Report {
     }
 
     pub(super) fn sum(&self) {
+        if self.quiet {
+            return;
+        }
         let text = format!(
-            "{} ok, {}, {}",
+            "{} ok, {}, {}, {}",
             self.good,
             count(self.doubtful.into(), "note"),
+            count(self.warnings.into(), "warning"),
             count(self.bad.into(), "failure")
         );
-        let colour = match (self.bad, self.doubtful) {
+        let colour = match (self.bad, self.doubtful + self.warnings) {
             (0, 0) => "32",
             (0, _) => "33",
             _ => "31",

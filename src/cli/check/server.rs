@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::config::{Config, Worker};
-use crate::upload::{probe_server, Check, UploadSettings};
+use crate::upload::{probe_server, Check, UploadSettings, KEY_ADVICE};
 use crate::util::random;
 use crate::util::time::now_secs;
 use crate::wire::{Envelope, EnvelopeSpec};
@@ -10,6 +10,9 @@ use crossbeam_channel::bounded;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+const CONNECT_ADVICE: &str =
+    "Check the address, the firewall between here and there, and whether a proxy is \
+                              needed (https_proxy).";
 const DNS_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Seconds by which clocks may differ before it is worth a word, and before it fails.
@@ -38,6 +41,9 @@ pub(super) fn check(report: &mut Report, config: &Config) {
 fn one(report: &mut Report, config: &Config, worker: &Worker) {
     let settings = UploadSettings::new(config, worker);
     let server = &settings.server;
+    if let Some(problem) = settings.roots_problem() {
+        report.warn(problem, "");
+    }
     let proxy = match server.https {
         true => &settings.https_proxy,
         false => &settings.http_proxy,
@@ -170,7 +176,7 @@ fn connect(report: &mut Report, host: &str, addresses: &[SocketAddr]) -> bool {
     }
     report.bad(
         format_args!("{host} can't be reached: {why}"),
-        "Check the address, the firewall between here and there, and whether a proxy is needed (https_proxy).",
+        CONNECT_ADVICE,
     );
     false
 }
@@ -206,13 +212,8 @@ fn ask(report: &mut Report, config: &Config, worker: &Worker, settings: &UploadS
             "{server} takes requests with {whose} ({} ms)",
             took.as_millis()
         )),
-        Check::BadKey(text) => bad_key(
-            report,
-            format_args!("{server} does not know {whose}: {text}"),
-        ),
-        // The start goes on after these: they may pass
-        Check::Trouble(text) if is_about_the_key(&text) => {
-            bad_key(report, format_args!("{server} refuses {whose}: {text}"));
+        Check::BadKey(text) => {
+            report.bad(format_args!("{server} refuses {whose}: {text}"), KEY_ADVICE);
         }
         Check::BadClock(text) => report.bad(
             format_args!("{server} says that this clock is wrong: {text}"),
@@ -220,17 +221,6 @@ fn ask(report: &mut Report, config: &Config, worker: &Worker, settings: &UploadS
         ),
         Check::Trouble(text) => report.bad(format_args!("{server}: {text}"), advice(&text)),
     }
-}
-
-fn bad_key(report: &mut Report, what: std::fmt::Arguments) {
-    let todo =
-        "It has to be a key that may write logs, of an account on this server (scalyr_server).";
-    report.bad(what, todo);
-}
-
-fn is_about_the_key(text: &str) -> bool {
-    let words = ["noPermission", "apiKey", "ApiKey", "HTTP 401", "HTTP 403"];
-    words.iter().any(|word| text.contains(word))
 }
 
 fn clock(report: &mut Report, ahead: f64) {
@@ -255,11 +245,11 @@ fn clock(report: &mut Report, ahead: f64) {
 
 /// Advice for a failed request, by its error: the code first, and for TLS the words of the library,
 /// which has one code for all.
-fn advice(text: &str) -> &'static str {
+pub(in crate::cli) fn advice(text: &str) -> &'static str {
     const CA_FILE: &str =
         "Mend ca_cert_path: it names a file of certificates in PEM form that the agent's \
                            user may read.";
-    const ADVICE: [(&str, &str); 10] = [
+    const ADVICE: [(&str, &str); 14] = [
         (
             "hostnamevalidation",
             "The certificate is another host's: check scalyr_server, and what intercepts TLS in between.",
@@ -299,6 +289,23 @@ fn advice(text: &str) -> &'static str {
             "sslerror",
             "The certificate is not trusted: update the system's root certificates (package ca-certificates), \
              or name your own roots in ca_cert_path. If those are right, the server does not send its intermediate certificates.",
+        ),
+        (
+            "perhaps the api key",
+            KEY_ADVICE,
+        ),
+        (
+            "http 401",
+            KEY_ADVICE,
+        ),
+        (
+            "http 403",
+            "Something between here and there, such as a proxy or a firewall, forbids the request; or \
+             scalyr_server is not the ingest address.",
+        ),
+        (
+            "connect",
+            CONNECT_ADVICE,
         ),
         (
             "no answer",
@@ -368,5 +375,28 @@ mod tests {
             assert!(told.contains(word), "{why}: {told}");
         }
         assert!(advice("HTTP 500").is_empty());
+        for (text, word) in [
+            (
+                "cannot connect (client/connectionFailed): timeout: connect",
+                "firewall",
+            ),
+            (
+                "cannot connect (client/connectionFailedConnRefused): Connection refused",
+                "firewall",
+            ),
+            ("no answer: the server was silent for too long", "swallows"),
+            (
+                "the server's answer (HTTP 403) is not a JSON object",
+                "forbids",
+            ),
+            ("the server's answer (HTTP 401) is empty", "write logs"),
+            (
+                "the server refuses the request, perhaps the API key is wrong",
+                "write logs",
+            ),
+        ] {
+            let told = advice(text);
+            assert!(told.contains(word), "{text}: {told}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::files::{self, Rights};
 use super::{edit, Tool};
+use crate::cli::err;
 use crate::config::json::{self, Json};
 use crate::config::{Config, Place, Secret};
 use std::fs;
@@ -12,10 +13,14 @@ use std::fs;
 /// # Errors
 /// Lines for stderr; the file is unchanged then.
 pub(super) fn set(tool: &Tool, new: &Secret) -> Result<(), String> {
-    let new = new.expose().trim();
-    check(new)?;
+    let clean = check(new)?;
+    if clean != *new {
+        err("The blanks and line ends around the new API key are left out.");
+    }
+    let new = clean.expose();
     let file = &tool.source.main_file;
     let shown = file.display();
+    let mut broken = false;
     let (current, origin) = match Config::load(&tool.source) {
         Ok(config) => (
             config.api_key.expose().to_owned(),
@@ -23,6 +28,10 @@ pub(super) fn set(tool: &Tool, new: &Secret) -> Result<(), String> {
         ),
         // Nothing else is wrong with it, and this is what mends it.
         Err(error) if error.code() == "emptyApiKey" => (String::new(), None),
+        Err(error) if error.code() == "invalidApiKey" => {
+            broken = true;
+            (String::new(), error.place().cloned())
+        }
         Err(error) => return Err(tool.unreadable(&error)),
     };
     let text =
@@ -38,8 +47,15 @@ pub(super) fn set(tool: &Tool, new: &Secret) -> Result<(), String> {
         }
     }
     let in_file = json::parse(&text).ok().is_some_and(|root| {
-        edit::find(&root, &["api_key"]).map(|node| &node.value)
-            == Some(&Json::Text(current.clone()))
+        // A key in use has been trimmed
+        let value = edit::find(&root, &["api_key"]).map(|node| &node.value);
+        match value {
+            Some(Json::Text(text)) => match Secret::new(text).trimmed() {
+                Ok(key) => key.expose() == current,
+                Err(_) => broken,
+            },
+            _ => false,
+        }
     });
     if !in_file {
         return Err(not_here(&shown.to_string(), origin.as_ref(), &current));
@@ -59,24 +75,19 @@ fn lines_with(text: &str, key: &str) -> Vec<String> {
         .collect()
 }
 
-fn check(key: &str) -> Result<(), String> {
-    if key.is_empty() {
-        return Err("The new API key is empty. Nothing was changed.".to_owned());
+fn check(key: &Secret) -> Result<Secret, String> {
+    match key.trimmed() {
+        Ok(key) if key.expose().is_empty() => {
+            Err("The new API key is empty. Nothing was changed.".to_owned())
+        }
+        Ok(key) => Ok(key),
+        Err(why) => Err(format!("New API key: {why}. Nothing was changed.")),
     }
-    // It goes into a header and a request as it is.
-    if let Some(at) = key.find(|c: char| !c.is_ascii_graphic()) {
-        return Err(format!(
-            "The new API key has a character at place {} that no key has (a blank, or one that \
-             is not ASCII). Nothing was changed.",
-            1 + key[..at].chars().count()
-        ));
-    }
-    Ok(())
 }
 
 fn not_here(file: &str, origin: Option<&Place>, current: &str) -> String {
     let place = match origin {
-        _ if current.is_empty() => "no file sets it: put a line api_key: \"\" in".to_owned(),
+        None if current.is_empty() => "no file sets it: put a line api_key: \"\" in".to_owned(),
         Some(Place::At(other, _)) if other.display().to_string() == file => {
             "it comes from a variable named there".to_owned()
         }
@@ -93,10 +104,11 @@ mod tests {
     #[test]
     fn keys_that_can_t_be_right_are_refused_without_showing_them() {
         for bad in ["", "with blank", "tab\tin", "umläut", "line\nbreak"] {
-            let error = check(bad).unwrap_err();
+            let error = check(&Secret::new(bad)).unwrap_err();
             assert!(bad.is_empty() || !error.contains(bad), "{error}");
         }
-        assert_eq!(check("0aB-_/+=="), Ok(()));
+        let padded = Secret::new("\u{feff} 0aB-_/+==\r\n");
+        assert_eq!(check(&padded).unwrap().expose(), "0aB-_/+==");
     }
 
     #[test]

@@ -56,8 +56,7 @@ pub(super) fn config(options: Options) -> i32 {
         no_change_user: true,
         ..options
     });
-    let result = setup.and_then(|setup| work(&request, &Tool::new(setup)));
-    match result {
+    match work(&request, &Tool::new(setup)) {
         Ok(code) => code,
         Err(text) => {
             err(text);
@@ -140,6 +139,8 @@ impl Tool {
 
     /// Whether an agent of this configuration runs.
     fn runs(&self) -> bool {
-        super::setup::Place::of_setup(&self.setup).is_some_and(|place| place.running().is_some())
+        super::setup::Place::of_setup(&self.setup)
+            .running()
+            .is_some()
     }
 }

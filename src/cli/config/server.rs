@@ -2,6 +2,7 @@
 
 use super::files::{self, Rights};
 use super::{edit, Tool};
+use crate::cli::err;
 use crate::config::{json, Config, ServerUrl};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,12 +15,15 @@ use std::path::{Path, PathBuf};
 pub(super) fn set_server(tool: &Tool, url: &str) -> Result<(), String> {
     let config = tool.load()?;
     let url = url.trim();
-    ServerUrl::parse(url, config.options.allow_http).map_err(|why| {
+    let server = ServerUrl::parse(url, config.options.allow_http).map_err(|why| {
         format!(
             "This is no address of a server: {why}. It has the form https://HOST or \
              https://HOST:PORT. Nothing was changed."
         )
     })?;
+    if server.forced(url) && url.contains("://") {
+        err(format_args!("Note: {}.", server.forced_note()));
+    }
     Setting {
         way: &["scalyr_server"],
         fragment: "scalyr_server.json",

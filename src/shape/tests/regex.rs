@@ -301,7 +301,7 @@ fn files_are_renamed_as_the_reference_does() {
     assert_eq!(renamed(".*", "", "/a"), None);
     let error = Renamer::new("(", "").unwrap_err();
     assert_eq!(
-        error.to_string(),
+        format!("{}: {error}", error.rule),
         "rename_logfile.match: missing ), unterminated subpattern at character 1 of `(`"
     );
     assert!(Renamer::new("a", r"\1").is_err());
