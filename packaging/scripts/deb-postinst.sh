@@ -6,6 +6,7 @@ configure)
     keep_configuration
     make_user
     register
+    tell_unused
     start_again
     forget
     ;;

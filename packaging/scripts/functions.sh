@@ -205,6 +205,15 @@ deregister() {
     rm -f /etc/rc[0-6].d/[SK][0-9]*"$service"
 }
 
+# A configuration of the Python agent may ask for things that this agent does not do. Said once, when it
+# is taken over.
+tell_unused() {
+    noted takeover || return 0
+    told=$("$program" check --configuration-only -q -c "$etc/agent.json" 2>/dev/null) || :
+    [ -z "$told" ] || say "this configuration is taken over, but for:
+$told"
+}
+
 # Starts what ran before, and nothing else.
 start_again() {
     ran=

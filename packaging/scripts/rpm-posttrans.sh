@@ -2,5 +2,6 @@
 # the agent and takes it out of the boot.
 configure_files
 register
+tell_unused
 start_again
 forget
