@@ -7,6 +7,13 @@ use std::process::{Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scalyr-agent-2");
 
+const PAGES: [&str; 4] = [
+    "man",
+    "man scalyr-agent-2-config",
+    "man agent.json",
+    "man scalyr-agent-2-monitors",
+];
+
 fn generate(what: &str) -> String {
     let output = Command::new(BINARY)
         .arg("generate")
@@ -99,6 +106,84 @@ fn every_command_and_option_is_in_every_output() {
     for option in long_options("config") {
         assert!(page.contains(&option), "{option}");
     }
+}
+
+/// What a manual page says, without its marks.
+fn read(page: &str) -> String {
+    let mut text = generate(page);
+    for (mark, plain) in [
+        ("\\-", "-"),
+        ("\\(aq", "'"),
+        ("\\(dq", "\""),
+        ("\\fI", ""),
+        ("\\fB", ""),
+        ("\\fR", ""),
+        ("\\&", ""),
+        ("\\e", "\\"),
+    ] {
+        text = text.replace(mark, plain);
+    }
+    text
+}
+
+#[test]
+fn the_page_of_the_configuration_has_every_option_and_what_it_means() {
+    use scalyr_agent_2::config::{names, reference};
+    let page = read("man agent.json");
+    assert!(page.contains(".TH AGENT.JSON 5 "), "{page}");
+    for option in names::all() {
+        assert!(
+            page.contains(&format!("\n{}", option.name)),
+            "{}",
+            option.name
+        );
+        assert!(
+            page.contains(&option.doc.trim().replace('`', "")),
+            "{}",
+            option.name
+        );
+    }
+    // Members of entries too: each row of the reference
+    for row in reference()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+    {
+        let name = row.split('`').next().unwrap();
+        assert!(page.contains(&format!("\n{name}")), "{name}");
+    }
+    assert!(page.contains(".SH Entries of logs\n"));
+    let marks = ["](", "| ", "UPDATE_DOCS", "*No effect"];
+    assert_eq!(marks.iter().find(|mark| page.contains(*mark)), None);
+}
+
+#[test]
+fn the_page_of_the_monitors_has_every_option_and_metric() {
+    let page = read("man scalyr-agent-2-monitors");
+    assert!(page.contains(".TH SCALYR-AGENT-2-MONITORS 7 "), "{page}");
+    for monitor in monitors::registry::ALL {
+        let (_, part) = page
+            .split_once(&format!("\n.SH {}\n", monitor.short_name()))
+            .unwrap();
+        let part = part.split("\n.SH ").next().unwrap();
+        assert!(part.contains(monitor.module));
+        for option in monitor.options {
+            let (_, meaning) = part.split_once(&format!(".TP\n{}\n", option.name)).unwrap();
+            let text = option.text.replace(['`', '\n'], "");
+            assert!(
+                meaning.replace(['`', '\n'], "").contains(&text),
+                "{}",
+                option.name
+            );
+        }
+        for metric in monitor.metrics {
+            assert!(
+                part.contains(&format!(".TP\n{}\n", metric.name)),
+                "{}",
+                metric.name
+            );
+        }
+    }
+    assert!(!page.contains("UPDATE_DOCS") && !page.contains("]("));
 }
 
 #[test]
@@ -285,8 +370,8 @@ fn zsh_completes() {
 #[test]
 #[ignore = "needs groff"]
 fn groff_has_no_complaint() {
-    for page in ["man", "man scalyr-agent-2-config"] {
-        let text = accepts("groff", &["-man", "-ww", "-Tutf8"], &generate(page));
+    for page in PAGES {
+        let text = accepts("groff", &["-k", "-man", "-ww", "-Tutf8"], &generate(page));
         assert!(
             text.contains("--config-file") || text.contains("config"),
             "{text}"
@@ -297,7 +382,7 @@ fn groff_has_no_complaint() {
 #[test]
 #[ignore = "needs mandoc"]
 fn mandoc_has_no_complaint() {
-    for page in ["man", "man scalyr-agent-2-config"] {
+    for page in PAGES {
         let text = accepts("mandoc", &["-Tlint", "-Wwarning"], &generate(page));
         assert_eq!(text, "");
     }

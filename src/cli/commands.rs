@@ -399,8 +399,9 @@ pub(super) static GENERATE: Command = Command {
     name: "generate",
     summary: "Print a man page or completions for a shell.",
     about: "\
-Prints a man page (PAGE is scalyr-agent-2 or scalyr-agent-2-config) or what
-makes a shell complete this program's commands and options, for packages.",
+Prints a man page (PAGE is scalyr-agent-2, scalyr-agent-2-config, agent.json or
+scalyr-agent-2-monitors) or what makes a shell complete this program's commands
+and options, for packages.",
     operands: Operands {
         usage: "bash|fish|zsh|man [PAGE]",
         least: 1,

@@ -1,5 +1,6 @@
 //! Manual pages in the `man` macros, as groff and mandoc read them.
 
+use super::pages::{CONFIGURATION, MONITORS};
 use crate::cli::commands::{self, COMMANDS};
 use crate::cli::decl::{Command, Opt, CONFIG_PROGRAM, PROGRAM};
 use crate::cli::options::{self, CLASSIC};
@@ -8,7 +9,7 @@ use std::fmt::Write;
 
 /// `scalyr-agent-2(8)`.
 pub(super) fn page() -> String {
-    let mut text = head(PROGRAM, "collect logs and metrics and send them");
+    let mut text = head(PROGRAM, 8, "collect logs and metrics and send them");
     text.push_str(".SH SYNOPSIS\n");
     for (index, command) in COMMANDS.into_iter().enumerate() {
         if index > 0 {
@@ -87,14 +88,21 @@ pub(super) fn page() -> String {
          .TP\n.B SIGHUP\nLook at the configuration now; else this is done every 30 seconds.\n\
          .TP\n.B SIGUSR1\nWrite the report that\n.B status\nasks for.\n",
     );
-    see_also(&mut text, CONFIG_PROGRAM);
+    see_also(
+        &mut text,
+        &[(CONFIG_PROGRAM, 8), (CONFIGURATION, 5), (MONITORS, 7)],
+    );
     text
 }
 
 /// `scalyr-agent-2-config(8)`.
 pub(super) fn config_page() -> String {
     let command = &commands::CONFIG;
-    let mut text = head(CONFIG_PROGRAM, "edit the configuration of scalyr-agent-2");
+    let mut text = head(
+        CONFIG_PROGRAM,
+        8,
+        "edit the configuration of scalyr-agent-2",
+    );
     for name in [CONFIG_PROGRAM.to_owned(), format!("{PROGRAM} config")] {
         if name == CONFIG_PROGRAM {
             text.push_str(".SH SYNOPSIS\n");
@@ -124,14 +132,18 @@ pub(super) fn config_page() -> String {
         escaped(CONFIG_PROGRAM)
     );
     files(&mut text);
-    see_also(&mut text, PROGRAM);
+    see_also(
+        &mut text,
+        &[(PROGRAM, 8), (CONFIGURATION, 5), (MONITORS, 7)],
+    );
     text
 }
 
-fn head(name: &str, what: &str) -> String {
+/// The beginning of the page `name` of a section of the manual.
+pub(super) fn head(name: &str, section: u8, what: &str) -> String {
     format!(
         ".\\\" Made by: {PROGRAM} generate man {name}\n\
-         .TH {} 8 {} \"{PROGRAM} {VERSION}\" \"System administration\"\n\
+         .TH {} {section} {} \"{PROGRAM} {VERSION}\" \"System administration\"\n\
          .SH NAME\n{} \\- {}\n",
         escaped(&name.to_uppercase()),
         date(),
@@ -258,12 +270,16 @@ fn files(text: &mut String) {
     );
 }
 
-fn see_also(text: &mut String, other: &str) {
-    let _ = writeln!(text, ".SH SEE ALSO\n.BR {} (8)", escaped(other));
+pub(super) fn see_also(text: &mut String, others: &[(&str, u8)]) {
+    text.push_str(".SH SEE ALSO\n");
+    for (n, (name, section)) in others.iter().enumerate() {
+        let comma = if n + 1 < others.len() { " ," } else { "" };
+        let _ = writeln!(text, ".BR {} ({section}){comma}", escaped(name));
+    }
 }
 
 /// Text that is no macro and has hyphens that can be copied.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
         .replace('-', "\\-")

@@ -3,6 +3,7 @@
 mod bash;
 mod fish;
 mod man;
+mod pages;
 mod zsh;
 
 use super::args::{did_you_mean, similar, Options};
@@ -10,6 +11,14 @@ use super::decl::{CONFIG_PROGRAM, PROGRAM};
 use super::{commands, err, exit, help};
 use monitors::registry::ALL;
 use std::io::Write;
+
+/// The manual pages.
+const PAGES: &[&str] = &[
+    PROGRAM,
+    CONFIG_PROGRAM,
+    pages::CONFIGURATION,
+    pages::MONITORS,
+];
 
 /// The short names of all monitors.
 fn monitors() -> String {
@@ -43,7 +52,9 @@ pub(super) fn generate(options: Options) -> i32 {
         ["zsh"] => zsh::script(),
         ["man"] | ["man", PROGRAM] => man::page(),
         ["man", CONFIG_PROGRAM] => man::config_page(),
-        ["man", other] => return refuse(other, &[PROGRAM, CONFIG_PROGRAM]),
+        ["man", pages::CONFIGURATION] => pages::configuration(),
+        ["man", pages::MONITORS] => pages::monitors(),
+        ["man", other] => return refuse(other, PAGES),
         [what] => return refuse(what, &["bash", "fish", "zsh", "man"]),
         _ => return refuse(&words.join(" "), &["bash", "fish", "zsh", "man [PAGE]"]),
     };
