@@ -8,6 +8,7 @@ configure)
     register
     tell_unused
     start_again
+    next_steps
     forget
     ;;
 triggered) restore_configuration ;;

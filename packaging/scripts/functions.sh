@@ -251,3 +251,21 @@ purge_files() {
     rm -f "/etc/systemd/system/$service.service" "/etc/default/$service" "/etc/sysconfig/$service"
     rmdir "$share/monitors/local" "$share/monitors/contrib" "$share/monitors" "$share" 2>/dev/null || true
 }
+
+# The way from a first installation to lines at the server. Upgrades, and those who bring a configuration with a
+# key and a running agent, need none of it.
+next_steps() {
+    if ! noted first || noted takeover || running; then return 0; fi
+    start="$init start"
+    if systemd_runs; then start="systemctl start $service"; fi
+    echo "$service is installed, and not started yet. The next steps:"
+    if grep -qs '^[^/]*api_key: *"REPLACE_THIS"' "$etc/agent.json"; then
+        echo "  1. Set the key:  $service-config --set-key-from-stdin"
+        echo "     In the EU:    $service-config --set-scalyr-server \\"
+        echo "                     https://upload.eu.scalyr.com"
+        echo "  2. Name a log:   in \"logs\" of $etc/agent.json; it has samples"
+        echo "  3. Start, check: $start; $service check"
+    else
+        echo "  Start, check: $start; $service check"
+    fi
+}

@@ -4,4 +4,5 @@ configure_files
 register
 tell_unused
 start_again
+next_steps
 forget
