@@ -108,7 +108,7 @@ fn every_command_and_option_is_in_every_output() {
     }
 }
 
-/// What a manual page says, without its marks.
+/// The text of a manual page, without its marks.
 fn read(page: &str) -> String {
     let mut text = generate(page);
     for (mark, plain) in [

@@ -177,7 +177,7 @@ fn repository(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// What the package's script says after installing.
+/// The words of the package's script after installing.
 fn next_steps(machine: &Machine) -> String {
     let script = format!(
         ". '{}'\nrunning() {{ return 1; }}\nsystemd_runs() {{ return 0; }}\nnoted() {{ [ $1 = first ]; }}\netc='{}'\nnext_steps\n",

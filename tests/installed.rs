@@ -142,7 +142,7 @@ fn the_samples_give_the_service_no_further_right() {
     assert_eq!(run(&moved), is_root);
 }
 
-/// What `next_steps` of the packages' scripts prints, with `more` defined after its functions.
+/// The output of `next_steps` of the packages' scripts, with `more` defined after its functions.
 fn next_steps(site: &Site, more: &str) -> String {
     let script = format!(
         ". '{}'\nrunning() {{ return 1; }}\nsystemd_runs() {{ return 0; }}\nnotes='{}'\netc='{}'\n{more}\nnext_steps\n",
