@@ -97,6 +97,36 @@ pub fn list(all: &[&Description]) -> String {
 
 /// All about one monitor, for a terminal of 80 columns.
 pub fn terminal(monitor: &Description) -> String {
+    shown(monitor, COMMON)
+}
+
+/// The same without the options that all monitors have.
+pub fn terminal_alone(monitor: &Description) -> String {
+    shown(monitor, &[])
+}
+
+/// The options that all monitors have, for a terminal of 80 columns.
+pub fn common() -> String {
+    let mut text = String::new();
+    options(&mut text, COMMON);
+    text
+}
+
+fn options(text: &mut String, options: &[OptionSpec]) {
+    for option in options {
+        let _ = writeln!(
+            text,
+            "  {} ({}{}; default: {})",
+            option.name,
+            kind(option.kind),
+            bounds(option),
+            default(&option.default)
+        );
+        wrap(text, 6, &meaning(option));
+    }
+}
+
+fn shown(monitor: &Description, common: &[OptionSpec]) -> String {
     let mut text = String::new();
     wrap(&mut text, 0, monitor.text);
     let _ = writeln!(
@@ -106,25 +136,15 @@ pub fn terminal(monitor: &Description) -> String {
         log(monitor).replace('`', "")
     );
     wrap(&mut text, 0, &cadence(monitor));
-    let mut section = |title: &str, options: &[OptionSpec]| {
-        if options.is_empty() {
-            return;
+    for (title, list) in [
+        ("\nOptions\n", monitor.options),
+        ("\nOptions of all monitors\n", common),
+    ] {
+        if !list.is_empty() {
+            text.push_str(title);
+            options(&mut text, list);
         }
-        let _ = writeln!(text, "\n{title}");
-        for option in options {
-            let _ = writeln!(
-                text,
-                "  {} ({}{}; default: {})",
-                option.name,
-                kind(option.kind),
-                bounds(option),
-                default(&option.default)
-            );
-            wrap(&mut text, 6, &meaning(option));
-        }
-    };
-    section("Options", monitor.options);
-    section("Options of all monitors", COMMON);
+    }
     if !monitor.metrics.is_empty() {
         text.push_str("\nMetrics\n");
         for metric in monitor.metrics {

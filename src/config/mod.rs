@@ -27,7 +27,7 @@ pub mod names;
 pub mod options;
 mod rate;
 mod raw;
-mod reference;
+pub(crate) mod reference;
 mod rename;
 mod resolve;
 mod rules;

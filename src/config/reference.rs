@@ -1,4 +1,4 @@
-//! The reference page `docs/configuration.md`, from the declarations.
+//! The reference page `docs/configuration.md`, and the entries of `agent.json(5)`, from the declarations.
 
 use std::fmt::Write;
 
@@ -15,6 +15,10 @@ rewrites it.
 
 ## Files
 
+";
+
+/// The rules for files, values and variables of the environment, in Markdown.
+pub const FILES: &str = "\
 The main file is `agent.json`, by default `/etc/scalyr-agent-2/agent.json` (`-c FILE` names another one). Fragments
 are the `*.json` files of the directory `agent.d` beside it (option `config_directory`) and of the directory that
 `--extra-config-dir` or `SCALYR_EXTRA_CONFIG_DIR` names, each directory in the order of names. Every option may stand
@@ -85,9 +89,17 @@ const MONITOR: &[MemberDoc] = &[
     ),
 ];
 
+const PATH: MemberDoc = (
+    "path",
+    "string",
+    "required",
+    "File or glob: `*`, `?`, `[abc]`, `[!a]`, and `**` for any number of directories. The first entry that matches a file counts.",
+);
+
 /// The whole page.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
+    page.push_str(FILES);
     let defaults = Options::default();
     let mut section = "";
     for decl in CORE.iter().chain(STRUCTURED).filter(|decl| acts(decl)) {
@@ -106,18 +118,12 @@ pub fn reference() -> String {
             default(decl, &defaults),
             decl.allowed(),
             environment(decl),
-            meaning(decl)
+            meaning(decl, "*")
         );
     }
     page.push_str("\n## Entries of `logs`\n\n[rules.md](rules.md) shows what each form of a rule does to lines.\n");
     page.push_str(LIST_HEAD);
-    let path: MemberDoc = (
-        "path",
-        "string",
-        "required",
-        "File or glob: `*`, `?`, `[abc]`, `[!a]`, and `**` for any number of directories. The first entry that matches a file counts.",
-    );
-    members(&mut page, [&path].into_iter().chain(SHARED));
+    members(&mut page, [&PATH].into_iter().chain(SHARED));
     page.push_str("\n## Entries of `workers`\n");
     page.push_str(LIST_HEAD);
     members(&mut page, WORKER);
@@ -137,6 +143,50 @@ pub fn reference() -> String {
     }
     page.push_str("\n</details>\n");
     page
+}
+
+/// Hands out the content of the page in order: the title of each section alone, and of each option or member its
+/// name, its type with what is allowed and the default, and its meaning. Texts are in Markdown.
+pub fn entries(each: &mut dyn FnMut(&str, &str, &str, &str)) {
+    let defaults = Options::default();
+    let mut section = "";
+    for decl in CORE.iter().chain(STRUCTURED) {
+        if decl.section != section {
+            section = decl.section;
+            each(section, "", "", "");
+        }
+        let mut facts = facts(decl.kind.name(), &decl.allowed(), &default(decl, &defaults));
+        match decl.env {
+            EnvName::None => facts.push_str("; not from the environment"),
+            EnvName::Standard => {}
+            EnvName::Named(name) => {
+                facts.push_str("; environment: ");
+                facts.push_str(name);
+            }
+        }
+        each("", decl.name, &facts, &meaning(decl, ""));
+    }
+    for (title, own, list) in [
+        ("Entries of `logs`", Some(&PATH), SHARED),
+        ("Entries of `workers`", None, WORKER),
+        ("Entries of `monitors`", None, MONITOR),
+    ] {
+        each(title, "", "", "");
+        for (name, kind, default, meaning) in own.into_iter().chain(list) {
+            each("", name, &facts(kind, "", default), meaning);
+        }
+    }
+    each("Known, without effect", "", "", "");
+    for decl in FOREIGN.iter().copied().flatten() {
+        if let Acts::Never(why) = decl.acts {
+            each("", decl.name, decl.kind.name(), why);
+        }
+    }
+}
+
+fn facts(kind: &str, allowed: &str, default: &str) -> String {
+    let comma = if allowed.is_empty() { "" } else { ", " };
+    [kind, comma, allowed, "; default: ", default].concat()
 }
 
 fn members<'a>(page: &mut String, members: impl IntoIterator<Item = &'a MemberDoc>) {
@@ -169,7 +219,7 @@ fn environment(decl: &Decl) -> String {
     }
 }
 
-fn meaning(decl: &Decl) -> String {
+fn meaning(decl: &Decl, mark: &str) -> String {
     let mut text = decl.doc.trim().to_owned();
     if let Some(old) = decl.old_name {
         let _ = write!(text, " Older name: `{old}`.");
@@ -177,7 +227,7 @@ fn meaning(decl: &Decl) -> String {
     match decl.acts {
         Acts::Yes => {}
         Acts::Never(why) => {
-            let _ = write!(text, " *No effect: {why}.*");
+            let _ = write!(text, " {mark}No effect: {why}.{mark}");
         }
     }
     text

@@ -1,10 +1,10 @@
-//! The reference pages as manual pages: `agent.json(5)` and `scalyr-agent-2-monitors(7)`. Their text is that of
-//! `docs/configuration.md` and `docs/monitors/`, which the declarations give in Markdown.
+//! The reference as manual pages: `agent.json(5)` and `scalyr-agent-2-monitors(7)`. The words are those that the
+//! declarations have for `docs/` and for the command `monitors`; nothing is there twice.
 
 use super::man::{escaped, head, see_also};
 use crate::cli::decl::{CONFIG_PROGRAM, PROGRAM};
+use crate::config::reference as config;
 use monitors::{reference, registry};
-use std::fmt::Write;
 
 pub(super) const CONFIGURATION: &str = "agent.json";
 pub(super) const MONITORS: &str = "scalyr-agent-2-monitors";
@@ -12,8 +12,14 @@ pub(super) const MONITORS: &str = "scalyr-agent-2-monitors";
 /// `agent.json(5)`.
 pub(super) fn configuration() -> String {
     let mut text = head(CONFIGURATION, 5, "configuration of scalyr-agent-2");
-    text.push_str(".SH DESCRIPTION\nThe options, with type, default, and the variable of the environment that can stand for each.\n");
-    from_markdown(&mut text, &crate::config::reference(), 0);
+    text.push_str(".SH DESCRIPTION\n");
+    for line in config::FILES.lines() {
+        paragraph(&mut text, line);
+    }
+    config::entries(&mut |title, name, facts, meaning| match name {
+        "" => section(&mut text, ".SH", title),
+        _ => tagged(&mut text, name, &["(", facts, ")"].concat(), meaning),
+    });
     see_also(
         &mut text,
         &[(PROGRAM, 8), (CONFIG_PROGRAM, 8), (MONITORS, 7)],
@@ -24,107 +30,79 @@ pub(super) fn configuration() -> String {
 /// `scalyr-agent-2-monitors(7)`.
 pub(super) fn monitors() -> String {
     let mut text = head(MONITORS, 7, "monitors of scalyr-agent-2");
-    text.push_str(".SH DESCRIPTION\n");
-    from_markdown(&mut text, &reference::index(registry::ALL), 0);
+    text.push_str(
+        ".SH DESCRIPTION\n\
+         An element of the list\n.I monitors\nof the configuration names its module, in full or by the last part of the name.\n",
+    );
+    section(&mut text, ".SH", "Options of all monitors");
+    from_terminal(&mut text, &reference::common());
     for monitor in registry::ALL {
-        let _ = writeln!(text, ".SH {}", escaped(monitor.short_name()));
-        from_markdown(&mut text, &reference::page(monitor), 1);
+        section(&mut text, ".SH", monitor.short_name());
+        from_terminal(&mut text, &reference::terminal_alone(monitor));
     }
     see_also(&mut text, &[(PROGRAM, 8), (CONFIGURATION, 5)]);
     text
 }
 
-/// Appends a reference page without its title and without the paragraph that says how it is made. Headings
-/// are sections, or subsections with a `level` of 1. A row of a table is a tagged paragraph: the first cell
-/// is the tag, the last one the text, and those between stand before it with the names of their columns.
-fn from_markdown(text: &mut String, page: &str, level: usize) {
-    let mut header: Vec<String> = Vec::new();
-    let lines = page
-        .lines()
-        .skip_while(|line| !line.starts_with("This page"));
-    let mut is_kept = false;
-    // A paragraph begins here; right behind a heading that goes without saying
-    let (mut is_new, mut is_first) = (false, true);
-    for line in lines.skip_while(|line| !line.is_empty()) {
-        if line.is_empty() {
-            header.clear();
-            is_new = !is_first;
-            continue;
-        }
-        let title = line.strip_prefix("## ");
-        let item = line.strip_prefix("- ");
-        let is_row = line.starts_with('|');
-        if is_new && !is_kept && title.or(item).is_none() && !is_row {
-            text.push_str(".PP\n");
-        }
-        (is_new, is_first) = (false, title.is_some());
-        if line.starts_with("```") {
-            is_kept = !is_kept;
-            text.push_str(if is_kept { ".nf\n" } else { ".fi\n" });
-        } else if is_kept {
-            let _ = writeln!(text, "{}", escaped(line));
-        } else if let Some(title) = title {
-            let _ = writeln!(text, "{} {}", [".SH", ".SS"][level], plain(title));
-        } else if is_row {
-            row(text, &mut header, line);
-        } else if let Some(item) = item {
-            let _ = writeln!(text, ".IP \\(bu 2\n{}", marked(item));
-        } else if !line.starts_with('<') {
-            let _ = writeln!(text, "{}", marked(line));
+fn section(text: &mut String, request: &str, title: &str) {
+    text.push_str(request);
+    text.push(' ');
+    text.push_str(&escaped(&title.replace('`', "")));
+    text.push('\n');
+}
+
+/// A line of running text; an empty one ends a paragraph.
+fn paragraph(text: &mut String, line: &str) {
+    text.push_str(&match line {
+        "" => ".PP".to_owned(),
+        line => marked(line),
+    });
+    text.push('\n');
+}
+
+/// A name with facts in parentheses, and below it its meaning.
+fn tagged(text: &mut String, name: &str, facts: &str, meaning: &str) {
+    text.push_str(".TP\n\\fB");
+    text.push_str(&escaped(name));
+    text.push_str("\\fR ");
+    paragraph(text, facts);
+    if !meaning.is_empty() {
+        paragraph(text, meaning);
+    }
+}
+
+/// The text for a terminal: what is named stands two blanks in, its meaning six.
+fn from_terminal(text: &mut String, shown: &str) {
+    let mut is_own_line = false;
+    for line in shown.lines() {
+        let bare = line.trim_start();
+        match line.len() - bare.len() {
+            _ if bare.is_empty() => {}
+            0 if matches!(bare, "Options" | "Metrics") => section(text, ".SS", bare),
+            2 => {
+                let (name, facts) = bare.split_once(' ').unwrap_or((bare, ""));
+                tagged(text, name, facts, "");
+            }
+            _ => {
+                let is_fact = bare.starts_with("Module: ") || bare.starts_with("Log: ");
+                if is_fact || is_own_line {
+                    text.push_str(".br\n");
+                }
+                is_own_line = is_fact;
+                paragraph(text, bare);
+            }
         }
     }
 }
 
-/// A line of a table. `header` has the names of the columns once the first line was seen.
-fn row(text: &mut String, header: &mut Vec<String>, line: &str) {
-    let line = line.replace("\\|", "\u{1}");
-    let cells = line.trim_matches('|').split('|');
-    let cells: Vec<String> = cells
-        .map(|cell| cell.trim().replace('\u{1}', "|"))
-        .collect();
-    if header.is_empty() {
-        *header = cells;
-        return;
-    }
-    if cells[0].starts_with("---") {
-        return;
-    }
-    let _ = writeln!(text, ".TP\n{}", marked(&cells[0]).replace("\\fI", "\\fB"));
-    let last = cells.len() - 1;
-    for (name, cell) in header.iter().zip(&cells).take(last).skip(1) {
-        if !cell.is_empty() {
-            let _ = writeln!(text, "{}: {}.", plain(name), marked(cell));
-        }
-    }
-    if last > 1 {
-        text.push_str(".br\n");
-    }
-    let meaning = match cells[last].split_once("*No effect:") {
-        Some((before, why)) => format!("{before}No effect:{}", why.trim_end_matches('*')),
-        None => cells[last].clone(),
-    };
-    let _ = writeln!(text, "{}", marked(&meaning));
-}
-
-/// Text without marks of Markdown.
-fn plain(text: &str) -> String {
-    escaped(&text.replace('`', ""))
-}
-
-/// Text whose `code` is in italics; a link is its text alone.
+/// Text whose `code` is in italics.
 fn marked(text: &str) -> String {
     let mut out = String::new();
     for (n, part) in text.split('`').enumerate() {
-        if n % 2 == 1 {
-            let _ = write!(out, "\\fI{}\\fR", escaped(part));
-            continue;
+        if n > 0 {
+            out.push_str(["\\fR", "\\fI"][n % 2]);
         }
-        let mut rest = part;
-        while let Some((before, link)) = rest.split_once("](") {
-            let _ = write!(out, "{}", escaped(&before.replacen('[', "", 1)));
-            rest = link.split_once(')').map_or("", |(_, after)| after);
-        }
-        out.push_str(&escaped(rest));
+        out.push_str(&escaped(part));
     }
     out
 }
