@@ -266,6 +266,45 @@ fn every_monitor_of_the_python_agent_is_in_the_table_for_those_who_come_from_it(
     are_equal(&rows(&page("migration.md"), "## Monitors"), &all);
 }
 
+/// Configurations on pages, as fragments beside a main file that has the key alone.
+#[test]
+fn the_configurations_on_the_pages_load_without_a_warning() {
+    use scalyr_agent_2::config::{Config, Install, Source};
+    let root = std::env::temp_dir().join(format!("pages-{}", std::process::id()));
+    fs::create_dir_all(root.join("agent.d")).unwrap();
+    let write = |name: &str, text: &str| {
+        let file = root.join(name);
+        fs::write(&file, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&file, mode).unwrap();
+    };
+    let mut count = 0;
+    for name in ["small-devices.md", "receiver.md"] {
+        let page = page(name);
+        let blocks = page.split("```\n").skip(1).step_by(2);
+        for block in blocks.filter(|block| block.starts_with("{\n") || block.contains("api_key")) {
+            let has_key = block.contains("api_key");
+            write(
+                "agent.json",
+                if has_key { "{}" } else { "{ api_key: \"k\" }" },
+            );
+            write("agent.d/page.json", block);
+            let source = Source {
+                main_file: root.join("agent.json"),
+                extra_dir: None,
+                env: Vec::new(),
+                install: Install::beneath(&root),
+            };
+            let config = Config::load(&source).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let warnings: Vec<_> = config.warnings.iter().map(|w| &w.text).collect();
+            assert!(warnings.is_empty(), "{name}: {warnings:?}");
+            count += 1;
+        }
+    }
+    fs::remove_dir_all(root).unwrap();
+    assert_eq!(count, 2);
+}
+
 /// The commands of the first block below a heading.
 fn commands<'a>(page: &'a str, heading: &str) -> &'a str {
     let part = page.split_once(heading).unwrap().1;
