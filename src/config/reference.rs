@@ -146,7 +146,7 @@ pub fn reference() -> String {
 }
 
 /// Hands out the content of the page in order: the title of each section alone, and of each option or member its
-/// name, its type with what is allowed and the default, and its meaning. Texts are in Markdown.
+/// name, its type with what is allowed and the default in parentheses, and its meaning. Texts are in Markdown.
 pub fn entries(each: &mut dyn FnMut(&str, &str, &str, &str)) {
     let defaults = Options::default();
     let mut section = "";
@@ -164,29 +164,41 @@ pub fn entries(each: &mut dyn FnMut(&str, &str, &str, &str)) {
                 facts.push_str(name);
             }
         }
+        facts.push(')');
         each("", decl.name, &facts, &meaning(decl, ""));
     }
-    for (title, own, list) in [
-        ("Entries of `logs`", Some(&PATH), SHARED),
-        ("Entries of `workers`", None, WORKER),
-        ("Entries of `monitors`", None, MONITOR),
+    for (title, list) in [
+        ("Entries of `logs`", &[PATH][..]),
+        ("", SHARED),
+        ("Entries of `workers`", WORKER),
+        ("Entries of `monitors`", MONITOR),
     ] {
-        each(title, "", "", "");
-        for (name, kind, default, meaning) in own.into_iter().chain(list) {
-            each("", name, &facts(kind, "", default), meaning);
+        if !title.is_empty() {
+            each(title, "", "", "");
+        }
+        for (name, kind, default, meaning) in list {
+            each("", name, &(facts(kind, "", default) + ")"), meaning);
         }
     }
     each("Known, without effect", "", "", "");
     for decl in FOREIGN.iter().copied().flatten() {
         if let Acts::Never(why) = decl.acts {
-            each("", decl.name, decl.kind.name(), why);
+            each("", decl.name, &format!("({})", decl.kind.name()), why);
         }
     }
 }
 
+/// Type, allowed values and default, in parentheses that the caller closes.
 fn facts(kind: &str, allowed: &str, default: &str) -> String {
-    let comma = if allowed.is_empty() { "" } else { ", " };
-    [kind, comma, allowed, "; default: ", default].concat()
+    let mut text = "(".to_owned();
+    text.push_str(kind);
+    if !allowed.is_empty() {
+        text.push_str(", ");
+        text.push_str(allowed);
+    }
+    text.push_str("; default: ");
+    text.push_str(default);
+    text
 }
 
 fn members<'a>(page: &mut String, members: impl IntoIterator<Item = &'a MemberDoc>) {

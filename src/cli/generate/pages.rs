@@ -18,7 +18,7 @@ pub(super) fn configuration() -> String {
     }
     config::entries(&mut |title, name, facts, meaning| match name {
         "" => section(&mut text, ".SH", title),
-        _ => tagged(&mut text, name, &["(", facts, ")"].concat(), meaning),
+        _ => tagged(&mut text, name, facts, meaning),
     });
     see_also(
         &mut text,
@@ -53,17 +53,17 @@ fn section(text: &mut String, request: &str, title: &str) {
 
 /// A line of running text; an empty one ends a paragraph.
 fn paragraph(text: &mut String, line: &str) {
-    text.push_str(&match line {
-        "" => ".PP".to_owned(),
-        line => marked(line),
-    });
+    if line.is_empty() {
+        text.push_str(".PP");
+    }
+    mark(text, line);
     text.push('\n');
 }
 
 /// A name with facts in parentheses, and below it its meaning.
 fn tagged(text: &mut String, name: &str, facts: &str, meaning: &str) {
     text.push_str(".TP\n\\fB");
-    text.push_str(&escaped(name));
+    mark(text, name);
     text.push_str("\\fR ");
     paragraph(text, facts);
     if !meaning.is_empty() {
@@ -95,14 +95,12 @@ fn from_terminal(text: &mut String, shown: &str) {
     }
 }
 
-/// Text whose `code` is in italics.
-fn marked(text: &str) -> String {
-    let mut out = String::new();
-    for (n, part) in text.split('`').enumerate() {
+/// Appends words whose `code` is to be in italics.
+fn mark(text: &mut String, words: &str) {
+    for (n, part) in words.split('`').enumerate() {
         if n > 0 {
-            out.push_str(["\\fR", "\\fI"][n % 2]);
+            text.push_str(["\\fR", "\\fI"][n % 2]);
         }
-        out.push_str(&escaped(part));
+        text.push_str(&escaped(part));
     }
-    out
 }
