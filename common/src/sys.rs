@@ -7,6 +7,36 @@ pub fn getrandom(out: &mut [u8]) -> bool {
     n == out.len() as libc::c_long
 }
 
+/// The user of the process at the other end of a connection, or of the one that listened there, when
+/// it was made.
+///
+/// # Errors
+/// The kernel's.
+pub fn peer_user(peer: &std::os::unix::net::UnixStream) -> std::io::Result<u32> {
+    use std::os::fd::AsRawFd;
+    let mut who = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut length = std::mem::size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as `peer` is borrowed, and the kernel writes at most `length`
+    // bytes into `who`, which is that long and outlives the call.
+    let rc = unsafe {
+        libc::getsockopt(
+            peer.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            std::ptr::from_mut(&mut who).cast(),
+            &mut length,
+        )
+    };
+    match rc {
+        0 => Ok(who.uid),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
 /// When the file at `path` was created, in nanoseconds since the epoch, where the kernel and the file
 /// system know. Does not follow a final symbolic link.
 pub fn birth_nanos(path: &std::path::Path) -> Option<i64> {

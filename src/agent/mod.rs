@@ -26,6 +26,7 @@ use crate::logging::{self, LogSettings, Severity};
 use crate::process::datalock::DataLock;
 use crate::process::notify::Notifier;
 use crate::process::signals::{Signal, Signals};
+use crate::status::health;
 use crate::status::protocol::Responder;
 use crate::tail::journal::Journal;
 use crate::util::throttle::Throttle;
@@ -317,13 +318,11 @@ impl Agent {
 
     /// The line that `systemctl status` shows.
     fn one_line_status(&self) -> String {
-        let stats: Vec<_> = self.sessions.iter().map(|s| s.stats.snapshot()).collect();
-        let failing = stats.iter().map(|s| s.consecutive_failures).max();
+        let trouble = health::sorted(health::deliveries(self.deliveries()));
         let monitors = self.crew.snapshots().filter(|(m, _)| m.alive).count();
-        let delivery = match failing {
-            Some(1) => "the last request failed".to_owned(),
-            Some(n) if n > 0 => format!("the last {n} requests failed"),
-            _ => "requests succeed".to_owned(),
+        let delivery = match trouble.into_iter().next() {
+            Some(problem) => problem.text,
+            None => "requests succeed".to_owned(),
         };
         let config = match self.config_state.error {
             Some(_) => "; the configuration is broken, the last good one is in force",

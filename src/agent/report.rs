@@ -1,12 +1,14 @@
 //! The report of `status`, collected from the threads.
 
+use super::session::Session;
 use super::{Agent, PATIENCE};
-use crate::config::Compression;
+use crate::config::{Compression, EntryKind};
 use crate::status::data::{
     Account, ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, MatcherStatus,
     MonitorStatus, MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
 };
-use crate::status::{environment, health, Report};
+use crate::status::health::{self, Delivery, Problem};
+use crate::status::{environment, Report};
 use crate::tail::{Counters, LogStatus, Skip, TailStatus};
 use crate::upload::Snapshot;
 use crate::util::time::now_secs;
@@ -37,7 +39,9 @@ impl Agent {
         let states = self.session_states();
         let copying = self.copying(&states, now);
         let overall = self.statistics.overall(self, &states);
-        let at_a_glance = self.glance(&states, now);
+        let monitors = self.monitors_status();
+        let mut at_a_glance = self.glance(&states, now);
+        at_a_glance.problems = self.problems(&copying, &monitors, &at_a_glance);
         let options = &self.config.options;
         let host = self
             .config
@@ -59,16 +63,15 @@ impl Agent {
                 .to_owned(),
             server_host: host.unwrap_or_default(),
             scalyr_server: self.config.server.to_string(),
-            compression_type: options.compression_type.clone(),
-            compression_level: options.compression_level.unwrap_or_else(|| {
-                Compression::named(&options.compression_type)
-                    .unwrap_or_default()
-                    .usual_level()
-            }),
+            compression_type: Compression::named(&options.compression_type)
+                .unwrap_or_default()
+                .name()
+                .to_owned(),
+            compression_level: self.compression_level(&states),
             log_path: format!("{}/agent.log", options.agent_log_path),
             config_status: self.config_status(),
             copying_manager_status: Some(copying),
-            monitor_manager_status: Some(self.monitors_status()),
+            monitor_manager_status: Some(monitors),
             python_version: concat!("none (rust ", env!("CARGO_PKG_RUST_VERSION"), ")").to_owned(),
             avg_status_report_duration: None,
             overall_stats: overall,
@@ -112,6 +115,7 @@ impl Agent {
         }
         let last_success = states.iter().filter_map(|(s, _)| s.last_success_time);
         Glance {
+            problems: Vec::new(),
             backlog_bytes,
             bytes_per_second,
             drain_secs: bytes_per_second
@@ -131,6 +135,84 @@ impl Agent {
             ambiguities: ambiguities(tails()),
             account,
         }
+    }
+
+    /// The level of the last request of all sessions.
+    fn compression_level(&self, states: &[(Snapshot, Option<TailStatus>)]) -> i64 {
+        let mut last = (None, 0);
+        for (figures, _) in states {
+            if figures.last_attempt_time >= last.0 {
+                last = (figures.last_attempt_time, figures.compression_level);
+            }
+        }
+        i64::from(last.1)
+    }
+
+    /// The problem of each session's delivery, by the session's id.
+    pub(super) fn deliveries(&self) -> Vec<(&str, Option<Problem>)> {
+        let limit = self.config.options.healthy_max_time_without_delivery;
+        let one = |session: &Session| {
+            let figures = session.stats.snapshot();
+            let mut workers = self.config.workers.iter();
+            let worker = workers.find(|worker| worker.id == session.worker);
+            let server = worker.map_or(&self.config.server, |worker| &worker.server);
+            let state = Delivery {
+                server: &server.to_string(),
+                status: figures.last_response_status.as_deref().unwrap_or_default(),
+                http: figures.last_http,
+                error: figures.last_error.as_deref().unwrap_or_default(),
+                failures: figures.consecutive_failures,
+                waits: figures.unacknowledged_since.map(|since| since.elapsed()),
+                has_delivered: figures.last_success_time.is_some(),
+            };
+            health::delivery(&state, limit)
+        };
+        let sessions = self.sessions.iter();
+        sessions
+            .map(|session| (&*session.id, one(session)))
+            .collect()
+    }
+
+    /// What is wrong now, the heaviest first.
+    fn problems(
+        &self,
+        copying: &CopyingStatus,
+        monitors: &MonitorsStatus,
+        glance: &Glance,
+    ) -> Vec<Problem> {
+        let mut all: Vec<Problem> = health::stuck(copying.own_health().as_deref())
+            .into_iter()
+            .collect();
+        if self.config.options.disable_send_requests {
+            all.push(health::sends_nothing());
+        }
+        all.extend(health::deliveries(self.deliveries()));
+        all.extend(health::hanging(&glance.hanging));
+        all.extend(health::files(&copying.log_matchers));
+        if let Some(error) = &self.config_state.error {
+            all.push(Problem::warning(
+                "brokenConfiguration",
+                format!("the configuration is broken, and the last good one is in force: {error}"),
+                "Correct it; scalyr-agent-2 check tells when it is good. The agent takes it up by itself.",
+            ));
+        }
+        for monitor in monitors.monitors_status.iter().filter(|m| !m.is_alive) {
+            let why = monitor.last_error.as_deref().unwrap_or("it has ended");
+            all.push(Problem::warning(
+                "monitorFailed",
+                format!("the monitor {} does not run: {why}", monitor.monitor_name),
+                "It is started again by itself. The agent's log tells more.",
+            ));
+        }
+        let degraded = glance.checkpoints.iter();
+        for note in degraded.filter(|note| note.starts_with(health::DEGRADED)) {
+            all.push(Problem::warning(
+                "positionsNotWritten",
+                note.clone(),
+                "Free some room on the disk of agent_data_path, or mend it.",
+            ));
+        }
+        health::sorted(all)
     }
 
     /// The paths at which tail threads hang.
@@ -177,19 +259,20 @@ impl Agent {
     fn copying(&self, states: &[(Snapshot, Option<TailStatus>)], now: f64) -> CopyingStatus {
         let limit = self.config.options.healthy_max_time_since_last_copy_attempt;
         let mut status = CopyingStatus::default();
+        let deliveries = self.deliveries();
+        // Whether it tries is the sessions' own health, and whether it succeeds comes on top
+        let mut each = Vec::new();
         for worker in &self.config.workers {
             let mut sessions = Vec::new();
-            for (session, (figures, tail)) in self.sessions.iter().zip(states) {
+            let all = self.sessions.iter().zip(states).zip(&deliveries);
+            for ((session, (figures, tail)), (_, problem)) in all {
                 if session.worker != worker.id {
                     continue;
                 }
-                sessions.push(session_status(
-                    &session.id,
-                    figures,
-                    tail.as_ref(),
-                    now,
-                    limit,
-                ));
+                let mut one = session_status(&session.id, figures, tail.as_ref(), now, limit);
+                each.push(one.health_check_result.clone());
+                one.health_check_result = health::told(one.health_check_result, problem.as_slice());
+                sessions.push(one);
             }
             status.workers.push(WorkerStatus {
                 worker_id: worker.id.clone(),
@@ -203,11 +286,6 @@ impl Agent {
         let scan = now - stuck.unwrap_or_default().as_secs_f64();
         let scan = (!states.is_empty()).then_some(scan);
         status.health_check_result = health::scan(scan, now, limit);
-        let each: Vec<Option<String>> = status
-            .workers
-            .iter()
-            .flat_map(|w| w.sessions.iter().map(|s| s.health_check_result.clone()))
-            .collect();
         status.worker_sessions_health_check = health::sessions(each.iter().map(Option::as_deref));
         for (figures, tail) in states {
             status.total_bytes_uploaded += figures.bytes_uploaded;
@@ -227,6 +305,11 @@ impl Agent {
     fn matchers(&self, states: &[(Snapshot, Option<TailStatus>)]) -> Vec<MatcherStatus> {
         let mut matchers: Vec<MatcherStatus> = Vec::new();
         let tails: Vec<&TailStatus> = states.iter().filter_map(|(_, t)| t.as_ref()).collect();
+        let own = self.config.logs.iter();
+        let own = own.filter(|entry| entry.kind == EntryKind::AgentLog);
+        let named = self.monitor_logs.fixed.iter().filter(|log| log.metrics);
+        let internal = own.map(|entry| entry.path.clone());
+        let internal: Vec<_> = internal.chain(named.map(|log| log.path.clone())).collect();
         for tail in &tails {
             for (pattern, is_glob) in &tail.patterns {
                 let name = super::plan::shown(pattern);
@@ -251,11 +334,14 @@ impl Agent {
                     });
                 }
                 crate::util::sort::by(&mut files, |a, b| a.log_path.cmp(&b.log_path));
+                // Each session tells of a folder that can't be listed
+                files.dedup_by(|a, b| a.state == FileState::Unreadable && a.log_path == b.log_path);
                 matchers.push(MatcherStatus {
                     log_path: name,
                     is_glob: *is_glob,
                     last_check_time: tail.last_scan,
                     log_processors_status: files,
+                    is_internal: internal.iter().any(|path| path == pattern),
                 });
             }
         }

@@ -27,6 +27,10 @@ pub(super) struct Options {
     pub(super) verbose: bool,
     /// `-H`: one line about the health.
     pub(super) health_check: bool,
+    /// `--delivery`: all that is bad gives the exit code 2.
+    pub(super) delivery: bool,
+    /// `--all`: the report with every file and figure.
+    pub(super) all: bool,
     /// `--format` of the status report; checked by the command, as the original does.
     pub(super) format: Option<String>,
     /// `--no-fork`: stay in the foreground.

@@ -4,11 +4,11 @@
 use super::decl::Verdict::{Better, New, Same};
 use super::decl::{Command, Complete, Operands, Run};
 use super::options::{
-    AGENT_CONFIG, CONFIGURATION_ONLY, CONFIG_FILE, DEBUG, DEBUG_LEVEL, EXTRA_CONFIG_DIR, FORMAT,
-    FROM_CHECKPOINT, HEALTH_CHECK, HELP, IGNORE_POSITIONS, MONITOR_CONFIG, MONITOR_DIR,
-    MONITOR_PATH, MONITOR_PYTHON_PATH, MONITOR_SAMPLES, MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER,
-    NO_CHECK_REMOTE_SERVER, NO_FORK, ONLY_FAULTS, PID_FILE, QUIET, RECORDS, STATS_CAPTURE_INTERVAL,
-    VERBOSE,
+    AGENT_CONFIG, ALL, CONFIGURATION_ONLY, CONFIG_FILE, DEBUG, DEBUG_LEVEL, DELIVERY,
+    EXTRA_CONFIG_DIR, FORMAT, FROM_CHECKPOINT, HEALTH_CHECK, HELP, IGNORE_POSITIONS,
+    MONITOR_CONFIG, MONITOR_DIR, MONITOR_PATH, MONITOR_PYTHON_PATH, MONITOR_SAMPLES,
+    MONITOR_SAMPLE_INTERVAL, NO_CHANGE_USER, NO_CHECK_REMOTE_SERVER, NO_FORK, ONLY_FAULTS,
+    PID_FILE, QUIET, RECORDS, STATS_CAPTURE_INTERVAL, VERBOSE,
 };
 use super::{
     check, config, dry_run, explain, generate, monitor, positions, reload, restart, start, status,
@@ -108,7 +108,9 @@ health, in one line made for monitoring.",
         &CONFIG_FILE,
         &EXTRA_CONFIG_DIR,
         &VERBOSE,
+        &ALL,
         &HEALTH_CHECK,
+        &DELIVERY,
         &FORMAT,
         &DEBUG,
         &STATS_CAPTURE_INTERVAL,
@@ -117,18 +119,19 @@ health, in one line made for monitoring.",
     ],
     classic: true,
     exits: &[
-        (0, "it runs; with -v and -H: and is healthy"),
+        (0, "it runs; with -v and -H: and no restart could mend it; with --delivery: and is healthy"),
         (1, "with -v and -H: it does not run or does not answer"),
         (
             2,
-            "with -v and -H: it is not healthy, or is somebody else's",
+            "with -v and -H: a part of it is stuck, or it is somebody else's; with --delivery: lines are not delivered",
         ),
         (3, "with -H: it can't say yet"),
         (4, "without -v and -H: it does not run"),
     ],
     verdict: Better(
         "works with a configuration that can't be read; nothing but the report on stdout; the \
-         health looks at scanning and at every session",
+         health looks at scanning, at every session and at delivery; -v fits 80 columns, and with --all has \
+         the old layout",
     ),
     run: Run::Configured(|setup| status::status(&setup)),
 };

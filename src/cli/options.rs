@@ -78,9 +78,35 @@ pub(super) static HEALTH_CHECK: Opt = Opt {
     short: Some(b'H'),
     long: "health_check",
     action: Flag(|o| o.health_check = true),
-    text: "One line about the health.",
-    more: "",
-    verdict: Better("looks at scanning and at every session, not at one of them"),
+    text: "The health in one line, then problems.",
+    more: "The first line is \"Health check: Good\", or says what is wrong. Remedies, further problems \
+           and warnings follow on lines of their own. The exit code is 2 only for what a restart may mend.",
+    verdict: Better(
+        "looks at scanning and at every session, not at one of them, and says whether anything is \
+         delivered; the exit codes are the same",
+    ),
+};
+
+pub(super) static DELIVERY: Opt = Opt {
+    short: None,
+    long: "delivery",
+    action: Flag(|o| o.delivery = true),
+    text: "With -H or -v: exit 2 for all that is bad.",
+    more: "For monitoring systems. Also where no restart could help: the key is refused, the server can't \
+           be reached, a file can't be read. healthy_max_time_without_delivery says how long requests may \
+           fail before that counts.",
+    verdict: New,
+};
+
+pub(super) static ALL: Opt = Opt {
+    short: None,
+    long: "all",
+    action: Flag(|o| o.all = true),
+    text: "With -v: every file and figure.",
+    more: "The layout of the Python agent, for scripts: its lines as they were, ours in between, however \
+           long they are. Without it the report fits 80 columns, and files of the agent itself are left \
+           out while they are well.",
+    verdict: New,
 };
 
 pub(super) static FORMAT: Opt = Opt {

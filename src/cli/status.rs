@@ -4,7 +4,7 @@ use super::setup::{Place, Setup};
 use super::status_debug::Watch;
 use super::{err, exit, harmless, harmless_lines, out};
 use crate::process::target;
-use crate::status::health;
+use crate::status::health::{self, Severity};
 use crate::status::protocol::{request, Format, NoReport};
 use nix::sys::signal::Signal;
 
@@ -25,16 +25,17 @@ pub(super) fn status(setup: &Setup) -> i32 {
             }
         };
     }
-    let name = options.format.as_deref().unwrap_or("text");
-    let format = if options.health_check {
-        Format::Json
-    } else if let Some(format) = Format::from_name(name) {
-        format
-    } else {
-        out(format_args!(
-            "The status format \"{name}\" is not known; it is either \"text\" or \"json\"."
-        ));
-        return exit::FAILED;
+    let format = match options.format.as_deref().unwrap_or("text") {
+        _ if options.health_check => Format::Json,
+        "text" if !options.all => Format::Short,
+        "text" => Format::Text,
+        "json" => Format::Json,
+        name => {
+            out(format_args!(
+                "The status format \"{name}\" is not known; it is either \"text\" or \"json\"."
+            ));
+            return exit::FAILED;
+        }
     };
     let place = setup.place(true);
     // A caller who may not change the user may still be allowed to ask.
@@ -57,12 +58,12 @@ pub(super) fn status(setup: &Setup) -> i32 {
         let interval = options.stats_capture_interval.unwrap_or(Watch::INTERVAL);
         Watch::start(pid, &place.data_dir, interval)
     });
-    match request(&place.data_dir, &wake, format, place.status_timeout) {
-        Ok(report) if options.health_check => tell_health(&report),
+    match request(pid, &place.data_dir, &wake, format, place.status_timeout) {
+        Ok(report) if options.health_check => tell_health(&report, options.delivery),
         Ok(report) => {
             out(harmless_lines(&report));
             match health::of_report(&report) {
-                Some(health) if !health::is_good(&health) => exit::UNHEALTHY,
+                Some(health) if health::is_bad(&health, options.delivery) => exit::UNHEALTHY,
                 _ => exit::OK,
             }
         }
@@ -83,29 +84,38 @@ fn tell_doubt(place: &Place) {
     }
 }
 
-fn tell_health(report: &str) -> i32 {
-    let code = tell_state(report);
-    for warning in health::warnings(report) {
-        out(format_args!("Warning: {}", harmless(warning)));
-    }
-    code
-}
-
-fn tell_state(report: &str) -> i32 {
-    match health::of_report(report) {
+/// The first line is the health; the problem that it names has its remedy beneath, and further ones have
+/// lines of their own.
+fn tell_health(report: &str, delivery: bool) -> i32 {
+    let told = health::judge(report);
+    let (code, mut named) = match &told.health {
         None => {
             out("Cannot get health check result.");
-            exit::UNKNOWN_HEALTH
+            (exit::UNKNOWN_HEALTH, false)
         }
-        Some(health) if health::is_good(&health) => {
+        Some(health) if health::is_good(health) => {
             out("Health check: Good");
-            exit::OK
+            (exit::OK, false)
         }
         Some(health) => {
             out(format_args!("Health check: {}", harmless(health)));
-            exit::UNHEALTHY
+            match health::is_bad(health, delivery) {
+                true => (exit::UNHEALTHY, true),
+                false => (exit::OK, true),
+            }
         }
+    };
+    for problem in &told.problems {
+        let label = match problem.severity {
+            Severity::Warning => "Warning",
+            Severity::Stuck | Severity::Bad => "Problem",
+        };
+        if !std::mem::take(&mut named) {
+            out(format_args!("{label}: {}", harmless(&problem.text)));
+        }
+        out(format_args!("Remedy: {}", harmless(&problem.remedy)));
     }
+    code
 }
 
 fn complain(place: &Place, pid: i32, reason: &NoReport) -> i32 {

@@ -268,6 +268,9 @@ section "Housekeeping" {
     user_agent_refresh_interval: i64 = 60, min(1.0), never("no monitor of this version adds to it");
     /// Without an attempt to copy for so long the agent counts as unhealthy.
     healthy_max_time_since_last_copy_attempt: f64 = 60.0, min(0.0);
+    /// How many seconds requests may fail, or not be answered, before `status` says that nothing is
+    /// delivered. A refusal by the server, such as that of the key, counts at once.
+    healthy_max_time_without_delivery: f64 = 300.0, min(0.0);
     /// How long `status -v` waits for an answer.
     agent_status_timeout: i64 = 30, between(1.0, 3_600.0), no_env();
     /// Keep the command line in the pid file and compare it.

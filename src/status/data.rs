@@ -3,6 +3,7 @@
 //! Field names are the keys of the JSON report and their order is its order; what the Python agent
 //! does not report stands behind them. Times are seconds since the epoch, `None` for never.
 
+use super::health::{self, Problem};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub struct Report {
     pub scalyr_server: String,
     /// `deflate` or `none`.
     pub compression_type: String,
-    /// The level in use now, 0 for none.
+    /// The level of the last request, 0 for none.
     pub compression_level: i64,
     /// Where agent.log is.
     pub log_path: String,
@@ -52,6 +53,8 @@ pub struct Report {
 /// The figures that an operator looks for first.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Glance {
+    /// What is wrong now, the heaviest first.
+    pub problems: Vec<Problem>,
     /// Bytes in followed files that the server has not acknowledged.
     pub backlog_bytes: u64,
     /// Bytes delivered per second, over the last minute.
@@ -167,12 +170,17 @@ impl CopyingStatus {
         }
     }
 
-    /// Scan and sessions together: what `status` prints and what its exit code follows.
-    pub fn health(&self) -> Option<String> {
-        super::health::combined(
+    /// Scan and sessions together, whether or not anything is delivered.
+    pub fn own_health(&self) -> Option<String> {
+        health::combined(
             self.health_check_result.as_deref(),
             self.worker_sessions_health_check.as_deref(),
         )
+    }
+
+    /// What `status` prints and what its exit code follows.
+    pub fn health(&self, problems: &[Problem]) -> Option<String> {
+        health::told(self.own_health(), problems)
     }
 }
 
@@ -229,7 +237,7 @@ pub struct SessionStatus {
     pub total_copy_iterations: u64,
     /// Where the time went.
     pub times: SessionTimes,
-    /// See [`super::health::session`].
+    /// See [`super::health::session`] and [`super::health::told`].
     pub health_check_result: Option<String>,
     /// The files of this session.
     pub log_processors: Vec<FileStatus>,
@@ -250,6 +258,9 @@ pub struct MatcherStatus {
     pub last_check_time: Option<f64>,
     /// The files that it matched.
     pub log_processors_status: Vec<FileStatus>,
+    /// Whether the agent writes it itself: agent.log, and logs of metrics.
+    #[serde(rename = "internal")]
+    pub is_internal: bool,
 }
 
 /// A file being copied. Byte counts are since the agent's start unless said otherwise.

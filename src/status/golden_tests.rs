@@ -4,9 +4,9 @@
 use super::data::*;
 use super::{environment, json, text};
 
-const T: f64 = 1_795_386_171.5; // Sun Nov 22 22:22:51 2026 UTC
+pub(super) const T: f64 = 1_795_386_171.5; // Sun Nov 22 22:22:51 2026 UTC
 
-fn file(path: &str, copied: u64, lines: u64) -> FileStatus {
+pub(super) fn file(path: &str, copied: u64, lines: u64) -> FileStatus {
     FileStatus {
         log_path: path.to_owned(),
         last_scan_time: Some(T - 5.0),
@@ -20,16 +20,17 @@ fn file(path: &str, copied: u64, lines: u64) -> FileStatus {
     }
 }
 
-fn matcher(path: &str, is_glob: bool, files: Vec<FileStatus>) -> MatcherStatus {
+pub(super) fn matcher(path: &str, is_glob: bool, files: Vec<FileStatus>) -> MatcherStatus {
     MatcherStatus {
         log_path: path.to_owned(),
         is_glob,
         last_check_time: Some(T - 60.0),
         log_processors_status: files,
+        is_internal: false,
     }
 }
 
-fn session(id: &str) -> SessionStatus {
+pub(super) fn session(id: &str) -> SessionStatus {
     SessionStatus {
         session_id: id.to_owned(),
         pid: 30633,
@@ -44,7 +45,7 @@ fn session(id: &str) -> SessionStatus {
     }
 }
 
-fn monitor(name: &str, lines: u64, is_alive: bool) -> MonitorStatus {
+pub(super) fn monitor(name: &str, lines: u64, is_alive: bool) -> MonitorStatus {
     MonitorStatus {
         monitor_name: name.to_owned(),
         monitor_id: "default".to_owned(),
@@ -55,7 +56,7 @@ fn monitor(name: &str, lines: u64, is_alive: bool) -> MonitorStatus {
     }
 }
 
-fn report() -> Report {
+pub(super) fn report() -> Report {
     let mut app = file("/var/log/demo/app.log", 651, 30);
     app.state = FileState::Reading;
     app.size = 1000;
@@ -133,6 +134,7 @@ fn report() -> Report {
             ("SCALYR_FOO".to_owned(), "bar".to_owned()),
         ]),
         at_a_glance: Glance {
+            problems: Vec::new(),
             backlog_bytes: 12_345_678,
             bytes_per_second: Some(250_000.0),
             drain_secs: Some(49.4),

@@ -5,6 +5,7 @@ use super::data::{
     ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, MatcherStatus, MonitorsStatus,
     OverallStats, Report, SessionStatus, SessionTimes, Skipped, WorkerStatus,
 };
+use super::health::Problem;
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 
@@ -26,7 +27,7 @@ struct Top<'a> {
     compression_level: i64,
     log_path: &'a str,
     config_status: &'a ConfigStatus,
-    copying_manager_status: &'a Option<CopyingStatus>,
+    copying_manager_status: Option<Copying<'a>>,
     monitor_manager_status: &'a Option<MonitorsStatus>,
     python_version: &'a str,
     avg_status_report_duration: Option<f64>,
@@ -49,7 +50,13 @@ impl<'a> Top<'a> {
             compression_level: report.compression_level,
             log_path: &report.log_path,
             config_status: &report.config_status,
-            copying_manager_status: &report.copying_manager_status,
+            copying_manager_status: report
+                .copying_manager_status
+                .as_ref()
+                .map(|status| Copying {
+                    status,
+                    problems: &report.at_a_glance.problems,
+                }),
             monitor_manager_status: &report.monitor_manager_status,
             python_version: &report.python_version,
             avg_status_report_duration: report.avg_status_report_duration,
@@ -61,34 +68,45 @@ impl<'a> Top<'a> {
     }
 }
 
-impl Serialize for CopyingStatus {
+/// The health in it looks at everything.
+struct Copying<'a> {
+    status: &'a CopyingStatus,
+    problems: &'a [Problem],
+}
+
+impl Serialize for Copying<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Copying { status, problems } = self;
         // With a single session its keys are merged in, over the sums of the same name.
-        let only = self.only_session();
+        let only = status.only_session();
         let (uploaded, errors, times) = match only {
             Some(one) => (one.total_bytes_uploaded, one.total_errors, &one.times),
-            None => (self.total_bytes_uploaded, self.total_errors, &self.times),
+            None => (
+                status.total_bytes_uploaded,
+                status.total_errors,
+                &status.times,
+            ),
         };
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("total_bytes_uploaded", &uploaded)?;
         map.serialize_entry("total_errors", &errors)?;
         // Scan and sessions in one, so that no reader is blind for either.
-        map.serialize_entry("health_check_result", &self.health())?;
+        map.serialize_entry("health_check_result", &status.health(problems))?;
         map.serialize_entry(
             "worker_sessions_health_check",
-            &self.worker_sessions_health_check,
+            &status.worker_sessions_health_check,
         )?;
-        map.serialize_entry("total_scan_iterations", &self.total_scan_iterations)?;
-        map.serialize_entry::<_, [MatcherStatus]>("log_matchers", &self.log_matchers)?;
-        map.serialize_entry::<_, [WorkerStatus]>("workers", &self.workers)?;
+        map.serialize_entry("total_scan_iterations", &status.total_scan_iterations)?;
+        map.serialize_entry::<_, [MatcherStatus]>("log_matchers", &status.log_matchers)?;
+        map.serialize_entry::<_, [WorkerStatus]>("workers", &status.workers)?;
         map.serialize_entry("total_rate_limited_time", &times.total_rate_limited_time)?;
         map.serialize_entry(
             "rate_limited_time_since_last_status",
             &times.rate_limited_time_since_last_status,
         )?;
         put_times(&mut map, times)?;
-        map.serialize_entry("num_worker_sessions", &self.num_worker_sessions())?;
-        map.serialize_entry("scan_health_check", &self.health_check_result)?;
+        map.serialize_entry("num_worker_sessions", &status.num_worker_sessions())?;
+        map.serialize_entry("scan_health_check", &status.health_check_result)?;
         if let Some(one) = only {
             put_identity(&mut map, one)?;
             put_attempt(&mut map, one)?;

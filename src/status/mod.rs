@@ -2,10 +2,13 @@
 //! `status -v` asks for it.
 
 pub mod data;
+mod direct;
 pub mod environment;
 pub mod health;
 pub mod json;
+mod lines;
 pub mod protocol;
+mod rows;
 pub mod text;
 
 pub use data::Report;
@@ -13,3 +16,5 @@ pub use protocol::Format;
 
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod short_tests;

@@ -1,6 +1,8 @@
 //! How `status -v` asks the running agent and how that answers: three files in the data directory
-//! and a USR1. The Python agent's programs use the same, in both roles.
+//! and a USR1. The Python agent's programs use the same, in both roles. Where the files can't be
+//! written the answer goes another way, see [`direct`].
 
+use super::direct::{self, Ear};
 use super::{json, text, Report};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -22,6 +24,9 @@ const REQUEST: &str = "status_format";
 /// How often the client looks for the answer.
 const POLL: Duration = Duration::from_millis(30);
 
+/// How long an agent is waited for that has to answer without the files.
+const WITHOUT_FILES: Duration = Duration::from_secs(10);
+
 /// The client may be root in a directory that belongs to the agent's user: it must neither follow
 /// a link from there nor wait for the other end of a FIFO.
 const NO_TRAPS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -29,9 +34,11 @@ const NO_TRAPS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
 /// The form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// For people.
+    /// As the Python agent writes it, with more.
     #[default]
     Text,
+    /// The same in short, for people. An agent that does not know it answers with all of it.
+    Short,
     /// For programs.
     Json,
 }
@@ -41,6 +48,7 @@ impl Format {
     pub fn from_name(name: &str) -> Option<Format> {
         match name {
             "text" => Some(Format::Text),
+            "short" => Some(Format::Short),
             "json" => Some(Format::Json),
             _ => None,
         }
@@ -50,6 +58,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Text => "text",
+            Format::Short => "short",
             Format::Json => "json",
         }
     }
@@ -95,16 +104,25 @@ impl Responder {
         let began = Instant::now();
         let mut report = collect();
         report.avg_status_report_duration = self.average();
-        let content = match self.requested() {
-            Format::Text => text::render(&report),
-            Format::Json => json::render(&report),
-        };
-        if let Err(error) = self.publish(&content) {
-            log::warn!(
-                "[error=\"failedStatus\"] Can't write the status report to {}: {error}",
-                self.data_dir.join(ANSWER).display()
-            );
-            return;
+        let requested = self.requested();
+        let published = self.publish(&rendered(&report, requested.unwrap_or_default()));
+        // A client that could not write its request has left none, or an empty one
+        if requested.is_none() || published.is_err() {
+            let told = direct::answer(|name| {
+                rendered(&report, Format::from_name(name).unwrap_or_default())
+            });
+            let why = match (told, published) {
+                (Ok(true), _) | (Ok(false), Ok(())) => None,
+                (Err(error), _) => Some(error),
+                (Ok(false), Err(error)) => Some(error),
+            };
+            if let Some(error) = why {
+                log::warn!(
+                    "[error=\"failedStatus\"] Can't write the status report to {}: {error}",
+                    self.data_dir.join(ANSWER).display()
+                );
+                return;
+            }
         }
         if self.durations.len() == Self::REMEMBERED {
             self.durations.pop_front();
@@ -112,15 +130,13 @@ impl Responder {
         self.durations.push_back(began.elapsed());
     }
 
-    fn requested(&self) -> Format {
+    /// The format that a client has asked for; none if that can't be known.
+    fn requested(&self) -> Option<Format> {
         let mut name = String::new();
         // The client's file: a few bytes; whatever it is, not more is read.
         let read = open_plain(&self.data_dir.join(REQUEST))
             .and_then(|file| file.take(16).read_to_string(&mut name));
-        match read {
-            Ok(_) => Format::from_name(name.trim()).unwrap_or_default(),
-            Err(_) => Format::default(),
-        }
+        read.ok().and_then(|_| Format::from_name(name.trim()))
     }
 
     fn publish(&self, content: &str) -> io::Result<()> {
@@ -135,9 +151,21 @@ impl Responder {
             .create_new(true)
             .mode(crate::util::files::MODE)
             .open(&unfinished)?;
-        file.write_all(content.as_bytes())?;
+        if let Err(error) = file.write_all(content.as_bytes()) {
+            // On a full disk it would keep the last of the room
+            let _ = fs::remove_file(&unfinished);
+            return Err(error);
+        }
         drop(file);
         fs::rename(&unfinished, self.data_dir.join(ANSWER))
+    }
+}
+
+fn rendered(report: &Report, format: Format) -> String {
+    match format {
+        Format::Text => text::render(report),
+        Format::Short => text::render_short(report),
+        Format::Json => json::render(report),
     }
 }
 
@@ -177,12 +205,13 @@ pub enum NoReport {
     TimedOut,
 }
 
-/// Asks the agent for a report; waits at most `patience`. `wake` sends USR1 to it, and has seen to it
-/// that it is the agent; it may be called again and again.
+/// Asks the agent with this pid for a report; waits at most `patience`. `wake` sends USR1 to it, and has
+/// seen to it that it is the agent; it may be called again and again.
 ///
 /// # Errors
 /// See [`NoReport`].
 pub fn request(
+    pid: i32,
     data_dir: &Path,
     wake: &dyn Fn() -> Result<(), Errno>,
     format: Format,
@@ -205,10 +234,18 @@ pub fn request(
         Turn::Ours(lock) => Some(lock),
         Turn::Unknown => None,
     };
+    let ear = Ear::of(pid);
     let mut wrong_format = None;
     loop {
-        ask(data_dir, &answer, wake, format)?;
-        match await_answer(&answer, format, deadline)? {
+        if let Err(unwritten) = write_question(data_dir, &answer, format) {
+            // What is in the files is none of this question's
+            return match ear.filter(|_| matches!(unwritten, NoReport::Io(..))) {
+                Some(ear) => hear(&ear, wake, format, deadline)?.ok_or(unwritten),
+                None => Err(unwritten),
+            };
+        }
+        rouse(wake)?;
+        match await_answer(&answer, ear.as_ref(), format, deadline)? {
             Answer::Good(report) => return Ok(report),
             // A request of another client has won. Ours is made again, if there is time.
             Answer::OtherFormat(report) => wrong_format = Some(report),
@@ -277,12 +314,34 @@ fn answer_to_another(
     format.is_of(&report).then_some(report)
 }
 
-fn ask(
-    data_dir: &Path,
-    answer: &Path,
+/// Asks where the files can't be written; `None` if the agent does not answer that way.
+fn hear(
+    ear: &Ear,
     wake: &dyn Fn() -> Result<(), Errno>,
     format: Format,
-) -> Result<(), NoReport> {
+    deadline: Instant,
+) -> Result<Option<String>, NoReport> {
+    let until = deadline.min(Instant::now() + WITHOUT_FILES);
+    rouse(wake)?;
+    while Instant::now() < until {
+        if let Some(report) = ear.hear(format.name(), until) {
+            return Ok(Some(report));
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(None)
+}
+
+fn rouse(wake: &dyn Fn() -> Result<(), Errno>) -> Result<(), NoReport> {
+    match wake() {
+        Ok(()) => Ok(()),
+        Err(Errno::EPERM) => Err(NoReport::NotPermitted),
+        Err(_) => Err(NoReport::NotRunning),
+    }
+}
+
+/// Cuts the last answer off, and writes the question.
+fn write_question(data_dir: &Path, answer: &Path, format: Format) -> Result<(), NoReport> {
     match OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -300,12 +359,7 @@ fn ask(
     write_request(&request, format).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => NoReport::NotWritable(request),
         _ => NoReport::Io(request, error),
-    })?;
-    match wake() {
-        Ok(()) => Ok(()),
-        Err(Errno::EPERM) => Err(NoReport::NotPermitted),
-        Err(_) => Err(NoReport::NotRunning),
-    }
+    })
 }
 
 fn write_request(path: &Path, format: Format) -> io::Result<()> {
@@ -322,7 +376,12 @@ fn write_request(path: &Path, format: Format) -> io::Result<()> {
     file.write_all(format.name().as_bytes())
 }
 
-fn await_answer(answer: &Path, format: Format, deadline: Instant) -> Result<Answer, NoReport> {
+fn await_answer(
+    answer: &Path,
+    ear: Option<&Ear>,
+    format: Format,
+    deadline: Instant,
+) -> Result<Answer, NoReport> {
     // An agent with few files answers in a millisecond
     let mut nap = Duration::from_millis(1);
     loop {
@@ -338,6 +397,10 @@ fn await_answer(answer: &Path, format: Format, deadline: Instant) -> Result<Answ
                 return Err(NoReport::Io(answer.to_owned(), error));
             }
             _ => {}
+        }
+        // It could not write its answer
+        if let Some(report) = ear.and_then(|ear| ear.hear(format.name(), deadline)) {
+            return Ok(Answer::Good(report));
         }
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -431,7 +494,7 @@ mod tests {
         let missing = folder.0.join("missing");
         let soon = Duration::from_millis(50);
         let told = |dir: &Path, answer: Result<(), Errno>| {
-            request(dir, &|| answer, Format::Json, soon).unwrap_err()
+            request(0, dir, &|| answer, Format::Json, soon).unwrap_err()
         };
         assert!(matches!(told(&missing, Ok(())), NoReport::NoDataDir));
         let gone = told(&folder.0, Err(Errno::ESRCH));
@@ -454,7 +517,7 @@ mod tests {
             Responder::new(&path).answer(Report::default);
         });
         let patience = Duration::from_secs(4);
-        let report = request(&folder.0, &|| Ok(()), Format::Json, patience).unwrap();
+        let report = request(0, &folder.0, &|| Ok(()), Format::Json, patience).unwrap();
         assert!(report.starts_with('{'));
         drop(stopped);
         answers.join().unwrap();
@@ -486,7 +549,7 @@ mod tests {
             fs::write(&victim, "untouched").unwrap();
             std::os::unix::fs::symlink(&victim, folder.0.join(name)).unwrap();
             assert!(matches!(
-                request(&folder.0, &|| Ok(()), Format::Text, Duration::ZERO),
+                request(0, &folder.0, &|| Ok(()), Format::Text, Duration::ZERO),
                 Err(NoReport::Io(..))
             ));
             assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");

@@ -1,7 +1,11 @@
-//! The text report. Its lines are those of the Python agent, byte for byte, since
-//! scripts and probes look for them; our own facts are lines of their own in between.
+//! The text report, in two forms. In the whole one the lines of the Python agent are as there, byte for
+//! byte, since scripts look for them, and our own facts are lines of their own in between. The short one
+//! is for people: 80 columns, a row for each file, and beneath it what is to be said of it.
 
-use super::data::{ConfigStatus, CopyingStatus, FileStatus, MonitorStatus, Report, SessionStatus};
+use super::data::{ConfigStatus, CopyingStatus, MonitorStatus, Report, SessionStatus};
+use super::health::{Problem, Severity};
+use super::lines::{Count, Text};
+use super::rows;
 use crate::util::time::human;
 use std::fmt::{Display, Write};
 
@@ -10,7 +14,15 @@ const MOST_RESPONSE_CHARS: usize = 1000;
 
 /// The whole report, ending in a newline.
 pub fn render(report: &Report) -> String {
-    let mut text = Text(String::with_capacity(4096));
+    written(Text::new(false), report)
+}
+
+/// The report for people, of 80 columns, ending in a newline.
+pub fn render_short(report: &Report) -> String {
+    written(Text::new(true), report)
+}
+
+fn written(mut text: Text, report: &Report) -> String {
     head(&mut text, report);
     glance(&mut text, report);
     configuration(&mut text, report);
@@ -22,46 +34,15 @@ pub fn render(report: &Report) -> String {
         period(&mut text, report);
         self::monitors(&mut text, &monitors.monitors_status);
     }
-    text.0
-}
-
-/// A growing text. Writing to a `String` can't fail, so nothing here returns errors.
-struct Text(String);
-
-impl Text {
-    /// A part of a line. Names of files and answers of servers are somebody else's: what in them
-    /// would break the line or move a terminal's cursor becomes a blank.
-    fn part(&mut self, content: impl Display) {
-        let start = self.0.len();
-        let _ = write!(self.0, "{content}");
-        if self.0[start..].contains(char::is_control) {
-            let harmless = self.0[start..].replace(char::is_control, " ");
-            self.0.truncate(start);
-            self.0.push_str(&harmless);
-        }
-    }
-
-    fn line(&mut self, content: impl Display) {
-        self.part(content);
-        self.0.push('\n');
-    }
-
-    fn empty(&mut self) {
-        self.0.push('\n');
-    }
-
-    /// A label padded to `width`, and its value.
-    fn pair(&mut self, width: usize, label: &str, value: impl Display) {
-        self.line(format_args!("{label:width$}{value}"));
-    }
+    text.finish()
 }
 
 fn heading(text: &mut Text, title: &str, underline: char) {
-    text.empty();
-    text.empty();
+    text.end();
+    text.end();
     text.line(title);
     text.line(underline.to_string().repeat(title.len()));
-    text.empty();
+    text.end();
 }
 
 fn period(text: &mut Text, report: &Report) {
@@ -69,12 +50,12 @@ fn period(text: &mut Text, report: &Report) {
     text.line(format_args!(
         "(these statistics cover the period from {from})"
     ));
-    text.empty();
+    text.end();
 }
 
 fn head(text: &mut Text, report: &Report) {
     text.line("Scalyr Agent status.  See https://www.scalyr.com/help/scalyr-agent-2 for help");
-    text.empty();
+    text.end();
     let pairs: [(&str, &dyn Display); 11] = [
         ("Current time:", &human(Some(report.now))),
         ("Agent started at:", &human(Some(report.launch_time))),
@@ -98,12 +79,21 @@ fn head(text: &mut Text, report: &Report) {
             format_args!("{} sec.", rounded(seconds)),
         );
     }
-    text.empty();
-    text.line(format_args!(
-        "View data from this agent at: {}/events?filter=$serverHost%3D%27{}%27",
+    text.end();
+    text.part("View data from this agent at:");
+    match text.wraps() {
+        true => {
+            text.end();
+            text.part("  ");
+        }
+        false => text.part(" "),
+    }
+    text.part(format_args!(
+        "{}/events?filter=$serverHost%3D%27{}%27",
         view_server(&report.scalyr_server),
         form_encoded(&report.server_host)
     ));
+    text.end_whole();
 }
 
 /// Four decimals at most, as Python writes a rounded float: `0.0011`, `0.5`, `2.0`.
@@ -142,6 +132,10 @@ fn glance(text: &mut Text, report: &Report) {
     const WIDTH: usize = 23;
     let glance = &report.at_a_glance;
     heading(text, "At a glance:", '=');
+    for problem in &glance.problems {
+        text.pair(WIDTH, label_of(problem), &problem.text);
+        text.pair(WIDTH, "Remedy:", problem.remedy);
+    }
     let speed = glance
         .bytes_per_second
         .map_or_else(String::new, |speed| format!(", {}/s", size(speed)));
@@ -184,16 +178,17 @@ fn glance(text: &mut Text, report: &Report) {
     });
     let threads = glance
         .threads
-        .map_or_else(String::new, |n| format!(", {n} threads"));
+        .map_or_else(String::new, |n| format!(", {}", Count(n, "thread")));
     text.pair(
         WIDTH,
         "The agent takes:",
         format_args!(
-            "{cpu}{memory}{threads}, {} open log files",
-            glance.open_log_files
+            "{cpu}{memory}{threads}, {}",
+            Count(glance.open_log_files, "open log file")
         ),
     );
-    for note in &glance.checkpoints {
+    let told = |note: &&String| !glance.problems.iter().any(|problem| problem.text == **note);
+    for note in glance.checkpoints.iter().filter(told) {
         text.pair(WIDTH, "Checkpoints:", note);
     }
     for path in &glance.hanging {
@@ -209,12 +204,22 @@ fn glance(text: &mut Text, report: &Report) {
     }
 }
 
+fn label_of(problem: &Problem) -> &'static str {
+    match problem.severity {
+        Severity::Warning => "Warning:",
+        Severity::Stuck | Severity::Bad => "Problem:",
+    }
+}
+
 /// `0 bytes`, `900 bytes`, `1.5 kB`, `12 MB`.
 fn size(bytes: f64) -> String {
     let mut value = bytes;
     for unit in ["bytes", "kB", "MB", "GB"] {
         if value < 1000.0 {
             let digits = usize::from(unit != "bytes" && value < 10.0);
+            if bytes == 1.0 {
+                return "1 byte".to_owned();
+            }
             return format!("{value:.digits$} {unit}");
         }
         value /= 1000.0;
@@ -223,7 +228,7 @@ fn size(bytes: f64) -> String {
 }
 
 /// `12 s`, `5 min`, `3.5 h`, `2.1 days`.
-fn span(secs: f64) -> String {
+pub(super) fn span(secs: f64) -> String {
     match secs {
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
@@ -265,7 +270,7 @@ fn configuration(text: &mut Text, report: &Report) {
         "Last changed observed:",
         human(Some(config.last_read_time)),
     );
-    text.empty();
+    text.end();
     for (k, (name, value)) in report.environment.iter().enumerate() {
         text.pair(
             WIDTH,
@@ -299,38 +304,13 @@ fn transmission(text: &mut Text, report: &Report, copying: &CopyingStatus) {
     period(text, report);
     match copying.only_session() {
         Some(session) => {
-            session_lines(text, "", session, copying.health(), report);
-            text.empty();
+            let health = copying.health(&report.at_a_glance.problems);
+            session_lines(text, "", session, health, report);
+            text.end();
         }
         None => several_sessions(text, report, copying),
     }
-    let (globs, paths): (Vec<_>, Vec<_>) =
-        copying.log_matchers.iter().partition(|entry| entry.is_glob);
-    for entry in paths {
-        if entry.log_processors_status.is_empty() {
-            text.line(format_args!(
-                "Path {}: no matching readable file, last checked {}",
-                entry.log_path,
-                human(entry.last_check_time)
-            ));
-        }
-        for file in &entry.log_processors_status {
-            file_lines(text, "Path ", "  ", file);
-        }
-    }
-    if !globs.is_empty() {
-        text.empty();
-    }
-    for entry in globs {
-        text.line(format_args!(
-            "Glob: {}:: last scanned for glob matches at {}",
-            entry.log_path,
-            human(entry.last_check_time)
-        ));
-        for file in &entry.log_processors_status {
-            file_lines(text, "  ", "    ", file);
-        }
-    }
+    rows::files(text, copying);
 }
 
 fn session_lines(
@@ -382,24 +362,25 @@ fn session_lines(
         );
     }
     if let Some(health) = health {
-        pair("Health check:", &health);
+        text.part(indent);
+        text.column(WIDTH, "Health check:", health);
     }
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(MOST_RESPONSE_CHARS).collect()
 }
 
 fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
     const WIDTH: usize = 49;
     text.pair(WIDTH, "Total bytes uploaded:", copying.total_bytes_uploaded);
-    if let Some(health) = copying.health() {
-        text.pair(WIDTH, "Overall health check:", health);
+    if let Some(health) = copying.health(&report.at_a_glance.problems) {
+        text.column(WIDTH, "Overall health check:", health);
     }
     if copying.total_errors > 0 {
         text.pair(WIDTH, "Total errors occurred:", copying.total_errors);
     }
-    text.empty();
+    text.end();
     text.line("Uploads statistics by worker:");
     for worker in &copying.workers {
         text.line(format_args!(" Worker {}:", worker.worker_id));
@@ -407,8 +388,12 @@ fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
             text.line(format_args!("    Session {}:", session.session_id));
             let health = session.health_check_result.clone();
             session_lines(text, "      ", session, health, report);
-            text.empty();
+            text.end();
         }
+    }
+    if text.wraps() {
+        // Each file has its row below
+        return;
     }
     text.line(" Log files associated with workers:");
     for worker in &copying.workers {
@@ -426,58 +411,7 @@ fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
             }
         }
     }
-    text.empty();
-}
-
-fn file_lines(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
-    text.part(format_args!(
-        "{prefix}{}: copied {} bytes ({} lines), {} bytes pending, ",
-        file.log_path, file.total_bytes_copied, file.total_lines_copied, file.pending
-    ));
-    let skipped = file.total_skipped();
-    if skipped > 0 {
-        text.part(format_args!("{skipped} bytes skipped, "));
-    }
-    if file.total_bytes_failed > 0 {
-        text.part(format_args!("{} bytes failed, ", file.total_bytes_failed));
-    }
-    if file.total_bytes_dropped_by_sampling > 0 {
-        text.part(format_args!(
-            "{} bytes dropped by sampling ({} lines), ",
-            file.total_bytes_dropped_by_sampling, file.total_lines_dropped_by_sampling
-        ));
-    }
-    if file.total_redactions > 0 {
-        text.part(format_args!("{} redactions, ", file.total_redactions));
-    }
-    text.line(format_args!("last checked {}", human(file.last_scan_time)));
-
-    text.part(format_args!(
-        "{indent}{}, size {}, read {}, sent {}, acknowledged {}, pending {}",
-        file.state.name(),
-        file.size,
-        file.read,
-        file.sent,
-        file.acknowledged,
-        file.pending
-    ));
-    for (k, skipped) in file.skipped.iter().filter(|s| s.bytes > 0).enumerate() {
-        let before = if k == 0 { ", skipped: " } else { ", " };
-        text.part(format_args!("{before}{} {}", skipped.reason, skipped.bytes));
-    }
-    if file.resent > 0 {
-        text.part(format_args!(", sent again {}", file.resent));
-    }
-    for (name, count) in &file.shaped {
-        text.part(format_args!(", {name} {count}"));
-    }
-    if let Some(label) = &file.label {
-        text.part(format_args!(", sent as {label}"));
-    }
-    text.empty();
-    if let Some(error) = &file.last_error {
-        text.line(format_args!("{indent}last error: {}", cut(error)));
-    }
+    text.end();
 }
 
 fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
@@ -488,10 +422,9 @@ fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
     }
     for monitor in alive {
         text.line(format_args!(
-            "{indent}{}: {} lines emitted, {} errors{}",
+            "{indent}{}: {}{}",
             monitor.monitor_name,
-            monitor.reported_lines,
-            monitor.errors,
+            emitted(text, monitor),
             if monitor.stop_agent_on_failure {
                 ", stop_agent_on_failure=true"
             } else {
@@ -501,15 +434,28 @@ fn monitors(text: &mut Text, monitors: &[MonitorStatus]) {
         details(text, &format!("{indent}  "), monitor);
     }
     if !dead.is_empty() {
-        text.empty();
+        text.end();
         text.line("Failed monitors:");
         for monitor in dead {
             text.line(format_args!(
-                "  {} {} lines emitted, {} errors",
-                monitor.monitor_name, monitor.reported_lines, monitor.errors
+                "  {} {}",
+                monitor.monitor_name,
+                emitted(text, monitor)
             ));
             details(text, "    ", monitor);
         }
+    }
+}
+
+fn emitted(text: &Text, monitor: &MonitorStatus) -> String {
+    let (lines, errors) = (monitor.reported_lines, monitor.errors);
+    match text.wraps() {
+        true => format!(
+            "{} emitted, {}",
+            Count(lines, "line"),
+            Count(errors, "error")
+        ),
+        false => format!("{lines} lines emitted, {errors} errors"),
     }
 }
 
@@ -525,16 +471,13 @@ fn details(text: &mut Text, indent: &str, monitor: &MonitorStatus) {
     if let Some(secs) = monitor.busy_secs.filter(|secs| *secs >= 5.0) {
         text.line(format_args!("{indent}busy with a sample for {secs:.0} s"));
     }
-    for (count, what) in [
-        (monitor.dropped_lines, "lines dropped by its write limit"),
-        (
-            monitor.lost_lines,
-            "lines lost because they could not be written",
-        ),
-        (monitor.restarts, "restarts"),
+    for (count, what, fate) in [
+        (monitor.dropped_lines, "line", " dropped by its write limit"),
+        (monitor.lost_lines, "line", " that could not be written"),
+        (monitor.restarts, "restart", ""),
     ] {
         if count > 0 {
-            text.line(format_args!("{indent}{count} {what}"));
+            text.line(format_args!("{indent}{}{fate}", Count(count, what)));
         }
     }
     for (name, count) in monitor.counters.iter().filter(|(_, count)| **count > 0) {

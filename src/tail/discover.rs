@@ -71,7 +71,13 @@ impl Tailer {
             return;
         }
         let meta = match identity::stat(&path) {
-            Ok(meta) if meta.is_dir() => return,
+            Ok(meta) if meta.is_dir() => {
+                if !entry.is_glob {
+                    let why = "it is a directory; only files are copied";
+                    self.unreadable(&path, entry, why.into());
+                }
+                return;
+            }
             Ok(meta) if !meta.is_file() => {
                 let why = "it is a FIFO, socket or device; these are never opened";
                 return self.unreadable(&path, entry, why.into());

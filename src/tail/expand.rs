@@ -33,6 +33,8 @@ pub struct Expansion {
     pub paths: Vec<PathBuf>,
     /// Links to folders that must not be followed.
     pub refused: Vec<(PathBuf, Refusal)>,
+    /// The folder before the first wildcard, if it can't be listed, and why.
+    pub unlisted: Option<(PathBuf, String)>,
     /// [`MOST_STEPS`] was met: there may be more.
     pub is_cut: bool,
 }
@@ -110,6 +112,9 @@ impl Search<'_> {
         };
         if first == b"**" {
             // A trailing ** stands for every file below
+            if !matched {
+                self.note_unlisted(&base);
+            }
             return self.below(base, if rest.is_empty() { &[b"*"] } else { rest });
         }
         if !is_pattern(first) {
@@ -125,6 +130,9 @@ impl Search<'_> {
                 self.descend(path, rest, matched);
             }
             return;
+        }
+        if !matched {
+            self.note_unlisted(&base);
         }
         for (name, kind) in self.names(&base).iter() {
             if component(first, name.as_bytes()) {
@@ -210,6 +218,21 @@ impl Search<'_> {
             self.found.refused.push((link.to_path_buf(), refusal));
         }
         is_fine
+    }
+
+    /// Finds out whether the folder that all matches are in can be listed: that is an error, and a folder
+    /// that is not there yet, or below a wildcard, is none.
+    fn note_unlisted(&mut self, dir: &Path) {
+        let listed = touch(dir).and_then(|()| fs::read_dir(dir).map(drop));
+        if let Err(error) = listed {
+            let is_absent = matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            );
+            if !is_absent {
+                self.found.unlisted = Some((dir.to_path_buf(), error.to_string()));
+            }
+        }
     }
 
     fn names(&mut self, dir: &Path) -> Names {

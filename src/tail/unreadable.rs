@@ -32,6 +32,9 @@ impl Tailer {
         if found.is_cut {
             self.unreadable(&entry.pattern, entry, expand::cut().to_string());
         }
+        if let Some((folder, why)) = found.unlisted {
+            self.unreadable(&folder, entry, format!("it can't be listed: {why}"));
+        }
         for (link, refusal) in found.refused {
             self.unreadable(&link, entry, refusal.to_string());
         }

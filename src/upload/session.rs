@@ -305,6 +305,7 @@ impl Session {
         let packed = Instant::now();
         let sent_size = sent.len() as u64;
         self.stats.update(|s| {
+            s.unacknowledged_since.get_or_insert(started);
             s.last_attempt_time = Some(client_time);
             s.last_attempt_size = Some(sent_size);
             s.compression_secs += packed.duration_since(started).as_secs_f64();
@@ -349,6 +350,10 @@ impl Session {
     }
 
     fn judge(&mut self, reply: Reply) -> (Judgement, Option<Duration>) {
+        let http = match &reply {
+            Reply::Answer { http, .. } => Some(*http),
+            Reply::NotConnected { .. } | Reply::Broken { .. } => None,
+        };
         let (judgement, asked, text) = match reply {
             Reply::Answer {
                 http,
@@ -381,6 +386,7 @@ impl Session {
         }
         self.stats.update(|s| {
             s.last_response_status = Some(judgement.status.clone());
+            s.last_http = http;
             if text.is_some() {
                 s.last_response = text;
             }
@@ -427,12 +433,14 @@ impl Session {
         }
         self.stats.update(|s| {
             s.consecutive_failures = 0;
+            s.unacknowledged_since = None;
             s.last_success_time = Some(time::now_secs());
             s.bytes_uploaded += s.last_attempt_size.unwrap_or(0);
         });
     }
 
     fn note_pace(&self) {
+        let level = self.packer.level();
         let interval = self.pacing.interval().as_secs_f64();
         let limit = self.pacing.limit() as u64;
         let retry = (self.pacing.failures() > 0)
@@ -445,6 +453,7 @@ impl Session {
         self.stats.update(|s| {
             s.interval_secs = interval;
             s.limit = limit;
+            s.compression_level = level;
             s.next_retry_time = retry;
         });
     }

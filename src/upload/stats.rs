@@ -1,6 +1,7 @@
 //! A session's counters and last request, for the status report and the statistics in agent.log.
 
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 /// A session's figures, written by its upload thread once per request.
 #[derive(Debug, Default)]
@@ -40,6 +41,9 @@ pub struct Snapshot {
     pub total_errors: u64,
     /// Failures since the last success.
     pub consecutive_failures: u64,
+    /// When the first request began of those that the server has not acknowledged since the last one that
+    /// it has; none while all are acknowledged.
+    pub unacknowledged_since: Option<Instant>,
     /// When a request last succeeded.
     pub last_success_time: Option<f64>,
     /// When a request was last begun.
@@ -50,6 +54,8 @@ pub struct Snapshot {
     pub last_response: Option<String>,
     /// Its meaning, `success` or an error code.
     pub last_response_status: Option<String>,
+    /// The HTTP status of the last answer; none if the last request was not answered.
+    pub last_http: Option<u16>,
     /// The last failure in words, kept after a success.
     pub last_error: Option<String>,
     /// When that was.
@@ -64,6 +70,9 @@ pub struct Snapshot {
     pub interval_secs: f64,
     /// The present limit of a request's uncompressed size.
     pub limit: u64,
+    /// The level of compression of the last request, or of the first one to come; 0 for none, and for a type
+    /// that has no levels.
+    pub compression_level: u8,
 }
 
 impl Snapshot {

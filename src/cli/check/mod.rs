@@ -135,7 +135,13 @@ fn running(report: &mut Report, place: &Place) {
     };
     let wake = || target.ask(Signal::SIGUSR1);
     let asked = report.wait("its status", || {
-        request(&place.data_dir, &wake, Format::Json, place.status_timeout)
+        request(
+            pid,
+            &place.data_dir,
+            &wake,
+            Format::Json,
+            place.status_timeout,
+        )
     });
     let text = match asked {
         Ok(text) => text,
@@ -150,15 +156,27 @@ fn running(report: &mut Report, place: &Place) {
             return;
         }
     };
-    match health::of_report(&text) {
+    let told = health::judge(&text);
+    let mut problems = told.problems.iter();
+    match told.health {
         None => report.doubt(
             "it can't say yet how it is",
             "It has only just started: ask again in a minute.",
         ),
         Some(health) if health::is_good(&health) => report.good("it says that it is well"),
-        Some(health) => report.bad(
-            format_args!("it says: {health}"),
-            "scalyr-agent-2 status -v tells more.",
-        ),
+        Some(health) => {
+            let first = problems.next().map(|problem| problem.remedy.as_str());
+            report.bad(
+                format_args!("it says: {health}"),
+                first.unwrap_or("scalyr-agent-2 status -v tells more."),
+            );
+        }
+    }
+    for problem in problems {
+        let text = format_args!("it says: {}", problem.text);
+        match problem.severity {
+            health::Severity::Warning => report.doubt(text, &problem.remedy),
+            _ => report.bad(text, &problem.remedy),
+        }
     }
 }

@@ -22,6 +22,8 @@ pub struct Packer {
     kind: Compression,
     /// The operator's choice, one of the type's levels.
     level: Option<u8>,
+    /// That of the last body.
+    used: u8,
     /// Made with the first body that is compressed.
     codec: Option<Codec>,
     out: Vec<u8>,
@@ -60,9 +62,15 @@ impl Packer {
         Packer {
             kind,
             level,
+            used: level_of(kind, level, false, false),
             codec: None,
             out: Vec::new(),
         }
+    }
+
+    /// The level of the last body, or of the first one to come if it is small; 0 if the type has none.
+    pub fn level(&self) -> u8 {
+        self.used
     }
 
     /// The bytes to send for `body`, and their `Content-Encoding` if they are compressed. What
@@ -84,30 +92,17 @@ impl Packer {
             self.out.shrink_to(KEEP);
         }
         self.out.clear();
-        let (level, out) = (self.level, &mut self.out);
-        let large = body.len() >= LARGE;
+        let level = level_of(self.kind, self.level, backlog, body.len() >= LARGE);
+        self.used = level;
+        let out = &mut self.out;
         let smaller = match codec {
-            Codec::Deflate(codec) => {
-                let pressure = match (backlog, large) {
-                    (true, _) => deflate::HURRIED,
-                    (false, true) => deflate::BUSY,
-                    (false, false) => deflate::RELAXED,
-                };
-                codec.pack(body, level.unwrap_or(pressure), out)
-            }
+            Codec::Deflate(codec) => codec.pack(body, level, out),
             #[cfg(feature = "bz2")]
-            Codec::Bz2 => bz2::pack(body, level.unwrap_or(9), out),
+            Codec::Bz2 => bz2::pack(body, level, out),
             #[cfg(feature = "lz4")]
             Codec::Lz4(codec) => codec.pack(body, out),
             #[cfg(feature = "zstd")]
-            Codec::Zstd(codec) => {
-                let pressure = if backlog || large {
-                    zstd::HURRIED
-                } else {
-                    zstd::RELAXED
-                };
-                codec.pack(body, level.unwrap_or(pressure), out)
-            }
+            Codec::Zstd(codec) => codec.pack(body, level, out),
         };
         if smaller {
             (&self.out, Some(self.kind.name()))
@@ -115,5 +110,27 @@ impl Packer {
             self.out = Vec::new();
             (body, None)
         }
+    }
+}
+
+/// The level that a body is compressed with. `set` is the operator's.
+fn level_of(kind: Compression, set: Option<u8>, backlog: bool, large: bool) -> u8 {
+    match kind {
+        Compression::None => 0,
+        // The encoder has one level
+        #[cfg(feature = "lz4")]
+        Compression::Lz4 => 0,
+        Compression::Deflate => set.unwrap_or(match (backlog, large) {
+            (true, _) => deflate::HURRIED,
+            (false, true) => deflate::BUSY,
+            (false, false) => deflate::RELAXED,
+        }),
+        #[cfg(feature = "bz2")]
+        Compression::Bz2 => set.unwrap_or(9),
+        #[cfg(feature = "zstd")]
+        Compression::Zstandard => set.unwrap_or(match backlog || large {
+            true => zstd::HURRIED,
+            false => zstd::RELAXED,
+        }),
     }
 }

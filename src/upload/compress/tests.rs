@@ -180,6 +180,25 @@ fn pressure_chooses_the_level_unless_the_operator_did() {
     assert_eq!(size(Some(1), false), size(None, true));
 }
 
+#[test]
+fn the_level_that_is_told_is_the_one_that_was_used() {
+    let small = log_text(50);
+    assert!(small.len() < LARGE);
+    for kind in Compression::ALL {
+        let set = *kind.levels().end() as u8;
+        let mut packer = Packer::new(*kind, Some(set));
+        packer.pack(&small, true);
+        // These two have no levels, whatever is set
+        let has_none = ["none", "lz4"].contains(&kind.name());
+        assert_eq!(packer.level(), if has_none { 0 } else { set }, "{kind:?}");
+        let mut packer = Packer::new(*kind, None);
+        assert_eq!(i64::from(packer.level()), kind.usual_level(), "{kind:?}");
+        packer.pack(&small, true);
+        let hurried = packer.level();
+        assert_eq!(hurried == 1, kind.follows_pressure(), "{kind:?}");
+    }
+}
+
 #[cfg(feature = "zstd")]
 #[test]
 fn zstandard_hurries_too() {
