@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const JOURNAL: &str = "data/positions.journal";
 const DEGRADED: &str =
@@ -46,14 +46,6 @@ impl Tmpfs {
         }
     }
 
-    /// As [`Tmpfs::fill`], but leaves room for a status report, which is a file as well.
-    fn fill_but_for_a_report(&self) {
-        self.fill();
-        let filler = fs::File::options().write(true).open(self.filler()).unwrap();
-        let length = filler.metadata().unwrap().len();
-        filler.set_len(length - (24 << 10)).unwrap();
-    }
-
     fn free(&self) {
         fs::remove_file(self.filler()).unwrap();
     }
@@ -70,9 +62,17 @@ impl Drop for Tmpfs {
 #[track_caller]
 fn all_say_degraded(site: &Site) {
     site.until_logged(DEGRADED);
+    let began = Instant::now();
     let status = site.status_v();
     assert!(status.contains(DEGRADED), "{status}\n{}", site.report());
-    let health = site.run(&["status", "-H"]);
+    let report = site.status_json();
+    let problem = &report["at_a_glance"]["problems"][0];
+    assert_eq!(problem["code"], "positionsNotWritten", "{problem}");
+    let health = site.run(&["status", "-H", "--delivery"]);
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "it waits for an answer that has no room"
+    );
     assert!(
         health.out.contains(DEGRADED),
         "{health:?}\n{}",
@@ -119,6 +119,59 @@ fn a_full_data_disk_repeats_nothing_after_a_kill() {
 
 #[test]
 #[ignore = "needs root for a tmpfs"]
+fn a_full_data_disk_hides_no_status() {
+    let mut site = Site::new();
+    let tmpfs = Tmpfs::new(site.path("data"));
+    site.append("app.log", "one\n");
+    site.copy("app.log").start();
+    site.until_lines("app.log", 1);
+    // Once before, so that its files are there, and once without them
+    for has_files in [true, false] {
+        match has_files {
+            true => drop(site.status_json()),
+            false => {
+                for name in ["last_status", "status_format"] {
+                    fs::remove_file(site.path("data").join(name)).unwrap();
+                }
+            }
+        }
+        tmpfs.fill();
+        let began = Instant::now();
+        let text = site.run(&["status", "-v"]);
+        assert_eq!(text.code, 0, "{text:?}");
+        assert!(text.out.contains("\nAt a glance:\n"), "{text:?}");
+        let whole = site.run(&["status", "-v", "--all"]);
+        assert!(whole.out.contains(", last checked "), "{whole:?}");
+        let report = site.status_json();
+        assert_eq!(
+            report["copying_manager_status"]["total_bytes_uploaded"].is_u64(),
+            true
+        );
+        let health = site.run(&["status", "-H", "--delivery"]);
+        assert_eq!(health.code, 0, "{health:?}");
+        assert!(health.out.starts_with("Health check: Good\n"), "{health:?}");
+        let commands: &[&[&str]] = &[
+            &["status", "-v"],
+            &["status", "-H"],
+            &["status", "-v", "--all"],
+        ];
+        for said in site.run_at_once(commands) {
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it waits for what can't come"
+        );
+        tmpfs.free();
+    }
+    // And by the files again
+    assert_eq!(site.run(&["status", "-v"]).code, 0);
+    assert!(site.path("data/last_status").metadata().unwrap().len() > 500);
+    site.term();
+}
+
+#[test]
+#[ignore = "needs root for a tmpfs"]
 fn a_disk_without_any_room_left_is_told_until_it_is_over_and_nothing_is_forgotten() {
     let mut site = Site::new();
     let tmpfs = Tmpfs::new(site.path("data"));
@@ -143,7 +196,8 @@ fn a_disk_without_any_room_left_is_told_until_it_is_over_and_nothing_is_forgotte
     }
     numbers.write(50);
     site.expect_exactly_once("app.log", numbers.all());
-    tmpfs.fill_but_for_a_report();
+    // Not even a report has room
+    tmpfs.fill();
     all_say_degraded(&site);
     let log = site.agent_log();
     assert!(log.matches("failedCheckpointWrite").count() <= 2, "{log}");

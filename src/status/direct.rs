@@ -9,10 +9,14 @@
 use std::io::{self, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long the agent waits for a client: the main thread can't do anything else meanwhile.
-const AGENT_WAITS: Duration = Duration::from_millis(500);
+/// How long the agent waits for a client that takes no byte.
+const AGENT_WAITS: Duration = Duration::from_secs(5);
+/// An answer is under way. Whoever holds the address may let it wait for ever, and then there is one such
+/// thread and no more.
+static ANSWERS: AtomicBool = AtomicBool::new(false);
 
 fn address(pid: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("scalyr-agent-2/status/{pid}"))
@@ -23,12 +27,31 @@ fn user_of(peer: &UnixStream) -> io::Result<u32> {
     crate::util::sys::peer_user(peer)
 }
 
-/// The agent's side: connects to a client that listens, and tells it what `report` makes of the name of the
+/// The agent's side, in a thread of its own, as connecting may take as long as a stranger likes who listens
+/// there. `done` gets what came of it.
+pub(super) fn answer(
+    report: impl FnOnce(&str) -> String + Send + 'static,
+    done: impl FnOnce(io::Result<bool>) + Send + 'static,
+) {
+    if ANSWERS.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let thread = std::thread::Builder::new().name("status".to_owned());
+    let spawned = thread.spawn(move || {
+        done(tell(report));
+        ANSWERS.store(false, Ordering::Relaxed);
+    });
+    if spawned.is_err() {
+        ANSWERS.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Connects to a client that listens, and tells it what `report` makes of the name of the
 /// format that it asks for. False if no client listens.
 ///
 /// # Errors
 /// The system's; `PermissionDenied` if somebody listens who may not be told.
-pub(super) fn answer(report: impl FnOnce(&str) -> String) -> io::Result<bool> {
+fn tell(report: impl FnOnce(&str) -> String) -> io::Result<bool> {
     let mut client = match UnixStream::connect_addr(&address(std::process::id())?) {
         Ok(client) => client,
         Err(_) => return Ok(false),
@@ -90,10 +113,10 @@ mod tests {
     #[test]
     fn a_report_comes_in_the_form_that_was_asked_for_and_without_any_file() {
         let pid = std::process::id() as i32;
-        assert!(!answer(|_| unreachable!()).unwrap(), "nobody listens");
+        assert!(!tell(|_| unreachable!()).unwrap(), "nobody listens");
         let ear = Ear::of(pid).unwrap();
         let long = "x".repeat(3_000_000);
-        let agent = std::thread::spawn(move || answer(|format| format!("{format} {long}")));
+        let agent = std::thread::spawn(move || tell(|format| format!("{format} {long}")));
         let until = Instant::now() + Duration::from_secs(30);
         let mut heard = None;
         while heard.is_none() && Instant::now() < until {
@@ -106,6 +129,6 @@ mod tests {
         // Another one that asks meanwhile goes by the files
         assert!(Ear::of(pid).is_none());
         drop(ear);
-        assert!(!answer(|_| unreachable!()).unwrap());
+        assert!(!tell(|_| unreachable!()).unwrap());
     }
 }

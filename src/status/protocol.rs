@@ -107,22 +107,28 @@ impl Responder {
         let requested = self.requested();
         let published = self.publish(&rendered(&report, requested.unwrap_or_default()));
         // A client that could not write its request has left none, or an empty one
-        if requested.is_none() || published.is_err() {
-            let told = direct::answer(|name| {
-                rendered(&report, Format::from_name(name).unwrap_or_default())
+        let failed = published.err();
+        let is_published = failed.is_none();
+        if requested.is_none() || !is_published {
+            let answer = self.data_dir.join(ANSWER);
+            let render =
+                move |name: &str| rendered(&report, Format::from_name(name).unwrap_or_default());
+            direct::answer(render, move |told| {
+                let error = match told {
+                    Ok(true) => return,
+                    Ok(false) => failed,
+                    Err(error) => Some(error),
+                };
+                if let Some(error) = error {
+                    log::warn!(
+                        "[error=\"failedStatus\"] Can't write the status report to {}: {error}",
+                        answer.display()
+                    );
+                }
             });
-            let why = match (told, published) {
-                (Ok(true), _) | (Ok(false), Ok(())) => None,
-                (Err(error), _) => Some(error),
-                (Ok(false), Err(error)) => Some(error),
-            };
-            if let Some(error) = why {
-                log::warn!(
-                    "[error=\"failedStatus\"] Can't write the status report to {}: {error}",
-                    self.data_dir.join(ANSWER).display()
-                );
-                return;
-            }
+        }
+        if !is_published {
+            return;
         }
         if self.durations.len() == Self::REMEMBERED {
             self.durations.pop_front();

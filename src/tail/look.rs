@@ -65,8 +65,24 @@ impl Tailer {
         let mut grown = found == Found::Growth || rotated == Found::Growth;
         if found == Found::Question || rotated == Found::Question {
             grown |= self.look_at_family(number, now);
+        } else if !grown {
+            self.is_well(number);
         }
         self.plan_after_look(number, grown, caught_up, now);
+    }
+
+    /// A path that can be looked at again, and of which nothing is left to read, is not in error any more: no
+    /// read would show that.
+    fn is_well(&mut self, number: u64) {
+        let Some(log) = self.logs.get_mut(&number) else {
+            return;
+        };
+        if log.error.is_some() {
+            let shown = self.ledger.shown(log.id());
+            if shown.is_some_and(|content| content.unread() == 0) {
+                log.error = None;
+            }
+        }
     }
 
     fn plan_after_look(&mut self, number: u64, grown: bool, caught_up: bool, now: Instant) {
