@@ -63,33 +63,26 @@ impl Text {
         self.line = self.out.len();
     }
 
-    /// A label padded to `width`, and its value.
+    /// A label padded to `width`, and its value, which begins in the same line: programs look for it there.
     pub(super) fn pair(&mut self, width: usize, label: &str, value: impl Display) {
-        let indent = self.out.len() - self.line;
         self.part(format_args!("{label:width$}"));
         let begin = self.out.len() - self.line;
         self.part(value);
-        if self.is_full() {
-            let value = self.out.split_off(self.line + begin);
-            // A long text is easier to read over the whole width
-            if begin + value.chars().count() > COLUMNS + COLUMNS / 2 && !label.is_empty() {
-                self.out.truncate(self.out.trim_end().len());
-                self.end_whole();
-                self.out.push_str(&" ".repeat(indent + BENEATH));
-                self.out.push_str(&value);
-                return self.end_with(indent + BENEATH, indent + BENEATH);
-            }
-            self.out.push_str(&value);
-        }
         self.end_with(begin, begin);
     }
 
-    /// The same, and the value begins in the label's line, however long it is: programs look for it there.
-    pub(super) fn column(&mut self, width: usize, label: &str, value: impl Display) {
-        self.part(format_args!("{label:width$}"));
-        let begin = self.out.len() - self.line;
-        self.part(value);
-        self.end_with(begin, begin);
+    /// The same for sentences: those that have no room in the line stand beneath, over the whole width.
+    pub(super) fn prose(&mut self, width: usize, label: &str, value: impl Display) {
+        let start = self.out.len();
+        self.part(format_args!("{label:width$}{value}"));
+        if self.is_full() {
+            let value = self.out.split_off(start + label.len().max(width));
+            self.out.truncate(start + label.len());
+            self.end_whole();
+            self.out.push_str(&" ".repeat(BENEATH));
+            self.out.push_str(&value);
+        }
+        self.end_with(BENEATH.min(self.out.len() - self.line), BENEATH);
     }
 
     fn is_full(&self) -> bool {
@@ -194,7 +187,7 @@ mod tests {
              \x20                      shorten + 3 failed\n"
         );
         let prose = "all of it ".repeat(15);
-        let text = written(|t| t.pair(23, "Remedy:", &prose));
+        let text = written(|t| t.prose(23, "Remedy:", &prose));
         assert!(text.starts_with("Remedy:\n  all of it all"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
     }
@@ -202,8 +195,12 @@ mod tests {
     #[test]
     fn a_path_is_never_broken_and_noise_is() {
         let path = format!("/{}", "folder/".repeat(15));
-        let text = written(|t| t.pair(23, "Hangs at:", &path));
-        assert_eq!(text, format!("Hangs at:\n  {path}\n"));
+        for text in [
+            written(|t| t.pair(23, "Hangs at:", &path)),
+            written(|t| t.prose(23, "Hangs at:", &path)),
+        ] {
+            assert_eq!(text, format!("Hangs at:\n  {path}\n"));
+        }
         for noise in ["x".repeat(300), format!("<a/>{}", "é".repeat(300))] {
             let text = written(|t| t.pair(43, "Last copy response:", &noise));
             assert!(

@@ -133,8 +133,8 @@ fn glance(text: &mut Text, report: &Report) {
     let glance = &report.at_a_glance;
     heading(text, "At a glance:", '=');
     for problem in &glance.problems {
-        text.pair(WIDTH, label_of(problem), &problem.text);
-        text.pair(WIDTH, "Remedy:", problem.remedy);
+        text.prose(WIDTH, label_of(problem), &problem.text);
+        text.prose(WIDTH, "Remedy:", problem.remedy);
     }
     let speed = glance
         .bytes_per_second
@@ -189,14 +189,14 @@ fn glance(text: &mut Text, report: &Report) {
     );
     let told = |note: &&String| !glance.problems.iter().any(|problem| problem.text == **note);
     for note in glance.checkpoints.iter().filter(told) {
-        text.pair(WIDTH, "Checkpoints:", note);
+        text.prose(WIDTH, "Checkpoints:", note);
     }
     for path in &glance.hanging {
         text.pair(WIDTH, "Hangs at:", path);
     }
     for (reason, count) in &glance.ambiguities {
         let times = if *count == 1 { "time" } else { "times" };
-        text.pair(
+        text.prose(
             WIDTH,
             "Ambiguous:",
             format_args!("{count} {times}: {reason}"),
@@ -363,7 +363,7 @@ fn session_lines(
     }
     if let Some(health) = health {
         text.part(indent);
-        text.column(WIDTH, "Health check:", health);
+        text.pair(WIDTH, "Health check:", health);
     }
 }
 
@@ -375,7 +375,7 @@ fn several_sessions(text: &mut Text, report: &Report, copying: &CopyingStatus) {
     const WIDTH: usize = 49;
     text.pair(WIDTH, "Total bytes uploaded:", copying.total_bytes_uploaded);
     if let Some(health) = copying.health(&report.at_a_glance.problems) {
-        text.column(WIDTH, "Overall health check:", health);
+        text.pair(WIDTH, "Overall health check:", health);
     }
     if copying.total_errors > 0 {
         text.pair(WIDTH, "Total errors occurred:", copying.total_errors);
