@@ -119,6 +119,51 @@ fn a_log_that_hangs_at_the_start_holds_up_neither_start_nor_status_nor_stop() {
 
 #[test]
 #[ignore = "needs gcc"]
+fn a_log_that_hangs_is_no_health_and_its_row_says_why() {
+    let mut site = site();
+    site.append("app.log", "one\n");
+    site.append("hung.log", "one\n");
+    site.copy("app.log").copy("hung.log").start();
+    site.until_lines("app.log", 1);
+    site.until_lines("hung.log", 1);
+    hold(&site);
+    site.append("hung.log", "two\n");
+    site.until_logged(LEFT_BEHIND);
+    let mut file = None;
+    site.until_seen("its row", || {
+        file = site.file_status("hung.log");
+        file.as_ref()
+            .is_some_and(|file| file["state"] == "unreadable")
+    });
+    let why = file.unwrap()["last_error"].as_str().unwrap().to_owned();
+    assert!(why.contains("a look at it hangs"), "{why}");
+    let text = site.status_v();
+    let (_, beneath) = text
+        .split_once(&format!("Path {}", site.log_path("hung.log").display()))
+        .unwrap();
+    assert!(
+        beneath.contains("\n  unreadable: a look at it hangs"),
+        "{text}"
+    );
+    let (_, glance) = text.split_once("At a glance:\n============\n\n").unwrap();
+    assert!(glance.starts_with("Problem:"), "{text}");
+    let probe = site.run(&["status", "-H"]);
+    assert_eq!(probe.code, 0, "{probe:?}");
+    assert!(
+        probe.out.starts_with("Health check: Not delivering: "),
+        "{probe:?}"
+    );
+    assert_eq!(site.run(&["status", "-H", "--delivery"]).code, 2);
+    release(&site);
+    site.until_seen("it is over", || {
+        site.run(&["status", "-H", "--delivery"]).out == "Health check: Good\n"
+    });
+    site.until_lines("hung.log", 2);
+    site.term();
+}
+
+#[test]
+#[ignore = "needs gcc"]
 fn a_log_that_begins_to_hang_is_named_and_the_others_go_on() {
     let mut site = site();
     let mut app = site.numbers("app.log");

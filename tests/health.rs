@@ -326,6 +326,30 @@ fn files_that_are_named_and_can_not_be_read_are_told_with_the_reason() {
 }
 
 #[test]
+fn an_agent_without_a_descriptor_left_still_says_so() {
+    let mut site = Site::new();
+    for n in 0..40 {
+        site.append(&format!("{n}.log"), "one\n");
+    }
+    site.append("own.txt", "one\n");
+    site.set_umask("022; ulimit -n 22");
+    site.copy("*.log").copy("own.txt").start();
+    let why = "Too many open files";
+    site.until_seen("its health", || {
+        site.run(&["status", "-H"]).out.contains(why)
+    });
+    let mut text = String::new();
+    site.until_seen("its rows", || {
+        text = site.status_v();
+        text.contains(&format!("unreadable: {why}"))
+    });
+    assert!(text.contains("LimitNOFILE="), "{text}");
+    let report = site.status_json();
+    assert!(report["at_a_glance"]["problems"].to_string().contains(why));
+    site.kill9();
+}
+
+#[test]
 fn an_agent_that_stops_trying_is_still_one_that_a_restart_may_mend() {
     let mut site = delivering();
     site.set("healthy_max_time_since_last_copy_attempt", 0);

@@ -116,6 +116,11 @@ const fn kind(code: &'static str, is_told: bool, text: &'static str, remedy: &'s
     }
 }
 
+/// The system's words for a full table of open files, of the process or of all.
+const NO_DESCRIPTORS: &str = "oo many open files";
+const MORE_DESCRIPTORS: &str =
+    "Raise the limit of open files (LimitNOFILE= of the unit, ulimit -n), or lower max_open_files.";
+
 const WAY: &str =
     "Check scalyr_server, the firewall between here and there, and whether a proxy is needed \
                    (https_proxy). scalyr-agent-2 check looks at each step.";
@@ -194,6 +199,12 @@ static UNREACHABLE: Kind = kind(
     "{server} can't be reached: {why}",
     WAY,
 );
+static DESCRIPTORS: Kind = kind(
+    "noDescriptors",
+    false,
+    "no descriptor is left for a connection to {server}: {why}",
+    MORE_DESCRIPTORS,
+);
 static SILENT: Kind = kind(
     "noAnswer",
     false,
@@ -230,6 +241,7 @@ fn kind_of(status: &str, http: Option<u16>, error: &str) -> &'static Kind {
         Some(_) => &STRANGER,
         None if has(&["ConnRefused"]) => &REFUSED_CONNECTION,
         None if has(&["SSLError", "CertHostname"]) => &TLS,
+        None if error.contains(NO_DESCRIPTORS) => &DESCRIPTORS,
         None if has(&["connectionFailed"]) && is_name(error) => &NAME,
         None if has(&["connectionFailed"]) => &UNREACHABLE,
         None => &SILENT,
@@ -365,8 +377,8 @@ fn file_remedy(why: &str) -> &'static str {
             "Name its files in the path, for example by /* at the end.",
         ),
         (
-            "oo many open files",
-            "Raise the limit of open files (LimitNOFILE= of the unit, ulimit -n), or lower max_open_files.",
+            NO_DESCRIPTORS,
+            MORE_DESCRIPTORS,
         ),
         (
             "hangs",

@@ -321,6 +321,7 @@ fn session_lines(
     report: &Report,
 ) {
     const WIDTH: usize = 43;
+    let text_wraps = text.wraps();
     let mut pair = |label: &str, value: &dyn Display| {
         text.part(format_args!("{indent}"));
         text.pair(WIDTH, label, value);
@@ -338,11 +339,12 @@ fn session_lines(
         pair("Last copy request size:", &size);
     }
     if let Some(status) = &session.last_response_status {
-        // Where no response came, the reference has an empty one.
+        // Where no response came, the Python agent has an empty one.
         let response = session.last_response.as_deref().unwrap_or_default();
         pair("Last copy response size:", &response.chars().count());
         pair("Last copy response status:", status);
-        if status != "success" {
+        // Where no response came, only scripts expect the line
+        if status != "success" && !(text_wraps && response.is_empty()) {
             pair("Last copy response:", &cut(response));
         }
     }
