@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 /// The health that a probe, a monitoring system and an operator are told.
 fn health(site: &Site) -> (Said, Said) {
@@ -323,6 +324,44 @@ fn files_that_are_named_and_can_not_be_read_are_told_with_the_reason() {
         said.code == 0 && said.out.contains("\nWarning: ") && said.out.contains("some/b.log is not")
     });
     site.term();
+}
+
+#[test]
+fn a_server_that_is_silent_for_long_has_no_probe_restart_the_agent() {
+    let mut site = Site::new();
+    site.set("healthy_max_time_since_last_copy_attempt", 2)
+        .set("healthy_max_time_without_delivery", 4);
+    site.append("a.log", "one\n");
+    site.copy("a.log").start();
+    site.until_lines("a.log", 1);
+    site.receiver.fault(Fault::silence());
+    site.append("a.log", "two\n");
+    site.until_seen("it is told", || {
+        let (probe, monitoring) = health(&site);
+        assert_eq!(probe.code, 0, "{probe:?}");
+        monitoring.code == 2 && monitoring.out.contains("the answer is awaited")
+    });
+    site.receiver.clear_faults();
+    is_over(&site);
+    site.term();
+}
+
+#[test]
+fn an_agent_that_sends_slowly_as_it_was_told_is_not_stuck() {
+    let mut site = Site::new();
+    site.set("healthy_max_time_since_last_copy_attempt", 2)
+        .set("max_send_rate_enforcement", "100B/s")
+        .set("max_allowed_request_size", 2_000)
+        .set("min_allowed_request_size", 2_000);
+    site.append("a.log", "all the same\n".repeat(2_000));
+    site.copy("a.log").start();
+    site.until_lines("a.log", 1);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        let probe = site.run(&["status", "-H", "--delivery"]);
+        assert_eq!(probe.code, 0, "{probe:?}");
+    }
+    site.kill9();
 }
 
 #[test]

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// A session that is at one path for this long is shown.
 const STUCK_SHOWN: Duration = Duration::from_millis(1_500);
 
+/// How long after a pause or a time-out the next step is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
 impl Agent {
     /// Answers `status -v`.
     pub(super) fn report_status(&mut self) {
@@ -395,8 +398,12 @@ fn session_status(
     now: f64,
     limit: f64,
 ) -> SessionStatus {
-    // Waiting for a retry that is planned is not being stuck
-    let waits = figures.next_retry_time.is_some_and(|at| at + 5.0 > now);
+    // A session that waits for a retry that is planned, for the rate limit or for a slow answer is not stuck: a
+    // restart would begin the same anew
+    let waits = figures.next_retry_time.is_some_and(|at| at + 5.0 > now)
+        || figures
+            .busy_until
+            .is_some_and(|at| at + GRACE > Instant::now());
     let attempt = if waits {
         Some(now)
     } else {

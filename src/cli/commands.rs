@@ -100,8 +100,7 @@ static STATUS: Command = Command {
     name: "status",
     summary: "Tell whether it runs; -v: all about it; -H: its health.",
     about: "\
-Tells whether the agent runs. -v asks it for its whole report, -H for its
-health, in one line made for monitoring.",
+Tells whether the agent runs. -v asks it for its whole report, -H for its health.",
     operands: Operands::NONE,
     options: &[
         &HELP,
@@ -119,11 +118,11 @@ health, in one line made for monitoring.",
     ],
     classic: true,
     exits: &[
-        (0, "it runs; with -v and -H: and no restart could mend it; with --delivery: and is healthy"),
+        (0, "it runs; with -v and -H: and is not stuck"),
         (1, "with -v and -H: it does not run or does not answer"),
         (
             2,
-            "with -v and -H: a part of it is stuck, or it is somebody else's; with --delivery: lines are not delivered",
+            "with -v and -H: it is stuck (--delivery: or bad), or is somebody else's",
         ),
         (3, "with -H: it can't say yet"),
         (4, "without -v and -H: it does not run"),

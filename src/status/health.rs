@@ -248,23 +248,28 @@ fn kind_of(status: &str, http: Option<u16>, error: &str) -> &'static Kind {
     }
 }
 
+/// When the first answer of all takes longer it is worth a word.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
 /// The problem of a session's delivery, if it has one. `limit` is `healthy_max_time_without_delivery`, in
 /// seconds: failures that may pass are a warning up to then. A refusal that the server told is bad at once,
 /// and so is any failure of an agent that has delivered nothing yet: it was never set up rightly.
 pub fn delivery(state: &Delivery, limit: f64) -> Option<Problem> {
     let waits = state.waits?;
     let is_late = waits.as_secs_f64() > limit;
-    if state.failures == 0 && !is_late {
+    let is_slow = !state.has_delivered && waits > FIRST_ANSWER;
+    if state.failures == 0 && !is_late && !is_slow {
         return None;
     }
     let (kind, why) = match state.failures {
-        0 => (&SILENT, "the first answer is still awaited".to_owned()),
+        0 => (&SILENT, "the answer is awaited".to_owned()),
         _ => {
             let kind = kind_of(state.status, state.http, state.error);
             (kind, why(state))
         }
     };
-    let severity = match kind.is_told || is_late || !state.has_delivered {
+    let never_worked = state.failures > 0 && !state.has_delivered;
+    let severity = match kind.is_told || is_late || never_worked {
         true => Severity::Bad,
         false => Severity::Warning,
     };
@@ -659,6 +664,39 @@ mod tests {
         }
     }
 
+    /// The page that explains them has them all.
+    #[test]
+    fn every_code_is_documented() {
+        let sources = [
+            include_str!("health.rs"),
+            include_str!("../agent/report.rs"),
+        ];
+        let page = include_str!("../../docs/commands.md");
+        let is_code = |word: &&str| {
+            let has_hump = word.contains(|c: char| c.is_ascii_uppercase());
+            let is_word = word.chars().all(|c| c.is_ascii_alphabetic());
+            is_word
+                && (has_hump || *word == "stuck")
+                && word.starts_with(|c: char| c.is_lowercase())
+        };
+        let (_, table) = page.split_once("| `code` in JSON |").unwrap();
+        let mut codes = std::collections::BTreeSet::new();
+        for source in sources {
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            for line in source.lines().map(str::trim) {
+                let word = line.strip_prefix("code: ").unwrap_or(line);
+                let word = word
+                    .strip_prefix('"')
+                    .and_then(|word| word.strip_suffix("\","));
+                for code in word.iter().copied().filter(is_code) {
+                    codes.insert(code);
+                    assert!(table.contains(&format!("\n| `{code}` |")), "{code}");
+                }
+            }
+        }
+        assert_eq!(codes.len(), table.matches("\n| `").count(), "{codes:?}");
+    }
+
     #[test]
     fn a_delivery_that_is_awaited_is_no_fault_until_it_is_late() {
         let mut state = Delivery {
@@ -671,6 +709,12 @@ mod tests {
         state.waits = Some(Duration::from_secs(301));
         let late = delivery(&state, 300.0).unwrap();
         assert_eq!((late.code, late.severity), ("noAnswer", Severity::Bad));
+        state.has_delivered = false;
+        state.waits = Some(Duration::from_secs(9));
+        assert_eq!(delivery(&state, 300.0), None, "the first answer");
+        state.waits = Some(Duration::from_secs(11));
+        let slow = delivery(&state, 300.0).unwrap();
+        assert_eq!((slow.code, slow.severity), ("noAnswer", Severity::Warning));
         // What never worked need not be given time
         state.waits = Some(Duration::from_secs(1));
         (state.failures, state.has_delivered) = (1, false);

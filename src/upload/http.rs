@@ -93,6 +93,13 @@ impl Http {
         }
     }
 
+    /// The time within which a request with a body of so many bytes has ended, well or not.
+    pub fn longest(&self, body: usize) -> Duration {
+        let deadline = deadline(&self.settings);
+        // Looking the name up and connecting, then sending, waiting for the answer and reading it
+        LONGEST_CONNECT * 2 + deadline * 8 + Duration::from_secs(body as u64 / SLOWEST_LINK)
+    }
+
     /// Connections opened so far.
     pub fn connections(&self) -> u64 {
         self.ledger.opened()
@@ -147,6 +154,11 @@ impl Http {
     }
 }
 
+fn deadline(settings: &UploadSettings) -> Duration {
+    let (least, most) = (Duration::from_millis(1), Duration::from_secs(86_400));
+    settings.request_deadline.clamp(least, most)
+}
+
 fn receive(mut response: Response<Body>) -> Result<Reply, Error> {
     let http = response.status().as_u16();
     let retry_after = header(response.headers(), "retry-after");
@@ -174,9 +186,7 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 fn build(settings: &UploadSettings, ledger: &Arc<Ledger>) -> Result<Agent, (&'static str, String)> {
-    let deadline = settings
-        .request_deadline
-        .clamp(Duration::from_millis(1), Duration::from_secs(86_400));
+    let deadline = deadline(settings);
     let most = settings.pacing.max_request_size as u64;
     let https = settings.server.https;
     let proxy = if https {

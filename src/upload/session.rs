@@ -243,6 +243,7 @@ impl Session {
         if wait.is_zero() {
             return self.stop.is_set();
         }
+        self.stats.update(|s| s.busy_until = Some(began + wait));
         let stopped = self.stop.sleep(wait);
         let ended = Instant::now();
         let limited = ended.min(free).saturating_duration_since(paced.max(began));
@@ -304,7 +305,9 @@ impl Session {
         };
         let packed = Instant::now();
         let sent_size = sent.len() as u64;
+        let longest = self.http.longest(sent.len());
         self.stats.update(|s| {
+            s.busy_until = Some(packed + longest);
             s.unacknowledged_since.get_or_insert(started);
             s.last_attempt_time = Some(client_time);
             s.last_attempt_size = Some(sent_size);
@@ -328,6 +331,7 @@ impl Session {
         let took = packed.elapsed();
         let connections = self.http.connections();
         self.stats.update(|s| {
+            s.busy_until = None;
             s.connections_created = connections;
             s.request_latency_secs += took.as_secs_f64();
             if !matches!(reply, Reply::NotConnected { .. }) {
