@@ -100,7 +100,7 @@ static STATUS: Command = Command {
     name: "status",
     summary: "Tell whether it runs; -v: all about it; -H: its health.",
     about: "\
-Tells whether the agent runs. -v asks it for its whole report, -H for its health.",
+Tells whether the agent runs. -v asks for its whole report, -H for its health.",
     operands: Operands::NONE,
     options: &[
         &HELP,
