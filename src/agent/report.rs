@@ -176,7 +176,7 @@ impl Agent {
             .collect()
     }
 
-    /// What is wrong now, the heaviest first.
+    /// The problems of this moment, the heaviest first.
     fn problems(
         &self,
         copying: &CopyingStatus,

@@ -91,8 +91,8 @@ pub(super) static DELIVERY: Opt = Opt {
     short: None,
     long: "delivery",
     action: Flag(|o| o.delivery = true),
-    text: "With -H or -v: exit 2 for all that is bad.",
-    more: "For monitoring systems. Also where no restart could help: the key is refused, the server can't \
+    text: "With -H or -v: exit 2 if it is bad.",
+    more: "For monitoring systems: also where no restart could help: the key is refused, the server can't \
            be reached, a file can't be read. healthy_max_time_without_delivery says how long requests may \
            fail before that counts.",
     verdict: New,

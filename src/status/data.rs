@@ -53,7 +53,7 @@ pub struct Report {
 /// The figures that an operator looks for first.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Glance {
-    /// What is wrong now, the heaviest first.
+    /// The problems of this moment, the heaviest first.
     pub problems: Vec<Problem>,
     /// Bytes in followed files that the server has not acknowledged.
     pub backlog_bytes: u64,
@@ -178,7 +178,7 @@ impl CopyingStatus {
         )
     }
 
-    /// What `status` prints and what its exit code follows.
+    /// The health that `status` prints and that its exit code follows.
     pub fn health(&self, problems: &[Problem]) -> Option<String> {
         health::told(self.own_health(), problems)
     }

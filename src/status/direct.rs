@@ -72,7 +72,7 @@ fn tell(report: impl FnOnce(&str) -> String) -> io::Result<bool> {
 /// The client's side.
 pub(super) struct Ear {
     listener: UnixListener,
-    /// Who may answer, besides root.
+    /// The user who may answer, besides root.
     agent: u32,
 }
 

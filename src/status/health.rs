@@ -34,7 +34,7 @@ pub struct Problem {
     pub severity: Severity,
     /// The fault, in one sentence without a full stop.
     pub text: String,
-    /// What to do, in whole sentences.
+    /// The way out, in whole sentences.
     pub remedy: &'static str,
 }
 
@@ -531,7 +531,7 @@ pub struct Heard {
     pub severity: Severity,
     /// The fault.
     pub text: String,
-    /// What to do.
+    /// The way out.
     pub remedy: String,
 }
 
@@ -715,7 +715,7 @@ mod tests {
         state.waits = Some(Duration::from_secs(11));
         let slow = delivery(&state, 300.0).unwrap();
         assert_eq!((slow.code, slow.severity), ("noAnswer", Severity::Warning));
-        // What never worked need not be given time
+        // A server that never answered need not be given time
         state.waits = Some(Duration::from_secs(1));
         (state.failures, state.has_delivered) = (1, false);
         let first = delivery(&state, 300.0).unwrap();

@@ -255,7 +255,7 @@ pub fn request(
     let mut wrong_format = None;
     loop {
         if let Err(unwritten) = write_question(data_dir, &answer, format) {
-            // What is in the files is none of this question's
+            // The files hold the answer to another question
             return match ear.filter(|_| matches!(unwritten, NoReport::Io(..))) {
                 Some(ear) => hear(&ear, wake, format, deadline)?.ok_or(unwritten),
                 None => Err(unwritten),

@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub last_response: Option<String>,
     /// Its meaning, `success` or an error code.
     pub last_response_status: Option<String>,
-    /// What is under way, a request or a pause, ends by then: it is bounded, however slow the server is.
+    /// The request or the pause that is under way ends by then: it is bounded, however slow the server is.
     pub busy_until: Option<Instant>,
     /// The HTTP status of the last answer; none if the last request was not answered.
     pub last_http: Option<u16>,
