@@ -342,3 +342,73 @@ fn a_stricter_umask_stays() {
     assert_eq!(stopped.code, 0, "{stopped:?}");
     site.until_seen("it is gone", || kill(Pid::from_raw(pid), None).is_err());
 }
+
+/// The children of a process that have ended and of whose end it has not taken note.
+fn zombies_of(parent: i32) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let stats = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let is_one = |stat: &String| {
+        let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        let mut fields = fields.split_ascii_whitespace();
+        fields.next() == Some("Z") && fields.next() == Some(&parent.to_string())
+    };
+    stats.filter(is_one).count()
+}
+
+/// Has a command that leaves a process behind at each sample.
+fn leaves_orphans(site: &mut Site) {
+    let command = "sleep 0.2 >/dev/null 2>&1 & echo it works; exit 3";
+    let monitor = serde_json::json!([{
+        "module": "shell_monitor", "id": "parent", "command": command, "sample_interval": 0.5,
+    }]);
+    site.set("monitors", monitor);
+}
+
+#[track_caller]
+fn orphans_end_and_its_exit_status_is_heard(site: &mut Site, agent: i32, at_least: usize) {
+    site.until_seen("orphans have ended", || zombies_of(agent) >= at_least);
+    let most = zombies_of(agent);
+    site.until_seen("they are gone", || zombies_of(agent) < most);
+    let heard = |state: &receiver::State| {
+        state
+            .events()
+            .filter(|e| e.text().contains("exit_code=3"))
+            .count()
+            > 3
+    };
+    site.until("its exit status", heard);
+}
+
+#[test]
+fn processes_that_a_wrapper_leaves_to_the_agent_do_not_stay_as_zombies() {
+    let mut site = Site::new();
+    leaves_orphans(&mut site);
+    site.wrap(&["sh", "-c", "sleep 1 & sleep 1 & exec \"$@\"", "sh"]);
+    site.start();
+    let agent = site.pid();
+    orphans_end_and_its_exit_status_is_heard(&mut site, agent, 2);
+    site.term();
+}
+
+/// As in a container: there is no init that would do it.
+#[test]
+#[ignore = "needs to run as root"]
+fn as_process_1_the_agent_reaps_orphans_and_steals_no_exit_status() {
+    let mut site = Site::new();
+    leaves_orphans(&mut site);
+    site.wrap(&["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+    site.start();
+    let outer = site.pid();
+    let children = format!("/proc/{outer}/task/{outer}/children");
+    let mut agent = 0;
+    site.until_seen("the agent runs", || {
+        let text = std::fs::read_to_string(&children).unwrap_or_default();
+        agent = text.trim().parse().unwrap_or(0);
+        agent > 0
+    });
+    orphans_end_and_its_exit_status_is_heard(&mut site, agent, 3);
+    // Process 1 gets no signal that it does not handle
+    let agent = nix::unistd::Pid::from_raw(agent);
+    nix::sys::signal::kill(agent, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(site.wait_exit(common::STOP).success(), "{}", site.report());
+}

@@ -5,6 +5,7 @@
 //! for longer and wants to be rid of it together with what it has started.
 
 use crate::bounded::Bounded;
+use crate::children::{self, Started};
 use common::stop::Stop;
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -74,9 +75,9 @@ const HEARING: Duration = Duration::from_millis(200);
 const MOST_UNDEAD: usize = 16;
 
 /// Children that did not end on SIGKILL, kept so that they are reaped once they do.
-static UNDEAD: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+static UNDEAD: Mutex<Vec<Started>> = Mutex::new(Vec::new());
 
-fn undead() -> std::sync::MutexGuard<'static, Vec<Child>> {
+fn undead() -> std::sync::MutexGuard<'static, Vec<Started>> {
     match UNDEAD.lock() {
         Ok(guard) => guard,
         Err(poisoned) => poisoned.into_inner(),
@@ -120,7 +121,7 @@ pub fn run(
         .stderr(Stdio::piped())
         .process_group(0);
     let started = Instant::now();
-    let mut child = command.spawn()?;
+    let mut child = children::start(&mut command)?;
     let pipes = Pipes::of(&mut child, input);
     let mut running = Running {
         family: Family::of(&child),
@@ -400,7 +401,8 @@ impl Family {
 
     /// Finds out who belongs to it.
     fn look(&mut self) {
-        let all = processes();
+        let mut all = processes();
+        all.retain(|process| !process.has_ended);
         let known: HashSet<(Pid, u64)> = self.known.drain(..).collect();
         let mut found = vec![false; all.len()];
         let mut inside = HashSet::from([self.head]);
@@ -425,15 +427,17 @@ impl Family {
     }
 }
 
-struct Process {
-    pid: Pid,
-    parent: Pid,
+pub(crate) struct Process {
+    pub pid: Pid,
+    pub parent: Pid,
     group: Pid,
     start: u64,
+    /// Its parent has not taken note of that yet.
+    pub has_ended: bool,
 }
 
-/// Those that live; none where `/proc` is not mounted.
-fn processes() -> Vec<Process> {
+/// All that there are; none where `/proc` is not mounted.
+pub(crate) fn processes() -> Vec<Process> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -446,15 +450,13 @@ fn processes() -> Vec<Process> {
             let behind = stat.iter().rposition(|&b| b == b')')? + 1;
             let stat = std::str::from_utf8(&stat[behind..]).ok()?;
             let fields: Vec<&str> = stat.split_ascii_whitespace().collect();
-            if matches!(*fields.first()?, "Z" | "X") {
-                return None;
-            }
             let number = |n: usize| fields.get(n)?.parse::<i32>().ok().map(Pid::from_raw);
             Some(Process {
                 pid: Pid::from_raw(pid),
                 parent: number(1)?,
                 group: number(2)?,
                 start: fields.get(19)?.parse().ok()?,
+                has_ended: matches!(*fields.first()?, "Z" | "X"),
             })
         })
         .collect()

@@ -28,7 +28,9 @@ fn within(seconds: u64) -> Limits {
 /// Whether a process of that number runs.
 fn lives(pid: &str) -> bool {
     let pid: i32 = pid.trim().parse().unwrap();
-    processes().iter().any(|p| p.pid.as_raw() == pid)
+    processes()
+        .iter()
+        .any(|p| p.pid.as_raw() == pid && !p.has_ended)
 }
 
 fn numbers(outcome: &Outcome) -> Vec<String> {

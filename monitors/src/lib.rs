@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod bounded;
+pub mod children;
 mod command;
 mod cursors;
 mod emitter;

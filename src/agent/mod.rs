@@ -302,6 +302,7 @@ impl Agent {
                     self.notifier.status(line);
                 }
                 self.monitor_logs.cursors.tend();
+                monitors::children::reap_orphans();
                 if let Some(why) = self.supervise(&mut signals) {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;

@@ -303,6 +303,11 @@ impl Site {
         };
     }
 
+    /// Has these words begin the command line of the agent and its commands from now on.
+    pub fn wrap(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(OsString::from).collect();
+    }
+
     /// Leaves the agent to the caller, so that another one can be started beside it.
     pub fn leave_running(&mut self) -> Process {
         self.agent.take().expect("the agent was started")

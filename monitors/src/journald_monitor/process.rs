@@ -1,5 +1,6 @@
 //! The `journalctl` whose output is read: started, read from without waiting, ended.
 
+use crate::children::{self, Started};
 use crate::command::Family;
 use crate::Error;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -7,7 +8,7 @@ use nix::sys::signal::Signal;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// At most this many bytes of journalctl's complaints are kept.
@@ -19,7 +20,7 @@ const PIPE: i32 = 256 * 1024;
 /// A running one. Dropping it ends it.
 #[derive(Debug)]
 pub struct Journalctl {
-    child: Child,
+    child: Started,
     family: Family,
     /// Once it has been waited for its number may be anybody's.
     reaped: bool,
@@ -47,7 +48,8 @@ impl Journalctl {
     /// # Errors
     /// There is no such program, or it cannot be run.
     pub fn start(program: &str, args: &[String]) -> Result<Self, Error> {
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(args)
             .env("LC_ALL", "C")
             .env_remove("JOURNAL_STREAM")
@@ -55,18 +57,17 @@ impl Journalctl {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // It may be a wrapper, which is ended with what it runs; and Ctrl-C is not meant for it.
-            .process_group(0)
-            .spawn()
-            .map_err(|error| {
-                let advice = if error.kind() == io::ErrorKind::NotFound {
-                    " It is part of systemd; if it is not in the PATH, set journalctl_path."
-                } else {
-                    ""
-                };
-                Error::new(format!(
-                    "Cannot read the journal: {program} cannot be started: {error}.{advice}"
-                ))
-            })?;
+            .process_group(0);
+        let mut child = children::start(&mut command).map_err(|error| {
+            let advice = if error.kind() == io::ErrorKind::NotFound {
+                " It is part of systemd; if it is not in the PATH, set journalctl_path."
+            } else {
+                ""
+            };
+            Error::new(format!(
+                "Cannot read the journal: {program} cannot be started: {error}.{advice}"
+            ))
+        })?;
         let (Some(output), Some(complaints)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Error::new("journalctl was started without pipes"));
         };

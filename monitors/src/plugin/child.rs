@@ -4,6 +4,7 @@
 //! thread waits for its output and hands it on in chunks; it never reads ahead of the monitor by
 //! more than a few of them, and at most [`READ_PER_SECOND`]: a plug-in that writes faster waits.
 
+use crate::children::{self, Started};
 use common::stop::Stop;
 use crossbeam_channel::{bounded, never, select_biased, Receiver, Sender};
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ pub enum Next {
 /// A started plug-in. Dropped, it is killed with all that it has started.
 #[derive(Debug)]
 pub struct Running {
-    child: Child,
+    child: Started,
     group: Pid,
     stdin: Option<ChildStdin>,
     /// Not written yet.
@@ -90,15 +91,15 @@ pub fn start(
     name: &str,
 ) -> io::Result<Running> {
     let (wait, wake) = pipe2(OFlag::O_CLOEXEC)?;
-    let mut child = command
+    command
         .env_clear()
         .envs(environment)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()?;
+        .process_group(0);
+    let mut child = children::start(&mut command)?;
     // A process id fits.
     let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let stdin = child.stdin.take();

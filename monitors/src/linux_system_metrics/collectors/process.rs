@@ -1,6 +1,7 @@
 //! One run of a collector: its process group and its pipes.
 
 use super::LONGEST_LINE;
+use crate::children::{self, Started};
 use crate::command::Family;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::sys::signal::{killpg, Signal};
@@ -11,10 +12,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 pub(super) struct Process {
-    child: Child,
+    child: Started,
     family: Family,
     pub stdout: Option<Pipe>,
     pub stderr: Option<Pipe>,
@@ -39,8 +40,8 @@ impl Process {
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
-                .process_group(0)
-                .spawn()
+                .process_group(0);
+            children::start(&mut command)
         };
         let with_python = || {
             let mut command = Command::new("python3");
