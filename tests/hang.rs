@@ -44,6 +44,7 @@ fn site() -> Site {
     site.set_env("LD_PRELOAD", &path(shim()));
     site.set_env("HANG_PREFIX", &path(site.log_path("hung")));
     site.set_env("HANG_FLAG", &path(site.path("hold")));
+    site.set_env("HANG_SYNC", &path(site.path("hold-disk")));
     site
 }
 
@@ -197,6 +198,33 @@ fn a_log_that_begins_to_hang_is_named_and_the_others_go_on() {
     // Its positions were kept, not given up
     assert!(!site.agent_log().contains("are lost"), "{}", site.report());
     assert_eq!(site.receiver.counts().duplicates, 0);
+}
+
+/// The sessions are replaced, and the disk of the data directory hangs as well: the replacement waits for it.
+#[test]
+#[ignore = "needs gcc"]
+fn a_stop_while_sessions_are_replaced_is_heeded_at_once() {
+    let mut site = site();
+    site.set("position_sync_interval", 0);
+    let mut app = site.numbers("app.log");
+    app.write(50);
+    let mut hung_log = site.numbers("hung.log");
+    hung_log.write(50);
+    site.copy("app.log").copy("hung.log").start();
+    site.until_lines("app.log", 50);
+    site.until_lines("hung.log", 50);
+    fs::write(site.path("hold-disk"), "").unwrap();
+    app.write(50);
+    site.until_lines("app.log", 100);
+    hold(&site);
+    site.until_logged("all sessions are started anew");
+    site.stop_within(Signal::SIGTERM, STOP);
+    fs::remove_file(site.path("hold-disk")).unwrap();
+    release(&site);
+    site.start();
+    hung_log.write(50);
+    site.expect_exactly_once("app.log", 0..100);
+    site.expect_exactly_once("hung.log", 0..100);
 }
 
 /// A person who asks about that path is told so, and not held as well.

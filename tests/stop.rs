@@ -147,6 +147,28 @@ fn a_stop_during_a_reload_that_waits_for_the_server_is_in_time_too() {
     a_restart_goes_on(&mut site, load);
 }
 
+/// A command that does not heed the request to end has its second in the reload, and what follows does not wait
+/// for others beyond the time that `stop` gives.
+#[test]
+fn a_stop_during_a_reload_of_monitors_that_do_not_end_is_in_time() {
+    let (mut site, load) = loaded();
+    let monitor = |timeout: u32| {
+        let command = "trap '' TERM; while :; do sleep 0.2; done";
+        serde_json::json!([{
+            "module": "shell_monitor", "id": "stubborn", "command": command, "timeout": timeout,
+        }])
+    };
+    site.set("monitors", monitor(600)).write_config();
+    site.until_logged("Starting new");
+    site.receiver.fault(Fault::silence().until_cleared());
+    site.until("it meets the fault", |state| state.counts().faulted > 0);
+    site.set("monitors", monitor(601)).write_config();
+    site.until_logged("Stopping metrics threads");
+    site.stop_within(Signal::SIGTERM, Duration::from_millis(4_500));
+    site.receiver.clear_faults();
+    a_restart_goes_on(&mut site, load);
+}
+
 #[test]
 fn further_signals_during_a_stop_do_no_harm() {
     all_at_once(

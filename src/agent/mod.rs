@@ -110,8 +110,11 @@ pub fn run(mut start: Start) -> i32 {
     };
     (start.ready)(Ok(()));
     agent.notifier.ready();
-    let code = agent.main_loop(start.signals);
-    agent.stop();
+    let code = agent.main_loop(&mut start.signals);
+    agent.stop(match agent.stop_asked {
+        true => start.signals.last_without_stop(),
+        false => Instant::now(),
+    });
     code
 }
 
@@ -142,7 +145,7 @@ struct Agent {
     journal: Option<Journal>,
     restarts: u32,
     throttle: Throttle,
-    /// A signal to stop came during a start or a reload.
+    /// A signal to stop has come.
     stop_asked: bool,
     notifier: Notifier,
     pulse: pulse::Pulse,
@@ -269,7 +272,7 @@ impl Agent {
         plan::monitors(config, &self.monitor_logs)
     }
 
-    fn main_loop(&mut self, mut signals: Signals) -> i32 {
+    fn main_loop(&mut self, signals: &mut Signals) -> i32 {
         let mut next_supervision = Instant::now() + SUPERVISE;
         let mut next_check = Instant::now() + self.check_interval();
         let (delivered, cpu) = self.totals_now();
@@ -284,12 +287,13 @@ impl Agent {
             match signal {
                 Some(Signal::Stop) => {
                     log::info!("Received signal to shutdown, attempt to shutdown cleanly.");
+                    self.stop_asked = true;
                     return 0;
                 }
                 Some(Signal::Status) => self.report_status(),
                 Some(Signal::Reload) => {
                     log::info!("Received signal to reload the configuration.");
-                    self.check_configuration(true, &mut signals);
+                    self.check_configuration(true, signals);
                 }
                 None => {}
             }
@@ -303,14 +307,14 @@ impl Agent {
                 }
                 self.monitor_logs.cursors.tend();
                 monitors::children::reap_orphans();
-                if let Some(why) = self.supervise(&mut signals) {
+                if let Some(why) = self.supervise(signals) {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;
                 }
             }
             if now >= next_check {
                 next_check = now + self.check_interval();
-                self.check_configuration(false, &mut signals);
+                self.check_configuration(false, signals);
                 self.periodic_lines(now, false);
             }
         }
@@ -433,6 +437,9 @@ impl Agent {
         // The others go on: what they write meanwhile waits in their logs
         self.crew
             .dismiss(&plans, config.options.metrics_in_memory, MONITORS_WITHIN);
+        if self.attend(signals) {
+            return;
+        }
         if !copying_goes_on {
             // A request under way is awaited however long it takes: starting before its verdict would
             // send its lines twice. The data waits on disk meanwhile.
@@ -499,17 +506,21 @@ impl Agent {
         }
     }
 
-    fn stop(&mut self) {
+    /// Stops all within [`STOP_WITHIN`] of `asked`: what was busy when the signal came has less time left.
+    fn stop(&mut self, asked: Instant) {
         self.notifier.stopping();
-        let until = Instant::now() + STOP_WITHIN;
+        let until = asked + STOP_WITHIN;
+        let left = || until.saturating_duration_since(Instant::now());
         self.give_up_estates();
         self.periodic_lines(Instant::now(), true);
-        self.crew.stop(MONITORS_WITHIN);
-        let within = FLUSH_WITHIN.min(until.saturating_duration_since(Instant::now()));
-        self.end_sessions(within, true, None);
+        self.crew.stop(MONITORS_WITHIN.min(left() / 4));
+        let within = left().saturating_sub(sessions::BEYOND + JOURNAL_WITHIN);
+        self.end_sessions(FLUSH_WITHIN.min(within), true, None);
         self.give_up_metrics();
         let shut_out = self.left.shut_out();
-        match self.close_journal(JOURNAL_WITHIN).and(shut_out) {
+        // Also with no time left: what is known is written, unless the disk hangs
+        let within = JOURNAL_WITHIN.min(left()).max(sessions::STEP);
+        match self.close_journal(within).and(shut_out) {
             Ok(()) => log::info!(
                 "Save consolidated checkpoints into file {}",
                 self.data_dir.join("checkpoints.json").display()

@@ -1,28 +1,38 @@
 //! The start finds here how far files were sent, and is refused if it may not look.
 
 use super::cursors::Kept;
+use super::sessions::STEP;
 use super::Agent;
+use crate::process::signals::Signals;
 use crate::process::user::Owner;
 use crate::status::health::DEGRADED;
 use crate::tail::journal::{Health, Journal, PATIENCE};
 use crate::tail::positions::Positions;
 use crate::tail::{self, Saved, Unread};
+use crossbeam_channel::RecvTimeoutError;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 impl Agent {
     /// All that is remembered of files: from the disk, and later from the journal that is open since.
     ///
+    /// Nothing if a signal to stop comes while the disk is waited for.
+    ///
     /// # Errors
     /// Why the agent must not start: something is remembered, and what it is can't be known.
-    pub(super) fn recall(&mut self) -> Result<Option<Saved>, String> {
-        if let Some(journal) = &self.journal {
-            let memory = journal.memory(PATIENCE);
-            let why =
-                "the position journal can't be read: the disk of agent_data_path does not answer";
-            return memory
-                .map(|memory| Some(memory.saved))
-                .ok_or_else(|| why.to_owned());
+    pub(super) fn recall(&mut self, signals: &mut Signals) -> Result<Option<Saved>, String> {
+        if let Some(answer) = self.journal.as_ref().map(Journal::memory) {
+            let until = Instant::now() + PATIENCE;
+            loop {
+                match answer.recv_timeout(STEP) {
+                    Ok(memory) => return Ok(Some(memory.saved)),
+                    Err(_) if self.attend(signals) => return Ok(None),
+                    Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
+                    Err(_) => {
+                        return Err("the position journal can't be read: the disk of agent_data_path does not answer".to_owned())
+                    }
+                }
+            }
         }
         let options = &self.config.options;
         let Positions {

@@ -39,7 +39,7 @@ impl Agent {
         for session in &self.sessions {
             session.stuck_for();
         }
-        let states = self.session_states();
+        let states = self.session_states(PATIENCE);
         let copying = self.copying(&states, now);
         let overall = self.statistics.overall(self, &states);
         let monitors = self.monitors_status();
@@ -84,8 +84,8 @@ impl Agent {
     }
 
     /// Each session's figures and files; no files where a thread does not answer.
-    pub(super) fn session_states(&self) -> Vec<(Snapshot, Option<TailStatus>)> {
-        let until = Instant::now() + PATIENCE;
+    pub(super) fn session_states(&self, within: Duration) -> Vec<(Snapshot, Option<TailStatus>)> {
+        let until = Instant::now() + within;
         self.sessions
             .iter()
             .map(|s| (s.stats.snapshot(), s.status(until)))

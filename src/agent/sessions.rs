@@ -20,7 +20,13 @@ const STUCK: Duration = Duration::from_secs(5);
 /// the agent for one that hangs.
 const FIRST_LOOK_WITHIN: Duration = Duration::from_secs(20);
 /// How often a wait for threads is interrupted to see what else there is.
-const STEP: Duration = Duration::from_millis(50);
+pub(super) const STEP: Duration = Duration::from_millis(50);
+/// How long the sessions that end are asked for their totals.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_millis(300);
+/// A little more than the time for the last request, for the last checkpoint.
+const CHECKPOINT_WITHIN: Duration = Duration::from_millis(500);
+/// How much longer than asked [`Agent::end_sessions`] takes at most.
+pub(super) const BEYOND: Duration = Duration::from_millis(800);
 
 impl Agent {
     /// Starts all sessions, and waits until each has looked at all its files once. Where one hangs, all
@@ -32,7 +38,7 @@ impl Agent {
     ) -> Result<(), String> {
         let until = Instant::now() + FIRST_LOOK_WITHIN;
         loop {
-            self.start_each(agent_log_start)?;
+            self.start_each(agent_log_start, signals)?;
             if self.sessions.is_empty() {
                 return Ok(());
             }
@@ -52,14 +58,22 @@ impl Agent {
         }
     }
 
-    /// Starts none while a thread that was left behind is writing; [`Agent::supervise`] tries again.
-    fn start_each(&mut self, agent_log_start: Option<u64>) -> Result<(), String> {
+    /// Starts none while a thread that was left behind is writing ([`Agent::supervise`] tries again), or if a
+    /// signal to stop comes first.
+    fn start_each(
+        &mut self,
+        agent_log_start: Option<u64>,
+        signals: &mut Signals,
+    ) -> Result<(), String> {
         if let Err(why) = self.left.shut_out() {
             log::error!("[error=\"leftBehind\"] Copying is not started yet: {why}");
             return Ok(());
         }
         self.left_out = self.left.paths();
-        let saved = self.recall()?;
+        let saved = self.recall(signals)?;
+        if self.stop_asked {
+            return Ok(());
+        }
         let mut plans = plan::sessions(
             &self.config,
             &plan::shapes(&self.config)?,
@@ -122,6 +136,9 @@ impl Agent {
     /// To be called often while something is waited for. True if the agent is to stop.
     pub(super) fn attend(&mut self, signals: &mut Signals) -> bool {
         self.notifier.alive();
+        if self.stop_asked {
+            return true;
+        }
         match signals.urgent() {
             Some(Signal::Stop) => {
                 log::info!("Received signal to shutdown, attempt to shutdown cleanly.");
@@ -232,18 +249,16 @@ impl Agent {
         flush: bool,
         mut signals: Option<&mut Signals>,
     ) {
-        let answers = Instant::now() + Duration::from_millis(300);
+        let answers = Instant::now() + ANSWERS_WITHIN;
         let states = self.sessions.iter().map(|s| s.status(answers));
         let states: Vec<Option<TailStatus>> = states.collect();
         let mut until = Instant::now() + within;
         for session in &mut self.sessions {
             session.end(flush, until);
         }
-        // A little more for the last checkpoint
-        let after = Duration::from_millis(500);
         for at in 0..self.sessions.len() {
             loop {
-                let patience = until + after;
+                let patience = until + CHECKPOINT_WITHIN;
                 let step = patience.min(Instant::now() + STEP);
                 let session = &mut self.sessions[at];
                 // A thread that hangs already will not end now

@@ -1,6 +1,6 @@
 //! Totals over the life of the process, and the periodic lines of agent.log.
 
-use super::Agent;
+use super::{Agent, PATIENCE};
 use crate::logging;
 use crate::status::data::OverallStats;
 use crate::tail::{Counters, TailStatus};
@@ -151,7 +151,11 @@ impl Agent {
         if !overall && !requests && !copying {
             return;
         }
-        let states = self.session_states();
+        let patience = match stopping {
+            true => super::sessions::ANSWERS_WITHIN,
+            false => PATIENCE,
+        };
+        let states = self.session_states(patience);
         let s = self.statistics.overall(self, &states);
         if overall {
             self.statistics.last_overall = now;

@@ -33,6 +33,8 @@ pub struct Signals {
     bell: UnixStream,
     waker: Waker,
     foreground: bool,
+    /// The last moment at which no signal to stop had come.
+    unasked: Instant,
 }
 
 /// Lets another thread end the main thread's [`Signals::wait`] early.
@@ -82,6 +84,7 @@ impl Signals {
             bell,
             waker: Waker(ringer),
             foreground,
+            unasked: Instant::now(),
         })
     }
 
@@ -102,7 +105,8 @@ impl Signals {
             match self.bell.read(&mut rings) {
                 Ok(n) if rings[..n].contains(&b'w') => return self.pending(),
                 // A ring, or EINTR: look at the flags. Anything else is the time-out.
-                Ok(n) if n > 0 => {}
+                // It has just come: until then this slept.
+                Ok(n) if n > 0 => self.unasked = Instant::now(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return self.pending(),
             }
@@ -111,6 +115,7 @@ impl Signals {
 
     /// The most urgent signal that has come and was not taken yet.
     pub fn pending(&mut self) -> Option<Signal> {
+        let now = Instant::now();
         let taken = |flag: &AtomicBool| flag.swap(false, Ordering::SeqCst);
         if taken(&self.int) {
             if self.foreground {
@@ -124,6 +129,7 @@ impl Signals {
         if taken(&self.term) {
             return Some(Signal::Stop);
         }
+        self.unasked = now;
         if taken(&self.usr1) {
             return Some(Signal::Status);
         }
@@ -139,6 +145,12 @@ impl Signals {
         let signal = self.pending();
         self.hup.fetch_or(reload, Ordering::SeqCst);
         signal
+    }
+
+    /// The last moment at which no signal to stop had come, as far as this was asked: a stop that has come since is
+    /// not older, though whoever was busy has only now heard of it.
+    pub fn last_without_stop(&self) -> Instant {
+        self.unasked
     }
 
     /// A handle with which other threads wake this one.
@@ -178,8 +190,13 @@ mod tests {
         assert_eq!(signals.wait(long), Some(Signal::Reload));
         assert_eq!(signals.wait(Duration::from_millis(1)), None);
 
+        let busy = Instant::now();
+        assert_eq!(signals.urgent(), None);
         raise(SIGINT).unwrap();
+        let heard = Instant::now();
         assert_eq!(signals.wait(Duration::ZERO), Some(Signal::Stop));
+        // The time in which nobody listened is part of a stop's
+        assert!(busy <= signals.last_without_stop() && signals.last_without_stop() <= heard);
 
         let waker = signals.waker().unwrap();
         let thread = std::thread::spawn(move || waker.wake());

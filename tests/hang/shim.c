@@ -1,5 +1,5 @@
 // LD_PRELOAD: whoever looks at or opens a path that begins with $HANG_PREFIX waits while the file $HANG_FLAG is
-// there, as at a mount that does not answer.
+// there, as at a mount that does not answer. Whoever syncs a file waits while $HANG_SYNC is there.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -15,6 +15,11 @@ static void wait_at(const char *path) {
   const char *prefix = getenv("HANG_PREFIX"), *flag = getenv("HANG_FLAG");
   if (!path || !prefix || !flag || strncmp(path, prefix, strlen(prefix)) != 0) return;
   while (syscall(SYS_faccessat, AT_FDCWD, flag, F_OK) == 0) usleep(10000);
+}
+
+static void wait_for_disk(void) {
+  const char *flag = getenv("HANG_SYNC");
+  while (flag && syscall(SYS_faccessat, AT_FDCWD, flag, F_OK) == 0) usleep(10000);
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -66,4 +71,14 @@ int fstatat64(int dir, const char *path, struct stat64 *to, int flags) {
 int statx(int dir, const char *restrict path, int flags, unsigned mask, struct statx *restrict to) {
   wait_at(path);
   return REAL(statx)(dir, path, flags, mask, to);
+}
+
+int fsync(int fd) {
+  wait_for_disk();
+  return REAL(fsync)(fd);
+}
+
+int fdatasync(int fd) {
+  wait_for_disk();
+  return REAL(fdatasync)(fd);
 }

@@ -19,7 +19,7 @@ use super::replay::Memory;
 use crate::tail::store::{self, next_serial};
 use crate::util::random;
 use crate::util::time::now_secs;
-use crossbeam_channel::{bounded, Sender};
+use crossbeam_channel::{bounded, Receiver, Sender};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -260,12 +260,12 @@ impl Journal {
         queue.figures.health == Health::Stopped && queue.durable == queue.appended
     }
 
-    /// All that is remembered, with what was appended before. `None` if the disk does not give it within `patience`.
-    pub fn memory(&self, patience: Duration) -> Option<Memory> {
+    /// Asks for all that is remembered, with what was appended before. The answer comes when the disk gives it.
+    pub fn memory(&self) -> Receiver<Memory> {
         let (asked, answer) = bounded(1);
         self.shared().lock().asked.push(asked);
         self.shared().work.notify_one();
-        answer.recv_timeout(patience).ok()
+        answer
     }
 
     /// Grows when records were lost. Who sees another number than the last time has to append all that it
