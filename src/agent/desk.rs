@@ -75,16 +75,13 @@ impl Desk {
         if self.is_given_up() {
             return After::Ends;
         }
-        let left = self.memory.as_ref().map(|memory| memory.way.take_left());
-        for lines in left.into_iter().flatten() {
-            self.take(&lines);
-        }
         loop {
             while let Ok(verdict) = self.verdicts.try_recv() {
                 self.settle(verdict);
             }
             let now = Instant::now();
             self.begin_round(now);
+            self.take_left();
             self.follow(now);
             self.tailer.poll(now);
             self.fill(now);
@@ -138,22 +135,18 @@ impl Desk {
 
     /// Whether another session has taken this one's place while it hung. All that is left to do then is
     /// to end.
-    fn is_given_up(&mut self) -> bool {
-        let is_given_up = self.fence.is_given_up();
-        if is_given_up && self.memory.is_some() {
-            let left = self.tailer.undelivered_lines();
-            let lines = left
-                .iter()
-                .map(|(_, bytes)| memchr::memchr_iter(b'\n', bytes).count());
-            let lines: usize = lines.sum();
-            if lines > 0 {
-                log::warn!(
-                    "{lines} metric lines that were in the memory of a session that hung are lost, or were sent \
-                     before"
-                );
+    fn is_given_up(&self) -> bool {
+        self.fence.is_given_up()
+    }
+
+    /// Takes what earlier sessions have left of metrics in memory, also one that hung until now.
+    fn take_left(&mut self) {
+        if let Some(memory) = &self.memory {
+            let left: Vec<Lines> = memory.way.take_left().collect();
+            for lines in &left {
+                self.take(lines);
             }
         }
-        is_given_up
     }
 
     /// Takes up logs that monitors have named or dropped since the last look.
@@ -211,7 +204,6 @@ impl Desk {
         if self.away > 0 {
             // A request is under way for longer than anybody waits: whether its lines have arrived will not be
             // known here
-            self.leave_memory();
             self.tailer.checkpoint();
             return None;
         }
@@ -222,17 +214,6 @@ impl Desk {
         (!self.fence.is_given_up()).then_some(carried)
     }
 
-    /// Passes on lines that are in no file, of which nobody has said that they have arrived.
-    fn leave_memory(&mut self) {
-        if let Some(memory) = &self.memory {
-            let left = self.tailer.undelivered_lines().into_iter();
-            memory.way.leave(left.map(|(path, bytes)| Lines {
-                path: path.into(),
-                bytes,
-            }));
-        }
-    }
-
     /// Reads what there is into the batch that is being filled.
     fn fill(&mut self, now: Instant) {
         if self.full || !self.tailer.has_ready() {
@@ -241,6 +222,8 @@ impl Desk {
         self.begin();
         if let Some(batch) = &mut self.filling {
             self.full = self.tailer.fill(batch, now);
+            #[cfg(test)]
+            super::session_tests::die_over(batch, self.away);
         }
     }
 
@@ -433,7 +416,6 @@ impl Desk {
             return After::GoesOn;
         }
         self.tailer.checkpoint();
-        self.leave_memory();
         After::Ends
     }
 }

@@ -1,11 +1,12 @@
 //! `metrics_in_memory`: metrics go over a bounded channel straight into requests, so that a device's
 //! flash is not worn by log files that are read once.
 
+use crate::tail::Shelf;
 use crossbeam_channel::{bounded, Receiver, Sender};
 use monitors::sink::{Lost, Sink};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// How many blocks of lines are on the way at the most.
 const BLOCKS: usize = 16;
@@ -32,15 +33,15 @@ pub struct Way(Arc<Ends>);
 struct Ends {
     to: Sender<Lines>,
     from: Receiver<Lines>,
-    /// Lines that a session had taken and not delivered when it ended.
-    left: Mutex<Vec<Lines>>,
+    /// Lines that sessions have taken.
+    shelf: Shelf,
 }
 
 impl Default for Way {
     fn default() -> Self {
         let (to, from) = bounded(BLOCKS);
-        let left = Mutex::default();
-        Way(Arc::new(Ends { to, from, left }))
+        let shelf = Shelf::default();
+        Way(Arc::new(Ends { to, from, shelf }))
     }
 }
 
@@ -58,27 +59,27 @@ impl Way {
         self.0.from.clone()
     }
 
-    /// A session ends that has taken these lines and not delivered them.
-    pub fn leave(&self, lines: impl IntoIterator<Item = Lines>) {
-        self.left().extend(lines);
+    /// Where sessions keep the lines that they take until they are delivered.
+    pub fn shelf(&self) -> Shelf {
+        self.0.shelf.clone()
     }
 
-    /// Lines that an earlier session has left; they are older than all that are on the way.
-    pub fn take_left(&self) -> Vec<Lines> {
-        std::mem::take(&mut self.left())
+    /// Lines that earlier sessions had taken and not delivered when they ended or were given up; they are older
+    /// than all that are on the way.
+    pub fn take_left(&self) -> impl Iterator<Item = Lines> {
+        let left = self.0.shelf.take_left().into_iter();
+        left.map(|(path, bytes)| Lines {
+            path: path.into(),
+            bytes,
+        })
     }
 
     /// Gives up all that nobody will take any more. How many lines that are.
     pub fn give_up(&self) -> u64 {
-        let left = self.take_left().into_iter();
-        left.chain(self.0.from.try_iter())
+        self.take_left()
+            .chain(self.0.from.try_iter())
             .map(|lines| lines.count())
             .sum()
-    }
-
-    /// A panic elsewhere leaves nothing half done here.
-    fn left(&self) -> MutexGuard<'_, Vec<Lines>> {
-        self.0.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,20 +115,11 @@ mod tests {
     fn what_comes_while_no_session_runs_waits_for_the_next_one_within_bounds() {
         let way = Way::default();
         let mut sink = way.sink(Path::new("/m.log"));
-        let first = way.lines();
-        sink.write(b"a\n").unwrap();
-        let taken = first.try_recv().unwrap();
-        drop(first);
-        // That session ends without having delivered it
-        way.leave([taken]);
         for _ in 0..BLOCKS {
             sink.write(b"b\nc\n").unwrap();
         }
         let lost = sink.write(b"d\ne\n").unwrap_err();
         assert_eq!(lost.lines, 2);
-        let left = way.take_left();
-        assert_eq!(left.len(), 1);
-        assert_eq!(left[0].bytes, b"a\n");
         assert_eq!(way.lines().try_recv().unwrap().bytes, b"b\nc\n");
         assert_eq!(way.give_up(), 2 * (BLOCKS as u64 - 1));
         assert_eq!(way.give_up(), 0);

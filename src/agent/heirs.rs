@@ -1,13 +1,10 @@
 //! The state that ended sessions leave, and which of those that come after them get it. No path of a log is
 //! touched here.
 
-use super::flash::Lines;
-use super::plan::MonitorLogs;
 use super::session::Plan;
 use super::Agent;
 use crate::config::{Config, Secret, ServerUrl, Worker};
 use crate::tail::Carried;
-use std::path::PathBuf;
 
 /// The target of a finished batch: one that was made for another target has to be made again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +66,7 @@ impl Agent {
                 estate.carried.drop_batches();
             }
             if plans[*first].memory.is_none() {
-                leave_memory(&mut estate.carried, &self.monitor_logs);
+                estate.carried.leave_memory();
             }
             let parts = estate.carried.divide(heirs.len() as u64);
             for (at, part) in heirs.iter().zip(parts) {
@@ -81,7 +78,7 @@ impl Agent {
     /// Nobody goes on with this: its worker is gone.
     fn wind_up(&mut self, mut estate: Estate) {
         self.statistics.retire_totals(&estate.carried.totals());
-        leave_memory(&mut estate.carried, &self.monitor_logs);
+        estate.carried.leave_memory();
         // On some file systems closing a file may hang
         let close = std::thread::Builder::new().name("close".into());
         if let Err(e) = close.spawn(move || drop(estate)) {
@@ -93,18 +90,9 @@ impl Agent {
     pub(super) fn give_up_estates(&mut self) {
         for mut estate in std::mem::take(&mut self.estates) {
             self.statistics.retire_totals(&estate.carried.totals());
-            leave_memory(&mut estate.carried, &self.monitor_logs);
+            estate.carried.leave_memory();
             // On some file systems closing a file may hang, and the end of the process closes all
             std::mem::forget(estate);
         }
     }
-}
-
-fn leave_memory(carried: &mut Carried, logs: &MonitorLogs) {
-    let lines = carried.take_memory().into_iter();
-    let lines = lines.map(|(path, bytes): (PathBuf, Vec<u8>)| Lines {
-        path: path.into(),
-        bytes,
-    });
-    logs.way.leave(lines);
 }

@@ -113,6 +113,7 @@ pub fn sessions(
             let entries = entries(config, shapes, worker, fixed, agent_log_start);
             let mut settings = tail_settings(config, worker, index, upload.pacing.max_request_size);
             settings.held = held.clone();
+            settings.shelf = monitor_logs.way.shelf();
             settings.journal = journal.cloned();
             settings.fence = Arc::new(tail::Fence::leaving_out(left_out.to_vec()));
             plans.push(Plan {
@@ -168,6 +169,7 @@ pub fn tail_settings(
         fence: Arc::default(),
         share: (u64::from(index), u64::from(worker.sessions)),
         held: tail::Held::default(),
+        shelf: tail::Shelf::default(),
         elsewhere: config
             .logs
             .iter()

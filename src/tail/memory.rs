@@ -1,6 +1,8 @@
 //! Logs that are in no file: what monitors hand over where flash must be spared. What is read of
-//! one is kept until it is committed, so that a session which ends can pass it on.
+//! one is kept until it is committed, so that a session which ends can pass it on, and one that dies or hangs
+//! loses nothing of it.
 
+use super::fence::Fence;
 use super::ledger::{Content, ContentKey, Place, BLOCK};
 use super::log::{next_number, Log};
 use super::settings::Entry;
@@ -10,42 +12,104 @@ use crate::util::random;
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The end of an endless content: what is not settled yet, and a little before it.
+/// The end of an endless content: what is not settled yet, and a little before it. All clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryLog(Arc<Mutex<Text>>);
+
 #[derive(Debug, Default)]
-pub struct MemoryLog {
+struct Text {
     /// Of the first byte that is held.
     start: u64,
+    settled: u64,
     bytes: VecDeque<u8>,
 }
 
-impl MemoryLog {
+impl Text {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
+}
 
-    fn push(&mut self, lines: &[u8]) {
-        self.bytes.extend(lines);
+/// The logs in memory of all sessions. What nobody has said has arrived outlives the thread that reads it: that
+/// may end for good, die or hang, and be replaced. All clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Shelf(Arc<Mutex<Vec<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    log: MemoryLog,
+    /// The fence of the thread that reads it.
+    reader: Arc<Fence>,
+}
+
+impl Shelf {
+    fn keep(&self, path: &Path, log: &MemoryLog, reader: &Arc<Fence>) {
+        let mut all = locked(&self.0);
+        // A reload has passed it on
+        all.retain(|kept| !Arc::ptr_eq(&kept.log.0, &log.0));
+        all.push(Kept {
+            path: path.to_owned(),
+            log: log.clone(),
+            reader: reader.clone(),
+        });
+    }
+
+    /// Takes out what no thread takes care of any more: of each path the lines of which nobody has said that they
+    /// have arrived. What a thread that was given up had sent is among them if no answer has come.
+    pub fn take_left(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut left = Vec::new();
+        locked(&self.0).retain(|kept| {
+            let is_left = Arc::strong_count(&kept.log.0) == 1 || kept.reader.is_given_up();
+            if is_left {
+                left.push((kept.path.clone(), kept.log.take_unsettled()));
+            }
+            !is_left
+        });
+        left.retain(|(_, lines)| !lines.is_empty());
+        left
+    }
+}
+
+/// A panic leaves nothing half done behind these locks that anybody would miss.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl MemoryLog {
+    /// Appends lines; where the content ends then.
+    fn push(&self, lines: &[u8]) -> u64 {
+        let mut text = locked(&self.0);
+        text.bytes.extend(lines);
+        text.end()
     }
 
     /// Gives up what lies before `settled`, but for what the check of a position needs.
-    fn release(&mut self, settled: u64) {
+    fn release(&self, settled: u64) {
+        let mut text = locked(&self.0);
+        text.settled = text.settled.max(settled);
         let keep_from = settled.saturating_sub(BLOCK as u64);
-        let n = keep_from.saturating_sub(self.start) as usize;
-        self.bytes.drain(..n.min(self.bytes.len()));
-        self.start = self.start.max(keep_from);
-        if self.bytes.len() < self.bytes.capacity() / 4 {
-            self.bytes.shrink_to(2 * self.bytes.len());
+        let n = keep_from.saturating_sub(text.start) as usize;
+        let n = n.min(text.bytes.len());
+        text.bytes.drain(..n);
+        text.start = text.start.max(keep_from);
+        if text.bytes.len() < text.bytes.capacity() / 4 {
+            let most = 2 * text.bytes.len();
+            text.bytes.shrink_to(most);
         }
     }
 
-    /// The bytes that are held from `offset` on.
-    pub fn since(&self, offset: u64) -> Vec<u8> {
-        let from = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        let from = from.min(self.bytes.len());
-        self.bytes.range(from..).copied().collect()
+    /// Takes out all bytes, and returns those that are not settled.
+    fn take_unsettled(&self) -> Vec<u8> {
+        let mut text = locked(&self.0);
+        let from = usize::try_from(text.settled.saturating_sub(text.start)).unwrap_or(usize::MAX);
+        text.start = text.end();
+        let mut bytes = Vec::from(std::mem::take(&mut text.bytes));
+        bytes.drain(..from.min(bytes.len()));
+        bytes
     }
 
     /// Reads content at `offset`; short only at the end.
@@ -53,12 +117,13 @@ impl MemoryLog {
     /// # Errors
     /// The offset is before what is held, which is a mistake of ours.
     pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let Some(from) = offset.checked_sub(self.start) else {
+        let text = locked(&self.0);
+        let Some(from) = offset.checked_sub(text.start) else {
             return Err(io::Error::other("these metrics are not held any more"));
         };
         let from = usize::try_from(from).unwrap_or(usize::MAX);
-        let n = buf.len().min(self.bytes.len().saturating_sub(from));
-        let (a, b) = self.bytes.as_slices();
+        let n = buf.len().min(text.bytes.len().saturating_sub(from));
+        let (a, b) = text.bytes.as_slices();
         for (i, byte) in buf[..n].iter_mut().enumerate() {
             let at = from + i;
             *byte = if at < a.len() { a[at] } else { b[at - a.len()] };
@@ -83,10 +148,10 @@ impl Tailer {
             let reading = self.readings.get_mut(&key);
             let Some(reading) = reading else { continue };
             if let Some(Source::Memory(memory)) = &mut reading.source {
-                memory.push(lines);
+                let end = memory.push(lines);
                 reading.growth = now;
                 if let Some(content) = self.ledger.get_mut(key) {
-                    content.length = memory.end();
+                    content.length = end;
                 }
             }
         }
@@ -102,7 +167,11 @@ impl Tailer {
             Content::in_memory(log.id(), super::ledger::SequenceId(random::uuid4_bytes()));
         let key = self.ledger.take_up(content, true);
         let mut reading = Reading::new(now);
-        reading.source = Some(Source::Memory(Box::default()));
+        let memory = MemoryLog::default();
+        self.settings
+            .shelf
+            .keep(path, &memory, &self.settings.fence);
+        reading.source = Some(Source::Memory(memory));
         reading.is_text = true;
         self.readings.insert(key, reading);
         self.logs.insert(number, Box::new(log));
@@ -117,30 +186,13 @@ impl Tailer {
             .sum()
     }
 
-    /// Takes out what of such logs nobody has said has arrived: whole lines of each path, for a
-    /// tailer that comes after this one. The logs are forgotten.
-    pub fn undelivered_lines(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut left = Vec::new();
-        for (path, number) in std::mem::take(&mut self.memory_logs) {
-            let Some(log) = self.logs.remove(&number) else {
-                continue;
-            };
-            for key in self.ledger.of_log(log.id()).to_vec() {
-                let settled = self.ledger.get(key).map_or(0, |content| content.settled);
-                let source = self
-                    .readings
-                    .remove(&key)
-                    .and_then(|reading| reading.source);
-                if let Some(Source::Memory(memory)) = source {
-                    let lines = memory.since(settled);
-                    if !lines.is_empty() {
-                        left.push((path.clone(), lines));
-                    }
-                }
-            }
-            self.ledger.forget_log(log.id());
+    /// Takes care of a log in memory that another tailer had.
+    pub(super) fn keep_on_shelf(&self, path: &Path, key: ContentKey) {
+        let source = self.readings.get(&key).and_then(|r| r.source.as_ref());
+        if let Some(Source::Memory(memory)) = source {
+            let settings = &self.settings;
+            settings.shelf.keep(path, memory, &settings.fence);
         }
-        left
     }
 
     /// Plans the next look at a log that has no file: only for an unfinished group of lines.
@@ -179,13 +231,17 @@ mod tests {
 
     #[test]
     fn what_is_settled_is_given_up_and_the_rest_can_be_read_again() {
-        let mut log = MemoryLog::default();
+        let log = MemoryLog::default();
+        let held = || {
+            let text = locked(&log.0);
+            (text.bytes.len(), text.end(), text.bytes.capacity())
+        };
         let text: Vec<u8> = (0..10_000u32).map(|n| n as u8).collect();
         for part in text.chunks(700) {
             log.push(part);
         }
         log.release(5_000);
-        assert!(log.bytes.len() <= 5_000 + BLOCK && log.end() == 10_000);
+        assert!(held().0 <= 5_000 + BLOCK && held().1 == 10_000);
         let mut buf = vec![0; 20_000];
         let from = 5_000 - BLOCK as u64;
         let n = log.read_at(&mut buf, from).unwrap();
@@ -193,10 +249,10 @@ mod tests {
         assert!(log.read_at(&mut buf, 10).is_err());
         assert_eq!(log.read_at(&mut buf, 10_000).unwrap(), 0);
         log.release(10_000);
-        assert!(
-            log.bytes.capacity() <= 4 * BLOCK + 64,
-            "{}",
-            log.bytes.capacity()
-        );
+        assert!(held().2 <= 4 * BLOCK + 64, "{:?}", held());
+        log.push(b"more");
+        assert_eq!(log.take_unsettled(), b"more");
+        assert_eq!(log.take_unsettled(), b"");
+        assert!(log.read_at(&mut buf, 10_000).is_err());
     }
 }

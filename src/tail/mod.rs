@@ -58,6 +58,7 @@ pub use counters::{Counters, Skip};
 pub use fence::Fence;
 pub use held::Held;
 pub use ledger::record::Saved;
+pub use memory::Shelf;
 pub use settings::{Entry, Rename, Settings};
 pub use status::{LogStatus, TailStatus};
 pub use store::{denied, ignore, Unread};

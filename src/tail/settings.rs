@@ -4,6 +4,7 @@ use super::fence::Fence;
 use super::glob;
 use super::held::Held;
 use super::journal::Journal;
+use super::memory::Shelf;
 use crate::config::AttrValue;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -120,6 +121,8 @@ pub struct Settings {
     pub share: (u64, u64),
     /// Which files the sessions of the worker have; the same for all of them.
     pub held: Held,
+    /// Where lines that are in no file outlive the thread.
+    pub shelf: Shelf,
     /// The entries of other workers: files that they match are not this worker's.
     pub elsewhere: Vec<Entry>,
     /// `max_allowed_request_size`
@@ -183,6 +186,7 @@ impl Settings {
             fence: Arc::default(),
             share: (0, 1),
             held: Held::default(),
+            shelf: Shelf::default(),
             elsewhere: Vec::new(),
             max_request: 5_900_000,
             data_dir,

@@ -19,7 +19,7 @@ pub enum Source {
     /// A rotated file that has been compressed.
     Gz(Box<GzFile>),
     /// No file at all.
-    Memory(Box<MemoryLog>),
+    Memory(MemoryLog),
 }
 
 impl Bytes for Source {

@@ -77,31 +77,20 @@ impl Carried {
         self.batches.clear();
     }
 
-    /// Takes out the logs that are in no file: of each path the lines of which nobody has said that they have
-    /// arrived.
-    pub fn take_memory(&mut self) -> Vec<(PathBuf, Vec<u8>)> {
+    /// Lets go of the logs that are in no file: what nobody has said has arrived is left to
+    /// [`super::Shelf::take_left`].
+    pub fn leave_memory(&mut self) {
         if !self.logs.iter().any(|one| one.log.in_memory) {
-            return Vec::new();
+            return;
         }
         // They may be in batches together with others
         self.drop_batches();
-        let mut lines = Vec::new();
-        self.logs.retain_mut(|one| {
-            if !one.log.in_memory {
-                return true;
+        self.logs.retain(|one| {
+            if one.log.in_memory {
+                self.retired.add(&one.log.counters.get());
             }
-            self.retired.add(&one.log.counters.get());
-            for content in &one.part.contents {
-                let mut readings = one.readings.iter();
-                let reading = readings.find(|(key, _)| *key == content.key);
-                if let Some(Source::Memory(memory)) = reading.and_then(|(_, r)| r.source.as_ref()) {
-                    lines.push((one.log.path.to_path_buf(), memory.since(content.settled)));
-                }
-            }
-            false
+            !one.log.in_memory
         });
-        lines.retain(|(_, lines)| !lines.is_empty());
-        lines
     }
 
     /// The totals of all its files.
@@ -288,7 +277,11 @@ impl Tailer {
             self.tell_of_file(*key);
         }
         for number in numbers {
-            if self.logs.get(&number).is_some_and(|log| log.in_memory) {
+            let in_memory = self.logs.get(&number).filter(|log| log.in_memory);
+            if let Some((id, path)) = in_memory.map(|log| (log.id(), log.path.clone())) {
+                for key in self.ledger.of_log(id) {
+                    self.keep_on_shelf(&path, *key);
+                }
                 self.make_ready(number);
             }
             self.plan(number, now, Some(now));

@@ -6,16 +6,20 @@ use crate::config::ServerUrl;
 use crate::util::stop::{self, Stopper};
 use crate::wire::{Batch, Envelope, EnvelopeSpec, Event, Form, Label, Push, Span, Stamp};
 use crossbeam_channel::{bounded, unbounded, Receiver, Sender};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A thread that is given an event with this text dies, once.
 pub fn die_over(batch: &mut Batch) {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    if memchr::memmem::find(batch.complete(0), b"[die over this once]").is_some() {
-        let mut dies = false;
-        ONCE.call_once(|| dies = true);
+    static DONE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+    let body = batch.complete(0);
+    if let Some(at) = memchr::memmem::find(body, b"[die over this once") {
+        let mark = body[at..].split(|b| *b == b']').next().unwrap().to_vec();
+        let mut done = DONE.lock().unwrap();
+        let dies = !done.contains(&mark);
+        done.push(mark);
+        drop(done);
         assert!(!dies, "as asked");
     }
 }
