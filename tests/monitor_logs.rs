@@ -442,6 +442,67 @@ fn a_log_that_its_monitor_has_retired_goes_on_where_it_was_after_a_kill() {
     site.assert_well_formed();
 }
 
+/// A sender who writes more than may lie on the disk.
+#[test]
+fn the_files_of_a_template_stay_below_their_bound_and_only_delivered_ones_are_deleted() {
+    let mut site = Site::new();
+    let port = syslog(
+        &mut site,
+        json!({
+            "message_log_template": "by/$HOSTNAME.log", "max_log_size": 2_000,
+            "max_log_rotations": 50, "max_total_log_size": 12_000,
+        }),
+    );
+    site.log(json!({"path": own(&site, "by/*.log"), "attributes": {"parser": "p"}}));
+    site.start();
+    let mut stream = connect(&site, port);
+    let path = own(&site, "by/h.log");
+    let folder = site.path("log/by");
+    let on_disk = || {
+        let files = std::fs::read_dir(&folder).unwrap().flatten();
+        let lengths = files.filter_map(|file| Some(file.metadata().ok()?.len()));
+        lengths.sum::<u64>()
+    };
+    let mut sent = 0;
+    // Nine tenths of the bound
+    while sent == 0 || on_disk() < 10_800 {
+        stream
+            .write_all(numbered("h", sent..sent + 10).as_bytes())
+            .unwrap();
+        sent += 10;
+        until_count(&mut site, &path, sent);
+    }
+    site.until_seen("what is delivered is deleted", || on_disk() <= 6_000);
+    // Nothing is delivered any more
+    site.receiver.fault(Fault::status(503).until_cleared());
+    let last = sent + 400;
+    stream
+        .write_all(numbered("h", sent..last).as_bytes())
+        .unwrap();
+    let base = own(&site, "agent_syslog.log");
+    let text_of = |name: &str| std::fs::read_to_string(own(&site, name)).unwrap_or_default();
+    let end = numbered("h", last - 1..last);
+    let is_there = || text_of("agent_syslog.log").ends_with(&end);
+    site.until_seen("the rest goes to message_log", is_there);
+    let mut refused = text_of("agent_syslog.log").lines().count();
+    for n in 1..50 {
+        refused += text_of(&format!("agent_syslog.log.{n}")).lines().count();
+    }
+    let counted = || monitor(&site)["counters"]["messages_without_room"] == refused;
+    site.until_seen("that is counted", counted);
+    let most = on_disk();
+    assert!(most <= 12_000 + 100, "{most}");
+    site.receiver.clear_faults();
+    site.until("all", |state| {
+        count(state, &path) + count(state, &base) >= last
+    });
+    let mut arrived = lines(&site, &path);
+    arrived.extend(lines(&site, &base));
+    let wanted: Vec<String> = numbered("h", 0..last).lines().map(str::to_owned).collect();
+    assert_eq!(arrived, wanted);
+    site.assert_well_formed();
+}
+
 #[test]
 fn a_ring_of_files_that_are_written_in_turn_arrives_whole() {
     let mut site = Site::new();

@@ -5,18 +5,21 @@ use crate::monitor::MonitorLog;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 /// The logs to follow beyond those that plans name. Shared by all monitors of an agent.
 #[derive(Debug, Default)]
 pub struct FollowedLogs {
     logs: Mutex<Vec<Followed>>,
     generation: AtomicU64,
+    asked: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Followed {
     owner: String,
     log: MonitorLog,
+    delivered: Option<SystemTime>,
 }
 
 impl FollowedLogs {
@@ -36,6 +39,7 @@ impl FollowedLogs {
             logs.push(Followed {
                 owner: owner.to_owned(),
                 log,
+                delivered: None,
             });
         }
         drop(logs);
@@ -76,6 +80,33 @@ impl FollowedLogs {
         let logs = self.lock();
         let own = logs.iter().filter(|known| known.owner == owner);
         own.map(|known| known.log.path.clone()).collect()
+    }
+
+    /// Asks the copier to tell what is delivered; it does so within seconds.
+    pub fn ask_delivered(&self) {
+        self.asked.fetch_add(1, Ordering::Release);
+    }
+
+    /// Grows with each question.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
+    }
+
+    /// The copier says that all that was in the files of these logs at that moment, the rotated ones included, has
+    /// been acknowledged, or will never be sent.
+    pub fn tell_delivered(&self, logs: impl Iterator<Item = (PathBuf, SystemTime)>) {
+        let mut all = self.lock();
+        for (path, at) in logs {
+            if let Some(known) = all.iter_mut().find(|known| known.log.path == path) {
+                known.delivered = Some(at);
+            }
+        }
+    }
+
+    /// The moment for which the copier has last said so of a log.
+    pub fn delivered(&self, path: &Path) -> Option<SystemTime> {
+        let logs = self.lock();
+        logs.iter().find(|known| known.log.path == path)?.delivered
     }
 
     /// A panic elsewhere leaves nothing half done here.

@@ -149,8 +149,14 @@ impl Desk {
         }
     }
 
-    /// Takes up logs that monitors have named or dropped since the last look.
+    /// Takes up logs that monitors have named or dropped since the last look, and tells them what is delivered.
     fn follow(&mut self, now: Instant) {
+        let asked = self.dynamic.logs.asked();
+        if asked != self.dynamic.answered {
+            self.dynamic.answered = asked;
+            let delivered = self.tailer.delivered_named();
+            self.dynamic.logs.tell_delivered(delivered);
+        }
         let generation = self.dynamic.logs.generation();
         if generation == self.dynamic.seen {
             return;

@@ -130,6 +130,7 @@ pub fn sessions(
                     logs: monitor_logs.followed.clone(),
                     entries: templates(config, shapes, worker),
                     seen: 0,
+                    answered: 0,
                 },
                 memory: (config.options.metrics_in_memory && plans.is_empty()).then(|| Memory {
                     entries: memory_entries(config, shapes, fixed),

@@ -108,6 +108,8 @@ pub struct Dynamic {
     pub entries: EntryOf,
     /// The generation that is in force.
     pub seen: u64,
+    /// The question of what is delivered that was answered last.
+    pub answered: u64,
 }
 
 /// Metrics that are in no file.

@@ -8,7 +8,7 @@ use super::tailer::Tailer;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// More remembered logs than these are looked through for files that are gone.
 pub(super) const MANY_ORPHANS: usize = 1_000;
@@ -94,6 +94,17 @@ impl Tailer {
             }
             None => self.matched(path, &entry, now),
         }
+    }
+
+    /// The logs that monitors name and of which all that a look has found is settled, with the moment of that look.
+    pub fn delivered_named(&self) -> impl Iterator<Item = (PathBuf, SystemTime)> + '_ {
+        self.logs.values().filter_map(|log| {
+            let path = &log.path;
+            let is_known = log.entry.named && !log.left && !self.unreadable.contains_key(&**path);
+            let is_settled = is_known && self.pending(log.id()) == 0;
+            let looked = Duration::try_from_secs_f64(log.last_check.filter(|_| is_settled)?);
+            Some((path.to_path_buf(), UNIX_EPOCH + looked.ok()?))
+        })
     }
 
     /// Forgets logs that nothing names any more and that are finished. Where each stands is

@@ -5,6 +5,7 @@
 //! deleted.
 
 use super::made::Made;
+use super::room::Room;
 use super::template::Values;
 use crate::followed::FollowedLogs;
 use crate::monitor::{Like, LogRule, MonitorLog};
@@ -17,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Instances that write the same file share it.
 static SHARED: LazyLock<LogFiles> = LazyLock::new(LogFiles::default);
@@ -34,6 +35,8 @@ const MOST_REFUSALS: usize = 4096;
 /// A part of a path may have 255 bytes; `.10` may follow.
 const LONGEST_NAME: usize = 240;
 const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// The copier tells within this time whether a file is delivered; until then it stays open.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// How files are kept.
@@ -51,6 +54,8 @@ pub struct Settings {
     pub expire: Duration,
     /// Files of a template open at one time.
     pub most: usize,
+    /// Bytes of all files of a template; 0: as many as like.
+    pub most_bytes: u64,
     /// How often to look for files to delete.
     pub check_every: Duration,
     /// How old they have to be.
@@ -93,6 +98,8 @@ struct Target {
     /// Since when there is something in `block`.
     since: Option<Instant>,
     last: Instant,
+    /// The copier was asked whether all of it is delivered.
+    asked: bool,
 }
 
 /// See the module's text.
@@ -110,12 +117,15 @@ pub struct Files {
     /// Bytes in all blocks.
     held: usize,
     made: Made,
+    room: Room,
     next_expiry: Option<Instant>,
     next_check: Instant,
     lines: u64,
     lost: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
     deleted: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+    without_room: Arc<AtomicU64>,
 }
 
 impl Files {
@@ -141,6 +151,7 @@ impl Files {
                 block: Vec::new(),
                 since: None,
                 last: now,
+                asked: false,
             })],
             free: Vec::new(),
             by_name: HashMap::new(),
@@ -151,11 +162,14 @@ impl Files {
             held: 0,
             next_expiry: None,
             next_check: now + settings.check_every,
+            room: Room::new(settings.most_bytes, &made),
             made,
             lines: 0,
             lost: out.counter("lines_lost"),
             open: out.counter("template_files_open"),
             deleted: out.counter("template_files_deleted"),
+            bytes: out.counter("template_bytes"),
+            without_room: out.counter("messages_without_room"),
             settings,
         }
     }
@@ -198,6 +212,10 @@ impl Files {
             Some(Some(target)) if target.serial == id.serial => id.slot,
             _ => FileId::BASE.slot,
         };
+        let slot = match slot != FileId::BASE.slot && self.room.is_full() {
+            true => self.without_room(out),
+            false => slot,
+        };
         let Some(Some(target)) = self.targets.get_mut(slot) else {
             return;
         };
@@ -205,6 +223,10 @@ impl Files {
         write(&mut target.block);
         let after = target.block.len();
         target.last = now;
+        target.asked = false;
+        if slot != FileId::BASE.slot {
+            self.room.take(after - before);
+        }
         if target.since.is_none() {
             target.since = Some(now);
             self.waiting.push(slot);
@@ -216,6 +238,20 @@ impl Files {
         } else if self.held >= BLOCKS {
             self.flush_all(out);
         }
+    }
+
+    /// The bound on all bytes is reached: where the message goes.
+    fn without_room(&mut self, out: &mut Emitter) -> usize {
+        self.without_room.fetch_add(1, Relaxed);
+        if out.once_in(TEN_MINUTES, "max_total_log_size") {
+            out.warn(format_args!(
+                "The files of message_log_template have {} bytes, max_total_log_size allows {}, and no rotated or closed one is known to be delivered. Messages for them go to {} and are counted in the status as messages_without_room. Raise max_total_log_size, or lower max_log_size.",
+                self.room.used(),
+                self.settings.most_bytes,
+                self.settings.base.display()
+            ));
+        }
+        FileId::BASE.slot
     }
 
     fn flush(&mut self, slot: usize, out: &mut Emitter) {
@@ -261,14 +297,19 @@ impl Files {
         if let Some(known) = self.by_name.get(name) {
             return known.unwrap_or(FileId::BASE);
         }
+        if self.room.is_full() {
+            self.without_room(out);
+            return FileId::BASE;
+        }
         let open = self.targets.len() - self.free.len() - 1;
         let most = self.settings.most;
         let too_many = self.made.len() >= most.saturating_mul(10)
             && !self.made.has(&self.settings.log_dir.join(name));
         if open >= most || too_many {
+            self.without_room.fetch_add(1, Relaxed);
             if out.once_in(TEN_MINUTES, "max_log_files") {
                 out.warn(format_args!(
-                    "There are {open} files of message_log_template open, and {} in all that were not deleted yet; max_log_files allows {most} and ten times that. Messages for further files go to {}.",
+                    "There are {open} files of message_log_template open, and {} in all that were not deleted yet; max_log_files allows {most} and ten times that. Messages for further files go to {} and are counted in the status as messages_without_room.",
                     self.made.len(),
                     self.settings.base.display()
                 ));
@@ -361,6 +402,7 @@ impl Files {
         if !exists {
             self.made.add(path.clone(), now);
         }
+        self.room.opened(&path);
         self.serial += 1;
         let target = Target {
             serial: self.serial,
@@ -370,6 +412,7 @@ impl Files {
             block: Vec::new(),
             since: None,
             last: now,
+            asked: false,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.targets.push(None);
@@ -493,6 +536,10 @@ impl Files {
             }
             check = Some(self.next_check);
         }
+        if self.room.next_look(now).is_some_and(|then| now >= then) {
+            self.make_room(now, out);
+        }
+        self.bytes.store(self.room.used(), Relaxed);
         if let Some(error) = self.made.save_if_due(&self.settings.list, now) {
             if out.once_in(HOUR, "list") {
                 out.warn(format_args!(
@@ -510,6 +557,7 @@ impl Files {
             self.next_expiry,
             self.forget_refusals,
             check,
+            self.room.next_look(now),
             self.made.save_at(),
         ]
         .into_iter()
@@ -520,10 +568,18 @@ impl Files {
     fn expire(&mut self, now: Instant, out: &mut Emitter) {
         self.next_expiry = None;
         for slot in 1..self.targets.len() {
-            let Some(Some(target)) = self.targets.get(slot) else {
+            let Some(Some(target)) = self.targets.get_mut(slot) else {
                 continue;
             };
-            let expires = target.last + self.settings.expire;
+            let mut expires = target.last + self.settings.expire;
+            if self.room.is_bounded() {
+                // Once it is closed nobody can say any more whether it is delivered
+                if now >= expires && !target.asked {
+                    target.asked = true;
+                    self.settings.followed.ask_delivered();
+                }
+                expires += ANSWER_WITHIN;
+            }
             if now < expires {
                 self.next_expiry = Some(self.next_expiry.map_or(expires, |then| then.min(expires)));
                 continue;
@@ -531,6 +587,8 @@ impl Files {
             self.waiting.retain(|&other| other != slot);
             self.flush(slot, out);
             if let Some(target) = self.targets[slot].take() {
+                let delivered = self.settings.followed.delivered(&target.path);
+                self.room.closed(&target.path, delivered);
                 self.settings
                     .followed
                     .unfollow(&self.settings.owner, &target.path);
@@ -555,6 +613,29 @@ impl Files {
                 "Deleted {deleted} files of message_log_template that were not written for {} hours (delete_unused_logs_hours).",
                 after.as_secs() / 3600
             ));
+        }
+    }
+
+    /// Deletes files that are delivered, where the bound on all bytes is near.
+    fn make_room(&mut self, now: Instant, out: &mut Emitter) {
+        let followed = &self.settings.followed;
+        let open = self.targets.iter().skip(1).flatten();
+        let open: HashMap<&Path, Option<SystemTime>> = open
+            .map(|target| (&*target.path, followed.delivered(&target.path)))
+            .collect();
+        let held = self.targets.iter().skip(1).flatten();
+        let held: usize = held.map(|target| target.block.len()).sum();
+        let deleted = self.room.make(&self.made, &open, held as u64, now);
+        // For the next look
+        followed.ask_delivered();
+        if deleted > 0 {
+            self.made.forget_gone();
+            self.deleted.fetch_add(deleted, Relaxed);
+            if out.once_in(HOUR, "room") {
+                out.info(format_args!(
+                    "Deleted {deleted} files of message_log_template that are delivered, as max_total_log_size was near."
+                ));
+            }
         }
     }
 

@@ -100,6 +100,40 @@ impl Made {
         Ok(())
     }
 
+    /// Takes out of the list what is not there any more, nor rotated.
+    pub fn forget_gone(&mut self) {
+        let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        let before = self.paths.len();
+        self.paths
+            .retain(|path| is_there(path) || is_there(&rotated_name(path, 1)));
+        if self.paths.len() != before {
+            self.save_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// All files that there are, rotated ones `X.1`, `X.2`, … included.
+    pub fn files(&self) -> Vec<MadeFile> {
+        let mut files = Vec::new();
+        for main in &self.paths {
+            let mut add = |path: PathBuf| match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_file() => {
+                    files.push(MadeFile {
+                        written: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                        bytes: meta.len(),
+                        main: main.clone(),
+                        path,
+                    });
+                    true
+                }
+                _ => false,
+            };
+            add(main.clone());
+            let mut rotated = 1..;
+            while rotated.next().is_some_and(|n| add(rotated_name(main, n))) {}
+        }
+        files
+    }
+
     /// Deletes what has not been written for `after` and is not open: files, and their rotated ones
     /// `X.1`, `X.2`, … (`rotated`: by their own age, otherwise together with `X`). How many.
     pub fn delete_old(
@@ -127,9 +161,7 @@ impl Made {
             let with_main = !is_open(path) && is_old(path) && remove(path);
             let mut some_left = false;
             for n in 1.. {
-                let mut name = path.as_os_str().to_owned();
-                name.push(format!(".{n}"));
-                let old = PathBuf::from(name);
+                let old = rotated_name(path, n);
                 if fs::symlink_metadata(&old).is_err() {
                     break;
                 }
@@ -143,6 +175,25 @@ impl Made {
         }
         deleted
     }
+}
+
+/// A file that is there.
+#[derive(Debug)]
+pub struct MadeFile {
+    /// The path in the list.
+    pub main: PathBuf,
+    /// Its own.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last written.
+    pub written: SystemTime,
+}
+
+fn rotated_name(path: &Path, n: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{n}"));
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

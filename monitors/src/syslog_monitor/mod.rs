@@ -9,6 +9,7 @@ mod header;
 mod made;
 mod options;
 mod ring;
+mod room;
 mod server;
 mod template;
 
@@ -202,6 +203,10 @@ fn build(setup: &Setup) -> Result<SyslogMonitor, Error> {
             flush_delay,
             expire: whole("expire_log", 1),
             most: number("max_log_files").unwrap_or(1000),
+            most_bytes: options
+                .int("max_total_log_size")
+                .and_then(|bytes| u64::try_from(bytes).ok())
+                .unwrap_or(0),
             check_every: whole("check_for_unused_logs_mins", 60).max(Duration::from_secs(1)),
             delete_after: whole("delete_unused_logs_hours", 3600),
             check_rotated: options.bool("check_rotated_timestamps"),

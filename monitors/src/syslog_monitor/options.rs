@@ -168,10 +168,17 @@ pub const OPTIONS: &[OptionSpec] = &[
         "max_log_files",
         Kind::Int,
         D::Int(1000),
-        "Files of message_log_template that may be open at one time; ten times as many may exist. Messages for further files go to message_log. At most a quarter of the limit of open files.",
+        "Files of message_log_template that may be open at one time; ten times as many may exist. Messages for further files go to message_log and are counted as messages_without_room. At most a quarter of the limit of open files.",
     )
     .at_least(0.0)
     .at_most(1e6),
+    OptionSpec::new(
+        "max_total_log_size",
+        Kind::Int,
+        D::Int(536_870_912),
+        "Bytes of all files of message_log_template together, rotated ones included; 0 for no bound. From three quarters of it on, rotated and closed files are deleted, the oldest first, but only those whose lines are all delivered. Where that does not suffice, as in a long outage, nothing is deleted: messages go to message_log and are counted as messages_without_room. Files that were closed before the agent was last started are deleted by age only.",
+    )
+    .at_least(0.0),
     OptionSpec::new(
         "check_for_unused_logs_mins",
         Kind::Int,

@@ -76,6 +76,8 @@ fn start(scratch: &Scratch, entry: &Json, rules: &[LogRule]) -> Running {
         "connections_refused",
         "template_files_open",
         "template_files_deleted",
+        "template_bytes",
+        "messages_without_room",
         "lines_lost",
         "datagrams_dropped_by_kernel",
     ]

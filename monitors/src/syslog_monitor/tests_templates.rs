@@ -138,6 +138,7 @@ fn there_are_never_more_files_than_allowed_and_idle_ones_are_closed_by_the_clock
     running.wait(|| running.read("agent_syslog.log").lines().count() == 7);
     assert_eq!(running.read("sub/h2/app.log").lines().count(), 1);
     assert_eq!(running.count("template_files_open"), 3);
+    assert_eq!(running.count("messages_without_room"), 7);
     assert_eq!(running.followed.all().len(), 3);
     // Nothing more comes in.
     running.wait(|| running.count("template_files_open") == 0);
@@ -146,6 +147,56 @@ fn there_are_never_more_files_than_allowed_and_idle_ones_are_closed_by_the_clock
         .write_all(b"<34>Oct 11 22:14:15 h9 app: x\n")
         .unwrap();
     running.wait(|| running.read("sub/h9/app.log").lines().count() == 1);
+}
+
+/// The name of each program is a new one, and each file is far below its own bound.
+#[test]
+fn a_sender_that_varies_names_does_not_fill_the_disk_and_loses_nothing() {
+    let scratch = Scratch::new("syslog-room");
+    let rules = [rule(scratch.path("sub/*.log"), &[])];
+    let entry = json!({
+        "message_log_template": "sub/$APPNAME.log",
+        "max_total_log_size": 5_000,
+        "expire_log": 1
+    });
+    let running = start(&scratch, &entry, &rules);
+    let mut client = running.connect();
+    let mut say = |name: &str| {
+        let message = format!("<34>Oct 11 22:14:15 h {name}: {}\n", "x".repeat(100));
+        client.write_all(message.as_bytes()).unwrap();
+        message.len()
+    };
+    let mut length = 0;
+    for n in 100..200 {
+        length = say(&format!("app{n}"));
+    }
+    let in_files = || {
+        let files = fs::read_dir(scratch.path("sub"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let bytes = files.map(|file| fs::read(file.path()).unwrap().len());
+        bytes.collect::<Vec<_>>()
+    };
+    let refused = || running.read("agent_syslog.log").lines().count();
+    running.wait(|| refused() + in_files().iter().sum::<usize>() / length == 100);
+    let total: usize = in_files().iter().sum();
+    assert!((4_500..5_000 + length).contains(&total), "{total}");
+    assert_eq!(running.count("messages_without_room"), refused() as u64);
+    running.wait(|| running.count("template_bytes") == total as u64);
+    // No empty ones either
+    assert!(in_files().iter().all(|bytes| *bytes == length));
+    // The copier has all of it, and says so while the files are open
+    let later = std::time::SystemTime::now() + Duration::from_secs(60);
+    let paths = running.followed.all().into_iter().map(|log| log.path);
+    running
+        .followed
+        .tell_delivered(paths.map(|path| (path, later)));
+    running.wait(|| running.count("template_files_deleted") > 0);
+    let before = refused();
+    say("app500");
+    running.wait(|| running.read("sub/app500.log").lines().count() == 1);
+    assert_eq!(refused(), before);
 }
 
 #[test]
