@@ -84,7 +84,7 @@ impl Tailer {
         };
         if let (Some(file), Some(at)) = (inherited, at) {
             reading.source = Some(Source::Plain(file));
-            reading.id = at.id;
+            reading.id = Some(at.id);
         } else if is_full || reading.open(content).is_err() {
             return;
         }
@@ -110,7 +110,10 @@ impl Tailer {
                 .ledger
                 .get(**other)
                 .and_then(|content| content.place.location());
-            **other != key && reading.id == at.id && reading.source.is_some() && lies != Some(at.id)
+            **other != key
+                && reading.id == Some(at.id)
+                && reading.source.is_some()
+                && lies != Some(at.id)
         };
         let (_, left) = self.readings.iter_mut().find(is_left)?;
         self.open = self.open.saturating_sub(1);

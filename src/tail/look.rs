@@ -475,10 +475,14 @@ impl Tailer {
             .entry(key)
             .or_insert_with(|| Reading::new(now));
         let is_open = reading.source.is_some();
-        if is_open && file.as_ref().is_some_and(|(id, ..)| *id != reading.id) {
+        if is_open
+            && file
+                .as_ref()
+                .is_some_and(|(id, ..)| Some(*id) != reading.id)
+        {
             // It goes on in a copy. The file may hold what took its place, and have no name any more
-            if let Some(Source::Plain(file)) = reading.source.take() {
-                self.left_open.insert(reading.id, file);
+            if let (Some(Source::Plain(file)), Some(id)) = (reading.source.take(), reading.id) {
+                self.left_open.insert(id, file);
             }
             reading.restart(now);
             self.open = self.open.saturating_sub(1);

@@ -44,8 +44,8 @@ impl Bytes for &File {
 pub struct Reading {
     /// Open for reading.
     pub source: Option<Source>,
-    /// The file that is open.
-    pub id: FileId,
+    /// The file that is open, or was; none before the first one.
+    pub id: Option<FileId>,
     /// A hash of the 1 KiB before the position, as this process has read it. Only where the evidence is of text
     /// beyond the position, and so does not tell.
     pub mark: Option<u64>,
@@ -80,7 +80,7 @@ impl Reading {
     pub fn new(now: Instant) -> Self {
         Reading {
             source: None,
-            id: FileId { dev: 0, ino: 0 },
+            id: None,
             mark: None,
             check_head: true,
             seen: None,
@@ -143,7 +143,7 @@ impl Reading {
             if FileId::of(&meta) != at.id {
                 return Err(Moved.into());
             }
-            self.id = at.id;
+            self.id = Some(at.id);
             self.mark = None;
             self.check_head = true;
             self.source = Some(match content.place {

@@ -474,7 +474,9 @@ impl Player {
         let ino = self.desk.ino(name);
         self.desk.tailer.as_ref().is_some_and(|tailer| {
             let mut all = tailer.readings.values();
-            all.any(|r| r.id.ino == ino && matches!(r.source, Some(Source::Plain(_))))
+            all.any(|r| {
+                r.id.is_some_and(|id| id.ino == ino) && matches!(r.source, Some(Source::Plain(_)))
+            })
         })
     }
 
