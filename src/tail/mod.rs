@@ -4,7 +4,7 @@
 //! - `ledger`: which contents there are and whose; the one decision about files
 //! - `tailer`, `log`, `source`: the rest of the state; `discover`, `look`, `family` and `eyes` look at the disk for the ledger, `turns`
 //!   and `read` cut lines into batches (`compressed`, `zeros`: what is no line), `settle` takes in what the server said
-//! - `restore`, `save`, `store`: what survives the process; `fence`: how a thread that hangs is kept from writing there
+//! - `restore`, `save`, `store`, `export`: what survives the process; `fence`: how a thread that hangs is kept from writing there
 //! - [`journal`]: the position journal, which takes the place of the checkpoint files
 //! - [`insight`], [`outlook`], [`rehearse`]: what would happen, without doing it; `verdict`: the words for it
 //!
@@ -16,6 +16,7 @@ mod descriptors;
 mod discover;
 mod dynamic;
 pub mod expand;
+mod export;
 mod eyes;
 mod family;
 mod fence;

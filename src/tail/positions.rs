@@ -6,7 +6,7 @@ use super::ledger::keep_key;
 use super::ledger::record::{Reason, Saved, SavedLog};
 use super::ledger::ContentKey;
 use super::sight::Sight;
-use super::store::{self, CheckpointFiles, Unread};
+use super::store::{CheckpointFiles, Unread};
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
@@ -79,7 +79,7 @@ pub fn open(
         }
     }
     keep_key(ContentKey(memory.last_key()));
-    store::serials_follow(memory.saved.serial);
+    super::export::serials_follow(memory.saved.serial);
     Ok(Positions {
         journal,
         memory,

@@ -1,17 +1,15 @@
 //! Checkpoint files, with the Python agent's names: those that it has written, or an older version of this agent,
-//! are read, and exports are written for the way back.
+//! are read. For the way back there is [`super::export`].
 
-use super::journal::{self, Memory};
-use super::ledger::record::{self, Saved, Writer};
-use crate::util::sha256;
+use super::export::{name_of, CONSOLIDATED, CONSOLIDATED_COPY};
+use super::journal;
+use super::ledger::record::{self, Saved};
 use crate::util::sort;
-use crate::util::time::{self, now_secs};
+use crate::util::time;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Sets the journal and all checkpoint files of a data directory aside, unread, under another name. Where each is now.
 ///
@@ -96,19 +94,6 @@ fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
     let aside = PathBuf::from(aside);
     fs::rename(path, &aside)?;
     Ok(aside)
-}
-
-/// Counts checkpoint writes of this and all earlier runs.
-static SERIAL: AtomicU64 = AtomicU64::new(1);
-
-/// All numbers to come are greater than this one.
-pub fn serials_follow(serial: Option<u64>) {
-    SERIAL.fetch_max(serial.unwrap_or(0).saturating_add(1), Ordering::Relaxed);
-}
-
-/// The number of the next checkpoint.
-pub fn next_serial() -> u64 {
-    SERIAL.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Where a path has an entry of the default worker and one that names no worker (the Python agent's
@@ -440,77 +425,6 @@ fn without_known(paths: Vec<PathBuf>, known: &[[u8; 16]]) -> (Vec<PathBuf>, Opti
     }
 }
 
-const CONSOLIDATED: &str = "checkpoints.json";
-/// The same content again, from versions that had no journal to fall back to.
-const CONSOLIDATED_COPY: &str = "checkpoints.json.previous";
-
-/// The text of the checkpoint file for other agents, in which `id` names it.
-pub fn export_text(memory: &Memory, id: &[u8; 16]) -> Vec<u8> {
-    let saved = &memory.saved;
-    let mut text = Vec::new();
-    let mut writer = Writer::new(
-        &mut text,
-        now_secs(),
-        next_serial(),
-        saved.watched.as_deref(),
-    );
-    writer.export(*id);
-    let mut paths = HashSet::new();
-    // The Python agent knows one entry per path: the default worker's, if it has one
-    for ((worker, path), log) in &saved.logs {
-        if is_default(worker) && paths.insert(path) {
-            writer.saved(path, log);
-        }
-    }
-    for ((worker, path), log) in &saved.logs {
-        if !is_default(worker) {
-            writer.of_worker(worker, path, log, !paths.insert(path));
-        }
-    }
-    for (root, listing) in &saved.remembered {
-        writer.remembered(root, listing);
-    }
-    // Nothing goes wrong with a buffer
-    let _ = writer.finish();
-    text
-}
-
-/// Puts the checkpoint file for other agents in its place, and takes away what older versions have put beside it.
-/// After a loss of power there is the old one or the new one, if `lasts` the new one.
-///
-/// # Errors
-/// The error of the disk.
-pub fn put_export(dir: &Path, text: &[u8], lasts: bool) -> io::Result<()> {
-    let path = dir.join(CONSOLIDATED);
-    let temporary = dir.join(format!("{CONSOLIDATED}~"));
-    let write = || {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o640);
-        let mut file = options.open(&temporary)?;
-        file.write_all(text)?;
-        if lasts {
-            file.sync_data()?;
-        }
-        fs::rename(&temporary, &path)
-    };
-    if let Err(e) = write() {
-        let _ = fs::remove_file(&temporary);
-        return Err(e);
-    }
-    let _ = fs::remove_file(dir.join(CONSOLIDATED_COPY));
-    Ok(())
-}
-
-/// Names a consolidated checkpoint file: an export of ours by its id, any other by a hash of its bytes.
-fn name_of(text: &[u8]) -> [u8; 16] {
-    let id = record::parse(text, "").ok().and_then(|saved| saved.export);
-    id.and_then(|id| id.try_into().ok()).unwrap_or_else(|| {
-        let mut name = [0; 16];
-        name.copy_from_slice(&sha256::digest(text)[..16]);
-        name
-    })
-}
-
 /// Of each path the entry that was written last, and the listing of `b`, which was written later.
 fn merge(mut a: Saved, b: Saved) -> Saved {
     for (path, log) in b.logs {
@@ -540,6 +454,8 @@ fn merge(mut a: Saved, b: Saved) -> Saved {
 
 #[cfg(test)]
 mod tests {
+    use super::super::export::next_serial;
+    use super::super::ledger::record::Writer;
     use super::*;
 
     fn folder() -> PathBuf {

@@ -16,7 +16,7 @@ use super::disk::{Disk, Folder};
 use super::file::{Counts, Damage, JournalFile};
 use super::format::Records;
 use super::replay::Memory;
-use crate::tail::store::{self, next_serial};
+use crate::tail::export::{self, next_serial};
 use crate::util::random;
 use crate::util::time::now_secs;
 use crossbeam_channel::{bounded, Receiver, Sender};
@@ -429,7 +429,7 @@ impl<D: Disk> Writer<D> {
             Some((id, true)) => id,
             _ => random::uuid4_bytes(),
         };
-        let text = store::export_text(&memory, &id);
+        let text = export::export_text(&memory, &id);
         if !fits(text.len() as u64) {
             return;
         }
@@ -442,7 +442,7 @@ impl<D: Disk> Writer<D> {
             self.unsynced = None;
         }
         let dir = self.export.as_ref().map(|export| &export.dir);
-        let put = dir.map_or(Ok(()), |dir| store::put_export(dir, &text, is_stop));
+        let put = dir.map_or(Ok(()), |dir| export::put_export(dir, &text, is_stop));
         if let Err(e) = put {
             log::warn!("checkpoint files for the Python agent can't be written: {e}");
             return;
