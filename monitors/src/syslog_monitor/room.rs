@@ -155,7 +155,7 @@ mod tests {
             there.collect::<Vec<_>>()
         };
         let (open, late) = (scratch.path("open"), scratch.path("late"));
-        // Of one the copier has said nothing since it was rotated
+        // The copier has said nothing of one since it was rotated
         let open = HashMap::from([(&*open, Some(now)), (&*late, Some(now - hours(7)))]);
         let mut room = Room::new(8_000, &made);
         assert_eq!((room.used(), room.is_full()), (7_000, false));
