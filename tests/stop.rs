@@ -174,6 +174,8 @@ fn a_stop_during_a_reload_of_monitors_that_do_not_end_is_in_time() {
     // Less than 4.5 s: it took that and a little more when each wait had its full time
     site.stop_within(Signal::SIGTERM, Duration::from_secs(4));
     site.receiver.clear_faults();
+    // Killed, it would leave its commands running
+    site.set("monitors", serde_json::json!([]));
     a_restart_goes_on(&mut site, load);
 }
 
