@@ -43,8 +43,7 @@ impl World {
                 }
                 continue;
             };
-            let is_seen = self.seen.text.contains(&node.lineage)
-                || self.seen.empty.get(&ino) == Some(&node.lineage);
+            let is_seen = self.is_seen(ino);
             let scheme = format!("{:?}", rotation.scheme);
             let schemes = self.seen.schemes.entry(rotation.log.0).or_default();
             let is_edited = self.edited.contains(&node.lineage);
@@ -247,8 +246,7 @@ impl World {
         let led_to = self.resolve("cur.log");
         for ino in links {
             let node = &self.nodes[&ino];
-            let is_seen = self.seen.text.contains(&node.lineage)
-                || self.seen.empty.get(&ino) == Some(&node.lineage);
+            let is_seen = self.is_seen(ino);
             let is_gone = led_to != Some(ino) && node.held == 0;
             if is_gone && plain.contains(&node.lineage) {
                 for line in self.nodes[&ino].lines.clone() {
@@ -337,6 +335,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Whether a look has seen the text of this file at a path. One of an empty file or a banner is known by its
+    /// inode, and an archive that has that inode is another file.
+    fn is_seen(&self, ino: u64) -> bool {
+        let node = &self.nodes[&ino];
+        let is_file = self.seen.empty.get(&ino) == Some(&node.lineage) && !node.gz;
+        self.seen.text.contains(&node.lineage) || is_file
     }
 
     /// A file is moved away and back. A text that no look has seen at the path, or that has no more than a line, is

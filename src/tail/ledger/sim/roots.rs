@@ -277,3 +277,24 @@ fn a_log_that_is_moved_away_claims_no_copy_of_a_banner() {
     agent.close_all(&history.world);
     history.looks().does(World::move_back).holds();
 }
+
+/// Seed 173953: nobody can tell whose it is.
+#[test]
+fn an_archive_in_the_inode_of_a_banner_is_no_file_that_was_seen() {
+    let mut history = history(Config::GlobWithRotated, Births::Missing, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 1);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.truncate(0, "is truncated"))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.delete(0))
+        .does(|world| world.write(0, LINES))
+        .dies()
+        .does(|world| world.compress("app.log-20260101"))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .starts()
+        .holds();
+}
