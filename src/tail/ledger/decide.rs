@@ -362,6 +362,10 @@ pub fn decide(
     if let Some(remembered) = known.remembered.filter(|_| !sees_all) {
         deciding.decision.remembered.keep(remembered);
     }
+    // Nothing was concluded about these contents, so that no file was seen to have the text of one
+    let unclear = &deciding.decision.unclear;
+    let is_told = |of: Original| !matches!(of, Original::Known(key) if unclear.contains(&key));
+    deciding.decision.copies.retain(|_, copy| is_told(copy.of));
     for (name, copy) in known.copies {
         let Original::Known(key) = copy.of else {
             continue;

@@ -351,12 +351,8 @@ impl Deciding<'_> {
                 let is_whole = agreement == Agreement::Whole;
                 Ok::<_, io::Error>(is_whole && fresh::length(file, &mut *bytes)? == copy.length)
             };
-            let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
-            let is_distinct = copy.evidence.is_distinct();
-            if (is_distinct || !is_own)
-                && is_it().unwrap_or(false)
-                && (is_distinct || !self.is_common(&copy.evidence, content, file, eyes))
-            {
+            // A banner is no copy of one content more than of another
+            if copy.evidence.is_distinct() && is_it().unwrap_or(false) {
                 return Agreement::Upto(copy.length);
             }
         }

@@ -298,3 +298,53 @@ fn an_archive_in_the_inode_of_a_banner_is_no_file_that_was_seen() {
         .starts()
         .holds();
 }
+
+/// Seed 239626.
+#[test]
+fn a_log_that_is_moved_away_is_not_edited_into_the_banner_of_another() {
+    let mut history = history(Config::GlobWithRotated, Births::Equal, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.banner, program.filler) = (60, 900);
+    history
+        .starts()
+        .does(|world| world.write(0, 7))
+        .rests()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.delete(0))
+        .rests()
+        // app.log.2
+        .does(|world| world.move_away(0, 1))
+        .rests()
+        .does(World::move_back)
+        .holds();
+}
+
+/// Seed 294713.
+#[test]
+fn an_edited_log_that_is_compressed_while_another_file_can_not_be_read_is_read_on_from_the_edit() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.naming, program.compresses) = (Naming::Date, Some(false));
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        .does(|world| {
+            let archive = "app.log-20260101.gz".to_owned();
+            world
+                .faults
+                .push((Fault::Stat(archive, super::libc_errno::EIO), 2));
+        })
+        .does(|world| world.write(0, LINES))
+        .looks();
+    history.pump(1 << 16);
+    history
+        // The last line
+        .does(|world| world.edit(0, 6))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .looks()
+        .holds();
+}
