@@ -145,6 +145,8 @@ pub struct Listing {
     pub replaces: bool,
     /// There were more files than can be remembered.
     pub overflown: bool,
+    /// Not all files that had come could be judged.
+    pub is_open: bool,
     /// Files that came.
     pub added: Vec<u64>,
     /// Files that went.
@@ -331,7 +333,8 @@ impl Records {
         };
         let mut out = Vec::new();
         put_bytes(&mut out, path.as_os_str().as_bytes());
-        out.push(u8::from(replaces) | u8::from(now.is_overflown()) << 1);
+        let flags = u8::from(replaces) | u8::from(now.is_overflown()) << 1;
+        out.push(flags | u8::from(now.is_open()) << 2);
         put(&mut out, added.len() as u64);
         for name in added.into_iter().chain(removed) {
             out.extend(name.to_le_bytes());

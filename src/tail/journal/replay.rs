@@ -72,7 +72,8 @@ struct State {
     logs: Vec<SavedLog>,
     contents: HashMap<ContentKey, Known>,
     came: usize,
-    listings: BTreeMap<PathBuf, (BTreeSet<u64>, bool)>,
+    /// The hashes, whether there were more, and whether not all could be judged.
+    listings: BTreeMap<PathBuf, (BTreeSet<u64>, bool, bool)>,
     watched: BTreeMap<String, (Option<u64>, Vec<PathBuf>)>,
     cursors: BTreeMap<String, Vec<u8>>,
     export: Option<Vec<u8>>,
@@ -162,7 +163,7 @@ impl State {
     }
 
     fn listing(&mut self, listing: Listing) {
-        let (names, overflown) = self.listings.entry(listing.path).or_default();
+        let (names, overflown, is_open) = self.listings.entry(listing.path).or_default();
         if listing.replaces {
             names.clear();
         }
@@ -170,7 +171,7 @@ impl State {
             names.remove(name);
         }
         names.extend(listing.added);
-        *overflown = listing.overflown;
+        (*overflown, *is_open) = (listing.overflown, listing.is_open);
     }
 
     fn finish(mut self) -> Memory {
@@ -190,7 +191,11 @@ impl State {
         });
         let logs = logs.collect();
         let remembered = self.listings.into_iter().filter_map(|(path, listing)| {
-            let listing = Remembered::restored(listing.0, listing.1);
+            let (names, overflown, is_open) = listing;
+            let mut listing = Remembered::restored(names, overflown);
+            if is_open {
+                listing.leave_open();
+            }
             (!listing.is_empty()).then_some((path, listing))
         });
         let remembered = remembered.collect();

@@ -43,8 +43,6 @@ pub struct Ledger {
     doubts: BTreeMap<Doubt, u64>,
     /// Their place can't be read at the moment.
     unclear: BTreeSet<ContentKey>,
-    /// Logs whose path showed another content at a look that could not judge all new files.
-    pending: BTreeSet<LogId>,
     changes: Changes,
     /// Something that has to be on disk before the next byte leaves.
     undurable: bool,
@@ -80,8 +78,6 @@ pub struct Scope {
     schemes: BTreeMap<LogId, Vec<Scheme>>,
     family: Family,
     unclear: BTreeSet<ContentKey>,
-    logs: Vec<LogId>,
-    pending: BTreeSet<LogId>,
     now: Moment,
 }
 
@@ -95,41 +91,12 @@ impl Scope {
             copies: &self.family.copies,
             hidden: &self.family.hidden,
             unclear: &self.unclear,
-            pending: &self.pending,
             now: self.now,
         }
     }
 }
 
 impl Ledger {
-    /// The ledger that an earlier process has written down. Nothing is read before a look has seen it, and then
-    /// from what was settled on.
-    #[cfg(test)]
-    pub fn restored(&self) -> Ledger {
-        let mut ledger = self.clone();
-        for family in ledger.families.values_mut().flatten() {
-            family.hidden.clear();
-            for copy in family.copies.values_mut() {
-                copy.since = Moment(0);
-            }
-        }
-        for content in ledger.contents.values_mut() {
-            content.trust = Trust::Restored;
-            content.numbered = content.reserved;
-            if mutants::is(Mutant::SentIsSettled) {
-                content.settled = content.read;
-            }
-            match content.place {
-                Place::InMemory => nowhere(content, Moment(0)),
-                Place::Nowhere { ref mut since, .. } => *since = Moment(0),
-                Place::At(_) | Place::InArchive(_) | Place::Unlinked(_) => {}
-            }
-        }
-        ledger.changes = Changes::default();
-        ledger.undurable = false;
-        ledger
-    }
-
     /// Takes up a content that an earlier process has written down. Its key, if it has none, is made.
     /// `is_written`: it stands in the journal as it is here.
     pub fn take_up(&mut self, mut content: Content, is_written: bool) -> ContentKey {
@@ -207,12 +174,6 @@ impl Ledger {
             root,
             now,
             family: self.family(root),
-            logs: logs.to_vec(),
-            pending: logs
-                .iter()
-                .filter(|log| self.pending.contains(log))
-                .copied()
-                .collect(),
             ..Scope::default()
         };
         for log in logs {
@@ -321,12 +282,16 @@ impl Ledger {
     }
 
     /// Makes room for the numbers of text to come in what is about to be made durable of a content. Not of one of
-    /// which nothing was read: that it was never sent must be known, as it is its log's by its name then.
+    /// which nothing was read: that it was never sent must be known, as it is its log's by its name then. And not of a
+    /// banner: after a crash the same numbers would go to any text that begins with it.
     pub fn reserve(&mut self, key: ContentKey) {
-        if let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) {
-            if content.reserved < content.numbered.saturating_add(RESERVE / 2) {
-                content.reserved = content.numbered.saturating_add(RESERVE);
-            }
+        let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) else {
+            return;
+        };
+        if !content.evidence.is_distinct() {
+            content.reserved = content.reserved.max(content.numbered);
+        } else if content.reserved < content.numbered.saturating_add(RESERVE / 2) {
+            content.reserved = content.numbered.saturating_add(RESERVE);
         }
     }
 
@@ -366,7 +331,15 @@ impl Ledger {
             copies: decision.copies,
             hidden: decision.hidden,
             remembered: match decision.is_partial {
-                true => scope.family.remembered.clone(),
+                true => {
+                    let mut remembered = scope.family.remembered.clone();
+                    if let Some(remembered) = &mut remembered {
+                        if decision.remembered.is_open() {
+                            remembered.leave_open();
+                        }
+                    }
+                    remembered
+                }
                 false => Some(decision.remembered),
             },
         };
@@ -378,12 +351,6 @@ impl Ledger {
             self.changes.listings.entry(scope.root).or_insert(before);
         }
         self.set_family(scope.root, family);
-        for log in &scope.logs {
-            self.pending.remove(log);
-        }
-        if !mutants::is(Mutant::PendingForgotten) {
-            self.pending.extend(decision.pending);
-        }
         self.undurable |= !decision.changes.is_empty();
         let mut notes = Vec::new();
         for change in decision.changes {
@@ -676,18 +643,6 @@ impl Ledger {
         content.is_some_and(|c| {
             c.trust == Trust::Verified && c.unread() > 0 && !self.unclear.contains(&key)
         })
-    }
-
-    /// A page was read into a batch: whole lines. `lead` is what lies before it, at least
-    /// [`BLOCK`](super::evidence::BLOCK) bytes if there are so many.
-    #[cfg(test)]
-    pub fn advance(&mut self, key: ContentKey, lead: &[u8], page: &[u8]) -> Option<Span> {
-        let content = self.contents.get_mut(&key)?;
-        content.advance(lead, page);
-        let (to, edition) = (content.read, content.edition);
-        self.note(key, Reason::Evidence);
-        self.undurable = true;
-        Some(Span { key, to, edition })
     }
 
     /// Reading has moved a content's position. What it has read may be sent once that is on disk, unless

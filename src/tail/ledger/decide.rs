@@ -42,9 +42,6 @@ pub struct Known<'a> {
     pub hidden: &'a BTreeMap<Box<[u8]>, Hidden>,
     /// Contents of which nothing could be concluded at the last look.
     pub unclear: &'a BTreeSet<ContentKey>,
-    /// Logs whose path showed another content at a look that could not judge all new files: what is
-    /// judged later may have come then, whatever its file is named or compressed to by now.
-    pub pending: &'a BTreeSet<LogId>,
     /// The moment of the look.
     pub now: Moment,
 }
@@ -186,8 +183,6 @@ pub struct Decision {
     pub copies: BTreeMap<Box<[u8]>, Copied>,
     /// The names that can't be read.
     pub hidden: BTreeMap<Box<[u8]>, Hidden>,
-    /// The logs whose new files can't all be judged.
-    pub pending: BTreeSet<LogId>,
     /// The number of questions left open, by kind.
     pub doubts: BTreeMap<Doubt, u32>,
     /// The contents whose place can't be read at the moment; nothing is concluded about them.
@@ -346,7 +341,6 @@ pub fn decide(
     fresh::decide(&mut deciding, eyes);
     fresh::decide_unlinked(&mut deciding, eyes);
     deciding.say_what_is_left();
-    let renewed = fresh::renewed(&deciding);
     let hidden = deciding.hidden().map(|name| {
         let since = known
             .hidden
@@ -355,8 +349,8 @@ pub fn decide(
         (name.clone(), Hidden { since })
     });
     deciding.decision.hidden = hidden.collect();
-    if deciding.hides_something() {
-        deciding.decision.pending = renewed;
+    if deciding.hides_something() && !fresh::renewed(&deciding).is_empty() {
+        deciding.decision.remembered.leave_open();
     }
     let sees_all = snapshot.unclear.is_empty() && deciding.unreadable.is_empty();
     if let Some(remembered) = known.remembered.filter(|_| !sees_all) {

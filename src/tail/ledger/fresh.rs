@@ -190,10 +190,19 @@ pub(super) fn renewed(deciding: &Deciding) -> BTreeSet<LogId> {
         is_same && !mutants::is(Mutant::AlwaysRenewed)
     };
     let still: BTreeSet<LogId> = all.clone().filter(kept).map(|c| c.log).collect();
-    let changed = all.map(|c| c.log).filter(|log| !still.contains(log));
+    let changed = all.map(|c| c.log);
+    let was_open = was_open(deciding);
     changed
-        .chain(deciding.known.pending.iter().copied())
+        .filter(|log| was_open || !still.contains(log))
         .collect()
+}
+
+/// Whether the look before could not judge all files that had come.
+fn was_open(deciding: &Deciding) -> bool {
+    deciding
+        .known
+        .remembered
+        .is_some_and(|known| known.is_open())
 }
 
 /// Whether its log's path shows a content.
@@ -267,7 +276,7 @@ fn rotated(
     if deciding.known.remembered.is_none() {
         return Ok(Verdict::Old(log));
     }
-    let was_open = deciding.known.pending.contains(&log);
+    let was_open = was_open(deciding);
     let is_known = deciding.contents().any(|content| content.log == log);
     let mut verdict = by_name(deciding, rotation, !is_known || renewed.contains(&log));
     if was_open && matches!(verdict, Verdict::OutOfOrder(_) | Verdict::NotRenewed(_)) {

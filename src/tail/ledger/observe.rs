@@ -128,6 +128,8 @@ pub struct Remembered {
     names: BTreeSet<u64>,
     /// There were more; what is new can't be told any more.
     overflown: bool,
+    /// See [`leave_open`](Remembered::leave_open).
+    is_open: bool,
 }
 
 impl Remembered {
@@ -136,6 +138,7 @@ impl Remembered {
         Remembered {
             names: BTreeSet::new(),
             overflown: false,
+            is_open: false,
         }
     }
 
@@ -161,12 +164,16 @@ impl Remembered {
     pub fn restored(names: BTreeSet<u64>, overflown: bool) -> Remembered {
         let overflown = overflown || names.len() > MOST;
         let names = names.into_iter().take(MOST).collect();
-        Remembered { names, overflown }
+        Remembered {
+            names,
+            overflown,
+            is_open: false,
+        }
     }
 
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty() && !self.overflown
+        self.names.is_empty() && !self.overflown && !self.is_open
     }
 
     /// The hashes, in order.
@@ -177,6 +184,17 @@ impl Remembered {
     /// Whether there were more files than are remembered.
     pub fn is_overflown(&self) -> bool {
         self.overflown
+    }
+
+    /// The path of a log showed another content at a look that could not judge all new files: one that is judged
+    /// later may have come then, whatever its file is named or compressed to by now.
+    pub fn leave_open(&mut self) {
+        self.is_open = !mutants::is(Mutant::PendingForgotten);
+    }
+
+    /// Whether it was left open so.
+    pub fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// One more.

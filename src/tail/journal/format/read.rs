@@ -204,7 +204,7 @@ fn log(from: &mut Reader) -> Option<Record> {
 
 fn listing(from: &mut Reader) -> Option<Listing> {
     let path = path(from)?;
-    let flags = from.byte().filter(|flags| *flags < 4)?;
+    let flags = from.byte().filter(|flags| *flags < 8)?;
     let count = usize::try_from(from.varint()?).ok()?.checked_mul(8)?;
     let added = from.take(count)?;
     let hashes = |bytes: &[u8]| -> Option<Vec<u64>> {
@@ -217,6 +217,7 @@ fn listing(from: &mut Reader) -> Option<Listing> {
         path,
         replaces: flags & 1 != 0,
         overflown: flags & 2 != 0,
+        is_open: flags & 4 != 0,
         added: hashes(added)?,
         removed: hashes(from.rest())?,
     })

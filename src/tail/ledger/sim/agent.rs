@@ -1,7 +1,8 @@
 //! An agent that looks, decides, reads what the ledger says is readable, and sends it in batches to a
 //! server that drops what has a number for the second time.
 
-use super::world::{Fault, World};
+use super::records::Records;
+use super::world::{Fault, Seen, World};
 use crate::tail::identity::FileId;
 use crate::tail::ledger::apply::{Ledger, Span};
 use crate::tail::ledger::content::{ContentKey, LogId, Moment, Phase, Place, SequenceId, Trust};
@@ -156,7 +157,8 @@ pub struct Agent {
 
 /// The things that outlive an agent.
 pub struct Outside {
-    pub durable: Option<Ledger>,
+    /// `None` before the first look.
+    pub records: Option<Records>,
     pub server: Server,
     pub now: u64,
     sequences: u64,
@@ -165,7 +167,7 @@ pub struct Outside {
 impl Outside {
     pub fn new() -> Self {
         Outside {
-            durable: None,
+            records: None,
             server: Server::default(),
             now: 0,
             sequences: 0,
@@ -177,9 +179,9 @@ impl Agent {
     pub fn start(outside: &Outside) -> Agent {
         Agent {
             ledger: outside
-                .durable
+                .records
                 .as_ref()
-                .map(Ledger::restored)
+                .map(Records::ledger)
                 .unwrap_or_default(),
             held: BTreeMap::new(),
             batches: VecDeque::new(),
@@ -229,12 +231,12 @@ impl Agent {
                 let logs = self.ledger.logs();
                 self.ledger
                     .forget(&logs, now, 600_000, snapshot.files.len().max(8), &literal);
-                if outside.durable.is_none() && !self.has_looked {
+                if outside.records.is_none() && !self.has_looked {
                     world.borrow_mut().first_look();
                 }
                 self.has_looked = true;
-                if outside.durable.is_none() {
-                    self.save(world, outside);
+                if outside.records.is_none() {
+                    self.save(true, Vec::new(), world, outside);
                 }
                 self.hold(world);
             }
@@ -312,29 +314,29 @@ impl Agent {
             }
         }
         if self.batches.iter().any(|b| !b.sent)
-            && (self.ledger.is_durable() || self.save(world, outside))
+            && (self.ledger.is_durable() || self.save(true, Vec::new(), world, outside))
         {
             self.batches.iter_mut().for_each(|batch| batch.sent = true);
         }
     }
 
-    /// Writes down what must be on disk before anything leaves; whether that went well.
-    fn save(&mut self, world: &RefCell<World>, outside: &mut Outside) -> bool {
-        let full = world
-            .borrow()
-            .faults
-            .iter()
-            .any(|(fault, _)| matches!(fault, Fault::Write(_)));
+    /// Writes down what has changed, and that the answers about these lines are taken in; whether that went well.
+    pub fn save(
+        &mut self,
+        durably: bool,
+        settled: Vec<u32>,
+        world: &RefCell<World>,
+        outside: &mut Outside,
+    ) -> bool {
+        let world = world.borrow();
+        let mut faults = world.faults.iter();
+        let full = faults.any(|(fault, _)| matches!(fault, Fault::Write(_)));
         if !full {
-            let keys: Vec<ContentKey> = self.ledger.contents().keys().copied().collect();
-            for key in keys {
-                self.ledger.reserve(key);
+            let records = outside.records.get_or_insert_default();
+            records.write(&mut self.ledger, durably, settled, &world.seen);
+            if durably {
+                self.ledger.is_written();
             }
-            self.ledger.take_changes();
-            self.ledger.is_written();
-            outside.durable = Some(self.ledger.clone());
-            let mut world = world.borrow_mut();
-            world.durable_seen = world.seen.clone();
         }
         !full
     }
@@ -385,7 +387,12 @@ impl Agent {
             });
             offset += line.len() as u64;
         }
-        batch.spans.extend(self.ledger.advance(key, &lead, &text));
+        if let Some(content) = self.ledger.get_mut(key) {
+            content.advance(&lead, &text);
+            let (to, edition) = (content.read, content.edition);
+            batch.spans.push(Span { key, to, edition });
+        }
+        self.ledger.has_read(key);
     }
 
     /// The server has answered about the oldest batch.
@@ -411,7 +418,7 @@ impl Agent {
         for span in &batch.spans {
             self.ledger.settle(span);
         }
-        if !self.save(world, outside) {
+        if !self.save(false, batch.lines(), world, outside) {
             // Settled, but not on disk
             for line in batch.lines() {
                 world.borrow_mut().lines[line as usize]
@@ -421,16 +428,32 @@ impl Agent {
         }
     }
 
-    pub fn kill(mut self, taken: bool, world: &RefCell<World>, outside: &mut Outside) {
+    /// It dies, and perhaps all with it: then any of the records that are not synced are lost, from one on.
+    pub fn kill(mut self, arg: u64, world: &RefCell<World>, outside: &mut Outside) {
+        let mut again = Vec::new();
         for (at, batch) in self.batches.iter().filter(|batch| batch.sent).enumerate() {
-            if taken && at == 0 {
+            if arg % 2 == 0 && at == 0 {
                 outside.server.take(batch);
             }
-            for line in batch.lines() {
-                world.borrow_mut().lines[line as usize]
-                    .again
-                    .get_or_insert("in flight");
-            }
+            again.extend(batch.lines());
+        }
+        world.borrow_mut().seen = Seen::default();
+        if let Some(records) = &mut outside.records {
+            let all = records.unsynced();
+            let kept = match arg / 2 % 4 {
+                0 => (arg / 8) as usize % (all + 1),
+                // In the middle of the last one
+                1 => all.saturating_sub(1),
+                _ => all,
+            };
+            again.extend(records.keep(kept));
+            let mut world = world.borrow_mut();
+            world.say(format!("    {kept} of {all} records are left"));
+            world.seen = records.seen().clone();
+        }
+        for line in again {
+            let line = &mut world.borrow_mut().lines[line as usize];
+            line.again.get_or_insert("in flight");
         }
         self.close_all(world);
     }

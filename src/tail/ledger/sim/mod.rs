@@ -11,6 +11,7 @@ mod costs;
 mod dice;
 mod excuses;
 mod programs;
+mod records;
 mod roots;
 mod runs;
 mod visitors;
@@ -179,7 +180,10 @@ impl History {
                 world.say(format!("the clock jumps by {seconds} s"));
             }
             What::Fault => self.fault(arg),
-            What::Look => self.look(arg),
+            What::Look => {
+                self.look(arg);
+                self.checkpoint(arg);
+            }
             What::Rest => self.rest(arg),
             What::Pump => self.pump(arg),
             What::Answer => self.answer(arg),
@@ -218,6 +222,14 @@ impl History {
             self.outside.now += 200 + arg % 5_000;
             self.world.borrow_mut().say("look");
             agent.look(&self.world, &mut self.outside);
+        }
+    }
+
+    /// What has changed is written down from time to time, and is not synced for that.
+    fn checkpoint(&mut self, arg: u64) {
+        let is_time = arg % 4 == 0 && self.outside.records.is_some();
+        if let Some(agent) = self.agent.as_mut().filter(|_| is_time) {
+            agent.save(false, Vec::new(), &self.world, &mut self.outside);
         }
     }
 
@@ -262,10 +274,9 @@ impl History {
     fn kill(&mut self, arg: u64) {
         if let Some(agent) = self.agent.take() {
             self.world.borrow_mut().say("kill");
-            agent.kill(arg % 2 == 0, &self.world, &mut self.outside);
+            agent.kill(arg, &self.world, &mut self.outside);
             let mut world = self.world.borrow_mut();
             world.running = false;
-            world.seen = world.durable_seen.clone();
             world.excuse_copies();
         }
     }

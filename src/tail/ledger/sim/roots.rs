@@ -47,7 +47,7 @@ impl History {
     }
 
     fn dies(&mut self) -> &mut Self {
-        self.kill(0);
+        self.kill(ALL_IS_WRITTEN);
         self
     }
 
@@ -64,6 +64,8 @@ impl History {
 
 /// Two lines or more.
 const LINES: u64 = 5;
+/// A death that costs no record.
+const ALL_IS_WRITTEN: u64 = 4;
 /// The copy is truncated at once.
 const AT_ONCE: u64 = 1;
 
@@ -347,4 +349,49 @@ fn an_edited_log_that_is_compressed_while_another_file_can_not_be_read_is_read_o
         .does(|world| world.rotate(0, AT_ONCE))
         .looks()
         .holds();
+}
+
+/// Seeds 16095 and 17878, whose deaths lose records.
+#[test]
+fn one_number_is_not_given_to_two_texts_after_the_same_banner() {
+    let mut history = history(Config::Literal, Births::Coarse, Inodes::LastFreed);
+    history.does(|world| world.programs[0].banner = 60);
+    history
+        .does(|world| world.write_half(0, 0))
+        .starts()
+        .does(|world| world.write(0, LINES));
+    history.pump(1 << 16);
+    history
+        .dies()
+        .does(|world| world.truncate(0, "is truncated"))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .holds();
+}
+
+/// Seeds 5876 and 14394, whose deaths lose what is not written down.
+#[test]
+fn a_log_that_came_and_went_while_a_file_can_not_be_read_comes_after_a_restart() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::LastFreed);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.rotate(0, AT_ONCE))
+        // app.log.20250101
+        .does(|world| world.stranger(5))
+        .rests()
+        .does(|world| world.delete(0))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .does(|world| {
+            let stranger = "app.log.20250101".to_owned();
+            let fault = Fault::Stat(stranger, super::libc_errno::EIO);
+            world.faults.push((fault, 1));
+        })
+        .looks();
+    // It is written down before anything is sent
+    history.pump(1 << 16);
+    history.dies().starts().holds();
 }

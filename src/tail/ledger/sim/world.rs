@@ -189,7 +189,6 @@ pub struct World {
     pub faults: Vec<(Fault, u32)>,
     pub running: bool,
     pub seen: Seen,
-    pub durable_seen: Seen,
     /// Lineages that came and went unseen while the kind of their names was unknown.
     pub(super) left_alone: BTreeSet<u64>,
     /// Lineages of texts that were edited since a look.
@@ -341,7 +340,6 @@ impl World {
             faults: Vec::new(),
             running: false,
             seen: Seen::default(),
-            durable_seen: Seen::default(),
             left_alone: BTreeSet::new(),
             edited: BTreeSet::new(),
             unread: BTreeSet::new(),
