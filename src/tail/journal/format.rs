@@ -454,6 +454,7 @@ fn put_fixed(out: &mut Vec<u8>, content: &SavedContent, stamp: Option<Stamp>) {
         SavedPlace::Unlinked(file) => (3, Some(file)),
     };
     let phase = match content.phase {
+        Phase::Shown if content.was_vague => 3,
         Phase::Shown => 0,
         Phase::Draining => 1,
         Phase::Finished => 2,

@@ -320,8 +320,9 @@ impl Ledger {
             .filter(|key| !scope.visitors.contains(key))
         {
             self.unclear.remove(key);
-            if let Some(content) = self.contents.get_mut(key) {
-                content.was_vague = false;
+            let content = self.contents.get_mut(key);
+            if content.is_some_and(|content| std::mem::take(&mut content.was_vague)) {
+                self.note(*key, Reason::Evidence);
             }
         }
         let unclear = decision.unclear.into_iter();

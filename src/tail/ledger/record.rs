@@ -110,6 +110,8 @@ pub struct SavedContent {
     pub evidence: Evidence,
     /// The part of its life that it was in.
     pub phase: Phase,
+    /// Nothing told its text from others when it was read since the last look, and its log's path showed it.
+    pub was_vague: bool,
     /// The sequence, and the number at the settled position.
     pub sequence: Option<(SequenceId, u64)>,
 }
@@ -163,6 +165,7 @@ impl SavedContent {
             length: content.length.max(content.settled),
             evidence: content.evidence.clone(),
             phase: content.phase,
+            was_vague: content.was_vague && content.phase == Phase::Shown,
             sequence: Some((
                 content.numbers.sequence,
                 content.numbers.at(content.settled),
@@ -221,7 +224,7 @@ impl SavedContent {
             trust: Trust::Restored,
             edition: 0,
             edited_at: 0,
-            was_vague: false,
+            was_vague: self.was_vague,
             written: None,
         }
     }

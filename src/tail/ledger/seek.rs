@@ -1,7 +1,7 @@
 //! Looking for contents by their evidence: under which names a content may lie, and which of several
 //! files that have its text, or a part of it, is the one.
 
-use super::content::{Content, ContentKey, Phase, Place};
+use super::content::{Content, ContentKey, Phase, Place, Trust};
 use super::decide::{Copied, Deciding, Doubt, Found, Original};
 use super::evidence::{Agreement, Bytes, Evidence};
 use super::fresh;
@@ -207,9 +207,14 @@ impl Deciding<'_> {
     /// Whether a content of which a banner alone is known is gone, and had another name: it comes back under
     /// its own.
     fn is_gone_from(&self, content: &Content, file: &Listed) -> bool {
-        let is_vague =
-            !content.evidence.is_distinct() && !self.known.unclear.contains(&content.key);
+        let is_vague = !content.evidence.is_distinct() && !self.was_unclear(content);
         is_vague && matches!(&content.place, Place::Nowhere { name, .. } if *name != file.name)
+    }
+
+    /// Whether nothing could be concluded about a content at the last look. After a restart only that is known of all.
+    fn was_unclear(&self, content: &Content) -> bool {
+        let is_open = self.known.remembered.is_some_and(|known| known.is_open());
+        self.known.unclear.contains(&content.key) || content.trust == Trust::Restored && is_open
     }
 
     fn is_in_place(&self, content: &Content, found: Option<Found>) -> bool {
@@ -318,8 +323,7 @@ impl Deciding<'_> {
     ) -> bool {
         let is_shown = content.phase == Phase::Shown
             && self.policy.claim(&file.name) == Claim::Own(content.log);
-        let was_there =
-            matches!(content.place, Place::At(_)) || self.known.unclear.contains(&content.key);
+        let was_there = matches!(content.place, Place::At(_)) || self.was_unclear(content);
         let mut is_it = || {
             let mut bytes = eyes.open(file)?;
             let is_distinct = Evidence::taken(upto, &mut *bytes)?.is_distinct();
@@ -338,7 +342,7 @@ impl Deciding<'_> {
     /// A file that was seen to be a copy while the original was there is one, however far that was read since.
     fn known_copy(&self, content: &Content, file: &Listed, eyes: &mut dyn Eyes) -> Agreement {
         let is_away = matches!(content.place, Place::InArchive(_) | Place::Nowhere { .. });
-        if is_away && !self.known.unclear.contains(&content.key) {
+        if is_away && !self.was_unclear(content) {
             return Agreement::Not;
         }
         let copies = self.known.copies.values();

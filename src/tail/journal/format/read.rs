@@ -165,11 +165,11 @@ fn content(from: &mut Reader) -> Option<Record> {
         length,
         evidence: Evidence::read(from)?,
         phase: match flags >> 2 & 3 {
-            0 => Phase::Shown,
+            0 | 3 => Phase::Shown,
             1 => Phase::Draining,
-            2 => Phase::Finished,
-            _ => return None,
+            _ => Phase::Finished,
         },
+        was_vague: flags >> 2 & 3 == 3,
         sequence,
     };
     Some(Record::Content {

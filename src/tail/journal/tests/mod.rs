@@ -105,6 +105,7 @@ impl Owners {
             length: 0,
             evidence: Evidence::default(),
             phase: Phase::Shown,
+            was_vague: false,
             sequence: Some((sequence, 0)),
         };
         self.logs.entry(log.clone()).or_default();

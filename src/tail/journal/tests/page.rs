@@ -27,6 +27,7 @@ fn example() -> (Vec<u8>, SavedContent) {
         length: 14,
         evidence: Evidence::default(),
         phase: Phase::Shown,
+        was_vague: false,
         sequence: Some((SequenceId([0xAA; 16]), 8)),
     };
     content.evidence.advance(0, b"", b"one\ntwo\n");

@@ -309,6 +309,7 @@ impl RawContent {
             length,
             evidence,
             phase,
+            was_vague: false,
             sequence: sequence.and_then(|(id, number)| Some((sequence_id(&id)?, number))),
         })
     }

@@ -450,6 +450,8 @@ impl Agent {
             let mut world = world.borrow_mut();
             world.say(format!("    {kept} of {all} records are left"));
             world.seen = records.seen().clone();
+            // No record says of which content a file is the copy
+            world.seen.copies.clear();
         }
         for line in again {
             let line = &mut world.borrow_mut().lines[line as usize];

@@ -259,7 +259,9 @@ impl World {
             if !self.seen.copies.contains(serial) {
                 for line in lines {
                     let again = &mut self.lines[*line as usize].again;
-                    again.get_or_insert("its original grew after it was copied, between two looks");
+                    again.get_or_insert(
+                        "its original grew after it was copied, between two looks or runs",
+                    );
                 }
             }
         }

@@ -395,3 +395,46 @@ fn a_log_that_came_and_went_while_a_file_can_not_be_read_comes_after_a_restart()
     history.pump(1 << 16);
     history.dies().starts().holds();
 }
+
+/// Seed 26579.
+#[test]
+fn an_old_line_that_could_be_nowhere_is_not_sent_after_a_restart() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Never);
+    history.does(|world| world.programs[0].method = Method::Copy);
+    history
+        // A single line
+        .does(|world| world.write(0, 0))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| (0..4).for_each(|_| world.write(0, LINES)))
+        .does(|world| {
+            let copy = "app.log.1".to_owned();
+            let fault = Fault::Stat(copy, super::libc_errno::EIO);
+            world.faults.push((fault, 1));
+        })
+        .looks();
+    history.pump(1 << 16);
+    history
+        .does(|world| world.rotate(0, AT_ONCE))
+        .dies()
+        .starts()
+        .holds();
+}
+
+/// Seed 35214.
+#[test]
+fn a_log_that_began_as_the_next_one_does_comes_after_a_restart() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 60);
+    history
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .looks()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, 2 * LINES));
+    history.pump(1 << 16);
+    history.dies().starts().holds();
+}
