@@ -215,7 +215,7 @@ impl Evidence {
 
     /// Whether a text that begins with these bytes may be the content's.
     pub fn head_agrees(&self, text: &[u8]) -> bool {
-        self.head.is_empty() || self.head.agrees(text)
+        self.head.agrees(text) || mutants::is(Mutant::HeadUnchecked)
     }
 
     /// The file was seen to begin so. A head may change while the content is the same (a counter).
@@ -494,7 +494,9 @@ impl Evidence {
             }
             upto = upto.max(lines.upto);
         }
-        compared.agreement = match 2 * agree >= parts && upto > 0 {
+        // With another head, a banner in common is no proof
+        let is_told = head || self.is_distinct();
+        compared.agreement = match is_told && 2 * agree >= parts && upto > 0 {
             true if agree == parts && upto == self.end && !is_other => Agreement::Whole,
             true => Agreement::Upto(upto.min(self.end)),
             false => Agreement::Not,

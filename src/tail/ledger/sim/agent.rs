@@ -5,9 +5,11 @@ use super::records::Records;
 use super::world::{Fault, Seen, World};
 use crate::tail::identity::FileId;
 use crate::tail::ledger::apply::{Ledger, Span};
-use crate::tail::ledger::content::{ContentKey, LogId, Moment, Phase, Place, SequenceId, Trust};
-use crate::tail::ledger::decide::decide;
-use crate::tail::ledger::evidence::{before, line_end, Bytes, BLOCK};
+use crate::tail::ledger::content::{
+    ContentKey, LogId, Moment, Phase, Place, SequenceId, Stamp, Trust,
+};
+use crate::tail::ledger::decide::{decide, glance, Glance};
+use crate::tail::ledger::evidence::{before, head_bytes, line_end, Bytes, BLOCK};
 use crate::tail::ledger::observe::{Eyes, Listed, Snapshot, Stat};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -149,6 +151,8 @@ impl Eyes for Look<'_> {
 pub struct Agent {
     pub ledger: Ledger,
     held: BTreeMap<ContentKey, u64>,
+    /// The stamps of files that a glance has seen grown.
+    grown: BTreeMap<ContentKey, Stamp>,
     pub batches: VecDeque<Batch>,
     has_looked: bool,
     /// When it was started. Its clock begins then.
@@ -184,6 +188,7 @@ impl Agent {
                 .map(Records::ledger)
                 .unwrap_or_default(),
             held: BTreeMap::new(),
+            grown: BTreeMap::new(),
             batches: VecDeque::new(),
             has_looked: false,
             started: outside.now,
@@ -247,6 +252,53 @@ impl Agent {
             fault.1 = fault.1.saturating_sub(1);
         }
         world.faults.retain(|(_, looks)| *looks > 0);
+    }
+
+    /// Glances at the path of each log and at the files of other contents, as `tail/look.rs` does. Whether only a look
+    /// can tell what is there.
+    pub fn glance(&mut self, world: &RefCell<World>) -> bool {
+        let mut files: Vec<(ContentKey, u64)> = Vec::new();
+        let mut logs = self.ledger.logs();
+        for (log, ino) in world.borrow_mut().glanced() {
+            logs.retain(|other| *other != log);
+            let Some(content) = self.ledger.shown(log) else {
+                return true;
+            };
+            files.extend(ino.map(|ino| (content.key, ino)));
+        }
+        // The paths of these show nothing
+        if logs.iter().any(|log| self.ledger.shown(*log).is_some()) {
+            return true;
+        }
+        for (key, content) in self.ledger.contents() {
+            let named = content.place.file().filter(|_| !content.is_archive());
+            let name = named.and_then(|at| std::str::from_utf8(&at.name).ok());
+            let named = name.and_then(|name| world.borrow().resolve(name));
+            let ino = self.held.get(key).copied().or(named);
+            let is_rotated = content.phase != Phase::Shown;
+            if is_rotated && name.is_some() && ino.is_none() {
+                return true;
+            }
+            files.extend(ino.filter(|_| is_rotated).map(|ino| (*key, ino)));
+        }
+        let mut is_question = false;
+        for (key, ino) in files {
+            let Some(content) = self.ledger.get(key) else {
+                continue;
+            };
+            let stat = world.borrow().stat_of(ino);
+            let mut open = || Ok(Box::new(FileBytes::open(world, ino)) as Box<dyn Bytes>);
+            match glance(content, &stat, &mut open) {
+                Glance::Same => {}
+                Glance::Touched => self.ledger.confirm(key, stat.stamp),
+                Glance::Grown => {
+                    self.ledger.has_grown(key, stat.length);
+                    self.grown.insert(key, stat.stamp);
+                }
+                Glance::Question => is_question = true,
+            }
+        }
+        is_question
     }
 
     /// Opens what may be read and does not grow old, and closes what is over.
@@ -365,13 +417,18 @@ impl Agent {
             // The first page: up to where the text was seen
             false => evidence.agrees_nearby(&mut bytes).unwrap(),
         };
-        if !agrees {
+        let is_grown = self.grown.contains_key(&key);
+        let begins = !is_grown || evidence.head_agrees(&head_bytes(&mut bytes).unwrap());
+        if !agrees || !begins {
             return self.ledger.suspect(key);
         }
         if text.is_empty() {
             // A line that is longer than the page is read with the next one
             if len < page {
                 self.ledger.finish(key, true);
+                if let Some(stamp) = self.grown.remove(&key) {
+                    self.ledger.confirm(key, stamp);
+                }
             } else {
                 self.read(key, 4 * page, batch, world);
             }

@@ -2,6 +2,7 @@
 //! the fake disk: what it showed to earlier looks, under which names, with which dates.
 
 use super::world::{is_plain, log_of, Entry, Fault, Shown, World};
+use crate::tail::ledger::content::LogId;
 use crate::tail::ledger::naming::Rotation;
 use crate::tail::ledger::observe::Stat;
 use std::collections::BTreeSet;
@@ -335,6 +336,28 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A glance at the paths of logs: which file each of them shows, if that can be told at the moment.
+    pub fn glanced(&mut self) -> Vec<(LogId, Option<u64>)> {
+        let mut all = Vec::new();
+        for name in self.entries.keys().cloned().collect::<Vec<_>>() {
+            let Some(log) = log_of(self.config, &name) else {
+                continue;
+            };
+            let fails = self.fails(name.as_bytes(), true).is_some();
+            let ino = self.resolve(&name).filter(|_| !fails);
+            if let Some(ino) = ino {
+                let node = &self.nodes[&ino];
+                let stat = (self.stat_of(ino), node.lineage, !node.lines.is_empty());
+                let stats = self.seen.stats.entry(log).or_default();
+                if !stats.contains(&stat) {
+                    stats.push(stat);
+                }
+            }
+            all.push((LogId(log), ino));
+        }
+        all
     }
 
     /// Whether a look has seen the text of this file at a path. One of an empty file or a banner is known by its

@@ -54,6 +54,8 @@ enum What {
     Clock,
     Fault,
     Look,
+    /// A look only where a glance can't tell all.
+    Glance,
     /// A look, and all that it found is read and answered.
     Rest,
     Pump,
@@ -64,7 +66,7 @@ enum What {
 }
 
 /// How often each happens, of the sum of all.
-const OFTEN: [(What, u64); 24] = [
+const OFTEN: [(What, u64); 25] = [
     (What::Write, 24),
     (What::WriteHalf, 3),
     (What::WriteLate, 4),
@@ -83,7 +85,8 @@ const OFTEN: [(What, u64); 24] = [
     (What::Replace, 2),
     (What::Clock, 2),
     (What::Fault, 3),
-    (What::Look, 20),
+    (What::Look, 14),
+    (What::Glance, 10),
     (What::Pump, 14),
     (What::Answer, 16),
     (What::CloseFiles, 1),
@@ -184,6 +187,7 @@ impl History {
                 self.look(arg);
                 self.checkpoint(arg);
             }
+            What::Glance => self.glance(arg),
             What::Rest => self.rest(arg),
             What::Pump => self.pump(arg),
             What::Answer => self.answer(arg),
@@ -222,6 +226,15 @@ impl History {
             self.outside.now += 200 + arg % 5_000;
             self.world.borrow_mut().say("look");
             agent.look(&self.world, &mut self.outside);
+        }
+    }
+
+    fn glance(&mut self, arg: u64) {
+        if let Some(agent) = &mut self.agent {
+            self.world.borrow_mut().say("glance");
+            if agent.glance(&self.world) {
+                self.look(arg);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::agent::Outside;
 use super::world::{Births, Config, Inodes, Method, Naming, World};
 use super::{Fault, History};
+use crate::tail::ledger::mutants::{self, Mutant};
 use std::cell::RefCell;
 
 /// A folder with these logs, whose programs rename them to `.1` without a banner, and no agent yet.
@@ -437,4 +438,32 @@ fn a_log_that_began_as_the_next_one_does_comes_after_a_restart() {
         .does(|world| world.write(0, 2 * LINES));
     history.pump(1 << 16);
     history.dies().starts().holds();
+}
+
+/// The block before the position is the same in both texts.
+#[test]
+fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
+    let wrong = |mutant| {
+        let mut history = history(Config::Literal, Births::Exact, Inodes::Never);
+        let text = |world: &mut World| {
+            world.write(0, LINES);
+            world.programs[0].banner = 60;
+            let ino = world.current(0);
+            world.banner(0, ino);
+            world.programs[0].banner = 0;
+        };
+        history.starts().does(text).rests();
+        mutants::set(mutant);
+        history
+            .does(|world| world.truncate(0, "is truncated"))
+            .does(text)
+            .does(|world| world.write(0, LINES));
+        history.glance(0);
+        history.pump(1 << 16);
+        history.finish();
+        mutants::set(None);
+        history.verdict()
+    };
+    assert_eq!(wrong(None), None);
+    assert!(wrong(Some(Mutant::HeadUnchecked)).is_some());
 }
