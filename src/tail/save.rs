@@ -59,9 +59,7 @@ impl Tailer {
             }
         }
         for (key, why) in &changes.contents {
-            if durably {
-                self.ledger.reserve(*key);
-            }
+            self.ledger.reserve(*key);
             let Some(content) = self.ledger.get(*key) else {
                 self.records.forget(*key);
                 continue;

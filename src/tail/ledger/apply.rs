@@ -281,17 +281,22 @@ impl Ledger {
         all.filter_map(|(root, family)| Some((*root, family.as_ref()?.remembered.as_ref()?)))
     }
 
-    /// Makes room for the numbers of text to come in what is about to be made durable of a content. Not of one of
+    /// Makes room for the numbers of text to come in what is about to be written down of a content, and has to be durable
+    /// then before they are given out. Not of one of
     /// which nothing was read: that it was never sent must be known, as it is its log's by its name then. And not of a
     /// banner: after a crash the same numbers would go to any text that begins with it.
     pub fn reserve(&mut self, key: ContentKey) {
         let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) else {
             return;
         };
-        if !content.evidence.is_distinct() {
-            content.reserved = content.reserved.max(content.numbered);
-        } else if content.reserved < content.numbered.saturating_add(RESERVE / 2) {
-            content.reserved = content.numbered.saturating_add(RESERVE);
+        let room = if content.evidence.is_distinct() {
+            RESERVE
+        } else {
+            0
+        };
+        if content.reserved < content.numbered.saturating_add(room / 2) {
+            content.reserved = content.numbered.saturating_add(room);
+            self.undurable = true;
         }
     }
 

@@ -40,9 +40,7 @@ impl Records {
             self.unsynced.push(Record::Schemes(*log, schemes));
         }
         for key in changes.contents.keys() {
-            if durably {
-                ledger.reserve(*key);
-            }
+            ledger.reserve(*key);
             self.unsynced.push(match ledger.get(*key) {
                 Some(content) => {
                     let mut content = content.clone();

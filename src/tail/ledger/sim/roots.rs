@@ -440,6 +440,25 @@ fn a_log_that_began_as_the_next_one_does_comes_after_a_restart() {
     history.dies().starts().holds();
 }
 
+/// Seed 77037.
+#[test]
+fn numbers_of_a_text_that_waited_for_the_disk_are_not_given_twice() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Never);
+    history.starts().does(|world| world.write(0, LINES)).looks();
+    let is_full = (Fault::Write(super::libc_errno::ENOSPC), 1);
+    history.does(|world| world.faults.push(is_full));
+    // Nothing is sent
+    history.pump(1 << 16);
+    history.looks().checkpoint(0);
+    history.pump(1 << 16);
+    history
+        // The last line
+        .does(|world| world.edit(0, 6))
+        .dies()
+        .starts()
+        .holds();
+}
+
 /// The block before the position is the same in both texts.
 #[test]
 fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
