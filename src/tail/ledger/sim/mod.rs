@@ -62,11 +62,12 @@ enum What {
     Answer,
     CloseFiles,
     Kill,
+    Reload,
     Start,
 }
 
 /// How often each happens, of the sum of all.
-const OFTEN: [(What, u64); 25] = [
+const OFTEN: [(What, u64); 26] = [
     (What::Write, 24),
     (What::WriteHalf, 3),
     (What::WriteLate, 4),
@@ -91,6 +92,7 @@ const OFTEN: [(What, u64); 25] = [
     (What::Answer, 16),
     (What::CloseFiles, 1),
     (What::Kill, 3),
+    (What::Reload, 3),
     (What::Start, 20),
 ];
 
@@ -198,6 +200,7 @@ impl History {
                 }
             }
             What::Kill => self.kill(arg),
+            What::Reload => self.reload(arg),
             What::Start => self.start(),
         }
     }
@@ -291,6 +294,19 @@ impl History {
             let mut world = self.world.borrow_mut();
             world.running = false;
             world.excuse_copies();
+        }
+    }
+
+    fn reload(&mut self, arg: u64) {
+        if let Some(agent) = &mut self.agent {
+            let again = arg % 3 == 0;
+            let how = if again {
+                "reload, all is read again"
+            } else {
+                "reload"
+            };
+            self.world.borrow_mut().say(how);
+            agent.reload(again, &self.world, &mut self.outside);
         }
     }
 
