@@ -272,7 +272,7 @@ pub enum Glance {
     Same,
     /// It was written to, and holds what it held.
     Touched,
-    /// It is longer. The first page that is read of it shows whether it is the same content.
+    /// It is longer than the text that was seen. The first page that is read of it shows whether it is the same content.
     Grown,
     /// Only a look at all files can tell.
     Question,
@@ -294,7 +294,9 @@ pub fn glance<'a>(
         return Glance::Same;
     }
     let is_known = !content.evidence.is_empty();
-    if stat.length > content.length && is_known {
+    // An earlier glance may have seen that it grew, and nobody what by
+    let is_seen = content.evidence.end() == stat.length;
+    if stat.length >= content.length && !is_seen && is_known {
         return Glance::Grown;
     }
     let agrees = |mut bytes: Box<dyn Bytes + 'a>| content.evidence.agrees_nearby(&mut *bytes);

@@ -459,6 +459,26 @@ fn numbers_of_a_text_that_waited_for_the_disk_are_not_given_twice() {
         .holds();
 }
 
+/// Seed 13827.
+#[test]
+fn lines_that_two_glances_saw_at_a_banner_are_seen_by_the_next_look() {
+    let mut history = history(Config::Literal, Births::Equal, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.banner) = (Method::Copy, 1);
+    history
+        .does(|world| _ = world.current(0))
+        .starts()
+        .does(|world| world.write(0, LINES));
+    history.glance(0);
+    history.glance(0);
+    history
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES));
+    history.pump(1 << 16);
+    history.holds();
+}
+
 /// The block before the position is the same in both texts.
 #[test]
 fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
