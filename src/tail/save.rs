@@ -58,7 +58,7 @@ impl Tailer {
                 self.records.log((worker, &log.path), &saved);
             }
         }
-        for (key, why) in &changes.contents {
+        for (key, why) in &self.ledger.in_order(&changes) {
             self.ledger.reserve(*key);
             let Some(content) = self.ledger.get(*key) else {
                 self.records.forget(*key);

@@ -270,6 +270,17 @@ impl Ledger {
         std::mem::take(&mut self.changes)
     }
 
+    /// The contents that changed, in the order in which they are to be written down: those that paths of logs show come
+    /// last. Should these records be lost, the next start finds that a path shows another content, and judges again what
+    /// came with it.
+    pub fn in_order(&self, changes: &Changes) -> Vec<(ContentKey, Reason)> {
+        let all = changes.contents.iter();
+        let mut all: Vec<_> = all.map(|(key, why)| (*key, *why)).collect();
+        let is_shown = |key| self.get(key).is_some_and(|c| c.phase == Phase::Shown);
+        sort::by_key(&mut all, |(key, _)| is_shown(*key));
+        all
+    }
+
     /// The kinds of names that rotations of a log were seen to give.
     pub fn schemes(&self, log: LogId) -> &[Scheme] {
         self.schemes.get(&log).map_or(&[], Vec::as_slice)

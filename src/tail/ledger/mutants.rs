@@ -56,8 +56,9 @@ pub enum Mutant {
     PartIsEdit,
 }
 
-/// All that have to be found. [`Mutant::HeadUnchecked`] is not: each line that the simulation writes is
-/// unique, so the block before the position tells texts apart that only their heads would otherwise.
+/// All that random histories have to find. [`Mutant::HeadUnchecked`] is found by a story of `sim/roots.rs` alone: each
+/// line that the histories write is unique, so the block before the position tells texts apart that only their heads
+/// would otherwise.
 #[cfg(test)]
 pub const ALL: [Mutant; 22] = [
     Mutant::LeadUnchecked,

@@ -39,18 +39,18 @@ impl Records {
             let schemes = ledger.schemes(*log).to_vec();
             self.unsynced.push(Record::Schemes(*log, schemes));
         }
-        for key in changes.contents.keys() {
-            ledger.reserve(*key);
-            self.unsynced.push(match ledger.get(*key) {
+        for (key, _) in ledger.in_order(&changes) {
+            ledger.reserve(key);
+            self.unsynced.push(match ledger.get(key) {
                 Some(content) => {
                     let mut content = content.clone();
                     if mutants::is(Mutant::SentIsSettled) {
                         content.settled = content.read;
                     }
                     // With its name, whatever its log's is
-                    Record::Content(*key, content.log, SavedContent::of(&content, b""))
+                    Record::Content(key, content.log, SavedContent::of(&content, b""))
                 }
-                None => Record::Forgotten(*key),
+                None => Record::Forgotten(key),
             });
         }
         for root in changes.listings.keys() {

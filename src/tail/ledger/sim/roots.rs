@@ -479,6 +479,31 @@ fn lines_that_two_glances_saw_at_a_banner_are_seen_by_the_next_look() {
     history.holds();
 }
 
+/// Seeds 39940 and 83918, whose deaths lose the last records of a look.
+#[test]
+fn a_log_that_came_and_went_unseen_comes_although_half_of_a_look_was_written_down() {
+    for kept in 0..10 {
+        let mut history = history(Config::Literal, Births::Missing, Inodes::Lowest);
+        history.does(|world| world.programs[0].method = Method::Copy);
+        history
+            .starts()
+            .does(|world| world.write(0, LINES))
+            .rests()
+            .does(|world| world.rotate(0, AT_ONCE))
+            .does(|world| world.write(0, LINES))
+            .rests()
+            .does(|world| world.rotate(0, AT_ONCE))
+            .does(|world| world.write(0, LINES))
+            .does(|world| world.rotate(0, AT_ONCE))
+            .does(|world| world.write(0, LINES))
+            .looks()
+            .checkpoint(0);
+        // So many records are left
+        history.kill(8 * kept);
+        history.starts().holds();
+    }
+}
+
 /// The block before the position is the same in both texts.
 #[test]
 fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
