@@ -675,6 +675,7 @@ impl Ledger {
     pub fn confirm(&mut self, key: ContentKey, stamp: Stamp) {
         if let Some(content) = self.contents.get_mut(&key) {
             content.stamp = stamp;
+            content.was_vague |= !content.evidence.is_distinct();
         }
     }
 

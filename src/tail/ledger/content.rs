@@ -203,7 +203,7 @@ pub struct Content {
     pub edition: u16,
     /// Where reading went on after the last of these edits.
     pub edited_at: u64,
-    /// Nothing told its text from others when reading moved on since the last look: its path may have shown
+    /// Nothing told its text from others when reading moved on, or a glance found another date, since the last look: its path may have shown
     /// further contents.
     pub was_vague: bool,
     /// Its last whole record in the journal, if this process has written one.

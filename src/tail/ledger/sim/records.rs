@@ -11,7 +11,7 @@ use crate::tail::names::Scheme;
 use std::collections::BTreeMap;
 
 enum Record {
-    Content(ContentKey, LogId, SavedContent),
+    Content(ContentKey, LogId, Box<SavedContent>),
     Forgotten(ContentKey),
     Schemes(LogId, Vec<Scheme>),
     Listing(LogId, Remembered),
@@ -48,7 +48,7 @@ impl Records {
                         content.settled = content.read;
                     }
                     // With its name, whatever its log's is
-                    Record::Content(key, content.log, SavedContent::of(&content, b""))
+                    Record::Content(key, content.log, Box::new(SavedContent::of(&content, b"")))
                 }
                 None => Record::Forgotten(key),
             });
@@ -69,7 +69,7 @@ impl Records {
         for record in std::mem::take(&mut self.unsynced) {
             match record {
                 Record::Content(key, log, content) => {
-                    self.contents.insert(key, (log, content));
+                    self.contents.insert(key, (log, *content));
                 }
                 Record::Forgotten(key) => {
                     self.contents.remove(&key);

@@ -504,6 +504,25 @@ fn a_log_that_came_and_went_unseen_comes_although_half_of_a_look_was_written_dow
     }
 }
 
+/// Seed 111353.
+#[test]
+fn a_banner_that_a_glance_finds_again_hides_no_log_that_came_between() {
+    let mut history = history(Config::Literal, Births::Equal, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, 60);
+    history
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .looks()
+        .does(|world| world.write(0, LINES))
+        // Without its banner
+        .does(|world| world.rewrite(0, 5))
+        .does(|world| world.rotate(0, AT_ONCE));
+    history.glance(0);
+    history.holds();
+}
+
 /// The block before the position is the same in both texts.
 #[test]
 fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
