@@ -183,7 +183,7 @@ impl Emitter {
         self.status.sample_ends(well);
     }
 
-    /// What is known of the samples that were asked for.
+    /// Tells how the samples that were asked for have gone.
     pub(crate) fn status(&self) -> &MonitorStatus {
         &self.status
     }

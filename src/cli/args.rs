@@ -121,7 +121,7 @@ impl Parser {
         } else {
             PROGRAM
         };
-        // Who names no command may not know which there are
+        // A call without a command may come from a user who does not know the commands: all are listed
         let usage = match error == NO_COMMAND {
             true => help::text(None, false) + "\n",
             false => help::usage(self.command, self.by_name),

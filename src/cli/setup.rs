@@ -94,7 +94,7 @@ impl Setup {
         }
     }
 
-    /// What to do about the configuration file, if it is not there.
+    /// Returns advice to print after an error if the configuration file does not exist.
     pub(super) fn hint_if_missing(&self) -> Option<String> {
         let file = absolute(&self.source.main_file);
         let is_missing = matches!(file.try_exists(), Ok(false));
@@ -300,7 +300,7 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// What to do about a configuration file that is not there: lines that follow the error.
+/// Returns the advice about a configuration file that does not exist: lines that follow the error.
 fn missing(file: &Path, usual: &Path) -> String {
     let is_json = |path: &Path| path.extension().is_some_and(|ending| ending == "json");
     let meant = match super::similar::file(file, &is_json) {

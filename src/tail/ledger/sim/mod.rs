@@ -241,7 +241,7 @@ impl History {
         }
     }
 
-    /// What has changed is written down from time to time, and is not synced for that.
+    /// Writes a group of records at every fourth value of `arg`, without syncing it.
     fn checkpoint(&mut self, arg: u64) {
         let is_time = arg % 4 == 0 && self.outside.records.is_some();
         if let Some(agent) = self.agent.as_mut().filter(|_| is_time) {

@@ -102,7 +102,7 @@ impl Records {
         settled.flatten().collect()
     }
 
-    /// What looks had seen when the last whole group of records was written.
+    /// Returns all that looks had seen when the last whole group of records was written.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }

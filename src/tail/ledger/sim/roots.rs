@@ -498,7 +498,7 @@ fn a_log_that_came_and_went_unseen_comes_although_half_of_a_look_was_written_dow
             .does(|world| world.write(0, LINES))
             .looks()
             .checkpoint(0);
-        // So many records are left
+        // Leaves the first `kept` of the records that are not synced
         history.kill(8 * kept);
         history.starts().holds();
     }
