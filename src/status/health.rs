@@ -131,19 +131,26 @@ static CLOCK: Kind = kind(
     "{server} says that this machine's clock is wrong ({why})",
     "Set the clock, or let chrony, ntpd or systemd-timesyncd do it.",
 );
+const SET_KEY: &str = "Set a key that may write logs, of an account on this server: \
+                       scalyr-agent-2-config --set-key-from-stdin. The running agent takes it up by itself.";
 static KEY: Kind = kind(
     "keyRefused",
     true,
     "{server} refuses the API key ({why})",
-    "Set a key that may write logs, of an account on this server: scalyr-agent-2 config --set-key KEY. The \
-     running agent takes it up by itself.",
+    SET_KEY,
+);
+static PARAMETER: Kind = kind(
+    "keyRefused",
+    true,
+    "{server} refuses the request, perhaps the API key is wrong ({why})",
+    SET_KEY,
 );
 static FORBIDDEN: Kind = kind(
     "keyRefused",
     true,
     "{server} refuses the API key, or something on the way forbids the request ({why})",
-    "Set a key that may write logs, of an account on this server: scalyr-agent-2 config --set-key KEY. If the \
-     key is right, check scalyr_server and the proxy.",
+    "Set a key that may write logs, of an account on this server: scalyr-agent-2-config \
+     --set-key-from-stdin. If the key is right, check scalyr_server and the proxy.",
 );
 static PROXY: Kind = kind(
     "proxyRefuses",
@@ -227,7 +234,9 @@ fn kind_of(status: &str, http: Option<u16>, error: &str) -> &'static Kind {
     };
     match http {
         _ if has(&["ClockSkew"]) => &CLOCK,
-        _ if has(&["noPermission", "apiKey", "ApiKey", "client/badParam"]) => &KEY,
+        _ if has(&["noPermission", "apiKey", "ApiKey"]) => &KEY,
+        // Also said of a request without a key, and of other mistakes in one
+        _ if has(&["client/badParam"]) => &PARAMETER,
         Some(401) => &KEY,
         Some(403) => &FORBIDDEN,
         Some(407) => &PROXY,
@@ -727,7 +736,9 @@ mod tests {
     fn no_restart_is_asked_for_where_it_would_mend_nothing() {
         let refused = failing("error/client/badParam", Some(200), "", 5);
         let bad = told(Some(GOOD.to_owned()), std::slice::from_ref(&refused)).unwrap();
-        assert!(bad.starts_with("Not delivering: https://s refuses the API key"));
+        assert!(
+            bad.starts_with("Not delivering: https://s refuses the request, perhaps the API key")
+        );
         assert!(!is_bad(&bad, false) && is_bad(&bad, true));
         let own = session("default-0", Some(0.0), 1000.0, 60.0);
         let both = told(own, &[refused]).unwrap();

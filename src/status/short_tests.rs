@@ -49,11 +49,13 @@ At a glance:
 ============
 
 Problem:
-  https://upload.eu.example.com refuses the API key (error/client/badParam); no
-  request has been acknowledged since the start
+  https://upload.eu.example.com refuses the request, perhaps the API key is
+  wrong (error/client/badParam); no request has been acknowledged since the
+  start
 Remedy:
-  Set a key that may write logs, of an account on this server: scalyr-agent-2
-  config --set-key KEY. The running agent takes it up by itself.
+  Set a key that may write logs, of an account on this server:
+  scalyr-agent-2-config --set-key-from-stdin. The running agent takes it up by
+  itself.
 Backlog:               12 MB, gone in 49 s, 250 kB/s
 Last good request:     5 s ago
 Bytes taken:           1000 = 651 copied + 40 sampled out + 281 by which rules
@@ -78,9 +80,10 @@ Last copy response size:                   42
 Last copy response status:                 success
 Health check:                              Not delivering:
                                            https://upload.eu.example.com refuses
-                                           the API key (error/client/badParam);
-                                           no request has been acknowledged
-                                           since the start
+                                           the request, perhaps the API key is
+                                           wrong (error/client/badParam); no
+                                           request has been acknowledged since
+                                           the start
 
 Path /var/log/demo/app.log: copied 651 bytes (30 lines), 349 bytes pending
   reading: size 1000, read 900, sent 800, acknowledged 651
