@@ -234,7 +234,7 @@ fn kind_of(status: &str, http: Option<u16>, error: &str) -> &'static Kind {
     };
     match http {
         _ if has(&["ClockSkew"]) => &CLOCK,
-        _ if has(&["noPermission", "apiKey", "ApiKey"]) => &KEY,
+        _ if crate::upload::refuses_key(status) => &KEY,
         // Also said of a request without a key, and of other mistakes in one
         _ if has(&["client/badParam"]) => &PARAMETER,
         Some(401) => &KEY,

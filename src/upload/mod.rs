@@ -40,7 +40,7 @@ mod way_tests;
 pub use crate::config::Compression;
 pub use check::{check_server, probe_server, Check, Probe};
 pub use pacing::Rules;
-pub use response::KEY_ADVICE;
+pub use response::{refuses_key, KEY_ADVICE};
 pub use session::{spawn, Fate, Verdict};
 pub use settings::{user_agent, UploadSettings};
 pub use stats::{Snapshot, UploadStats};

@@ -174,9 +174,7 @@ pub const KEY_ADVICE: &str =
 /// Whether a server's status means that it does not know the API key, or that the key may not write
 /// logs.
 pub fn refuses_key(status: &str) -> bool {
-    ["noPermission", "apiKey", "ApiKey"]
-        .iter()
-        .any(|word| status.contains(word))
+    status.contains("noPermission") || status.contains("apiKey") || status.contains("ApiKey")
 }
 
 fn failure(
