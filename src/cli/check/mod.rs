@@ -31,7 +31,11 @@ pub(super) fn check(setup: Setup) -> i32 {
     }
     let Some(config) = config else {
         report.section("The agent");
-        running(&mut report, &place);
+        running(
+            &mut report,
+            &place,
+            "First correct the configuration, then: scalyr-agent-2 start",
+        );
         return end(&report);
     };
     report.section("This machine");
@@ -41,7 +45,7 @@ pub(super) fn check(setup: Setup) -> i32 {
     report.section("Servers");
     server::check(&mut report, &config);
     report.section("The agent");
-    running(&mut report, &place);
+    running(&mut report, &place, "scalyr-agent-2 start");
     end(&report)
 }
 
@@ -116,12 +120,12 @@ fn configuration(report: &mut Report, setup: &Setup) -> Option<Config> {
     Some(config)
 }
 
-/// Whether it runs, and how it says it is.
-fn running(report: &mut Report, place: &Place) {
+/// Reports whether it runs, and how it says it is. `start` is the advice if it does not run.
+fn running(report: &mut Report, place: &Place, start: &str) {
     let Some(pid) = place.running() else {
         match place.doubt_line() {
             Some(doubt) => report.doubt(doubt, ""),
-            None => report.doubt("no agent runs", "scalyr-agent-2 start"),
+            None => report.doubt("no agent runs", start),
         }
         return;
     };
