@@ -298,7 +298,6 @@ fn one_monitor_alone_shows_its_samples_and_says_what_is_wrong() {
         ),
         (&["shell_monitor", "-c", "{command: "], "can't be read"),
         (&["shell_monitor", "-c", "[1]"], "it is no JSON object"),
-        (&["shell_monitr", "-c", "{}"], "shell_monitr"),
         (
             &[
                 "shell_monitor",
@@ -314,10 +313,11 @@ fn one_monitor_alone_shows_its_samples_and_says_what_is_wrong() {
     }
     let (code, _, err) = output(&["shell_monitor", "-n", "many"]);
     assert_eq!(code, Some(2), "{err}");
-    // One whose samples all fail
-    let nowhere = "{file_path: \"/nowhere/at/all\"}";
-    let (code, _, _) = output(&["no.such_monitor", "-c", nowhere, "-n", "1"]);
-    assert_eq!(code, Some(1));
+    for name in ["shell_monitr", "no.such_monitor"] {
+        let (code, out, err) = output(&[name, "-c", "{}", "-n", "1"]);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "a usage error: {err}");
+        assert!(err.contains(name), "{err}");
+    }
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn the_list_of_monitors_names_each_and_tells_all_about_one() {
     let (_, page, _) = run(&["monitors", "scalyr_agent.builtin_monitors.url_monitor"]);
     assert!(page.contains("request_headers"), "{page}");
     let (code, out, err) = run(&["monitors", "shell"]);
-    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert_eq!((code, out.as_str()), (Some(2), ""), "a usage error");
     assert!(
         err.contains("\"shell\"") || err.contains("shell_monitor"),
         "{err}"

@@ -371,5 +371,10 @@ fn an_entry_is_checked_before_anything_runs() {
     let forged = Plan::new(module, "a\n\0b", &[], &host).unwrap();
     assert_eq!(forged.name(), "linux_system_metrics(a__b)");
     let unknown = Plan::new("my.monitor", "", &[], &host).unwrap_err();
-    assert!(unknown.to_string().contains(module), "{unknown}");
+    let unknown = unknown.to_string();
+    assert!(unknown.contains("\"my.monitor\""), "{unknown}");
+    assert!(
+        unknown.contains("`scalyr-agent-2 monitors` lists"),
+        "{unknown}"
+    );
 }
