@@ -300,10 +300,9 @@ impl Ledger {
         let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) else {
             return;
         };
-        let room = if content.evidence.is_distinct() {
-            RESERVE
-        } else {
-            0
+        let room = match content.evidence.is_told() {
+            true => RESERVE,
+            false => 0,
         };
         if content.reserved < content.numbered.saturating_add(room / 2) {
             content.reserved = content.numbered.saturating_add(room);

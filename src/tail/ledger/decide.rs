@@ -519,6 +519,10 @@ impl<'a> Deciding<'a> {
             }))
         };
         let is_unwritten = is_born && content.stamp == file.stat.stamp;
+        if !held && !is_born && self.policy.claim(&file.name) == Claim::Others {
+            // An excluded file may begin as a content does whose inode it has got
+            return Ok(None);
+        }
         if !held
             && !is_unwritten
             && !content.evidence.is_distinct()
@@ -573,7 +577,7 @@ impl<'a> Deciding<'a> {
                 content
                     .evidence
                     .compare(&mut *bytes)?
-                    .or_other(&mut *bytes)?
+                    .or_other(&content.evidence, &mut *bytes)?
             }
         };
         match agreement {
@@ -606,7 +610,9 @@ impl<'a> Deciding<'a> {
                 .verdicts
                 .insert(file.name.clone(), Verdict::Holds(*key));
             let is_there = content.place.file().is_some_and(|at| at.name == file.name);
-            if found.unchanged && is_there {
+            let is_shared = found.agreement == Agreement::Whole
+                && self.is_shared(&content.evidence, file, eyes);
+            if found.unchanged && is_there && !is_shared {
                 continue;
             }
             // A file that agrees wholly may be where nothing can be read
@@ -618,7 +624,7 @@ impl<'a> Deciding<'a> {
                 Agreement::Whole if !content.evidence.is_empty() => Some(&content.evidence),
                 _ => None,
             };
-            let sight = match found.unchanged {
+            let sight = match found.unchanged && !is_shared {
                 true => Ok(self.glance(file, content.log)),
                 false => self.sight(file, content.log, known, eyes),
             };
@@ -656,13 +662,17 @@ impl<'a> Deciding<'a> {
             Some(known) => {
                 let mut known = known.clone();
                 known.set_head(head);
-                let end = fresh::last_line_end(file.stat.length, &mut *bytes)?;
-                known.see(end, &mut *bytes)?;
-                Some(fresh::steady(known, &mut *bytes)?)
+                Some(fresh::seen_on(known, file.stat.length, &mut *bytes)?)
             }
             None => Some(fresh::seen_text_of(file, &mut *bytes)?),
         };
         drop(bytes);
+        let text = text.map(|mut text| {
+            if self.is_shared(&text, file, eyes) {
+                text.set_shared();
+            }
+            text
+        });
         Ok(Sight {
             head: Some(head),
             text,
@@ -703,7 +713,9 @@ impl<'a> Deciding<'a> {
                 continue;
             };
             let agreement = content.evidence.compare(&mut *bytes);
-            let Ok(agreement) = agreement.and_then(|it| it.or_other(&mut *bytes)) else {
+            let Ok(agreement) =
+                agreement.and_then(|it| it.or_other(&content.evidence, &mut *bytes))
+            else {
                 self.decision.unclear.insert(key);
                 continue;
             };
@@ -727,7 +739,11 @@ impl<'a> Deciding<'a> {
                     sight.text = fresh::seen_text(stat.length, &mut *bytes).ok();
                 }
                 Agreement::Whole if content.evidence.is_distinct() => {}
-                Agreement::Unknown | Agreement::Whole => {
+                Agreement::Whole => {
+                    sight.text =
+                        fresh::seen_on(content.evidence.clone(), stat.length, &mut *bytes).ok();
+                }
+                Agreement::Unknown => {
                     sight.text = fresh::seen_text(stat.length, &mut *bytes).ok();
                 }
             }

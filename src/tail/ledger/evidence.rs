@@ -187,10 +187,9 @@ impl Agreement {
     ///
     /// # Errors
     /// The error of reading.
-    pub fn or_other(self, bytes: &mut dyn Bytes) -> io::Result<Agreement> {
+    pub fn or_other(self, of: &Evidence, bytes: &mut dyn Bytes) -> io::Result<Agreement> {
         Ok(match self {
-            agreement if mutants::is(Mutant::PartIsEdit) => agreement,
-            Agreement::Upto(upto) if !Evidence::taken(upto, bytes)?.is_distinct() => Agreement::Not,
+            Agreement::Upto(upto) if !of.is_edited_at(upto, bytes)? => Agreement::Not,
             agreement => agreement,
         })
     }
@@ -211,6 +210,31 @@ impl Evidence {
     pub fn is_distinct(&self) -> bool {
         let lines = &self.line_hash[..usize::from(self.lines)];
         lines.iter().any(|hash| *hash != lines[0])
+    }
+
+    /// Whether it tells more than a banner can that many files begin with, of equal lines or of several.
+    pub fn is_told(&self) -> bool {
+        self.is_distinct() && self.end > HEAD as u64
+    }
+
+    /// Whether a file that has the text up to this offset, and another one from there on, holds the text as it was
+    /// edited: they have more in common than a banner, or all but the last lines (the bracket of a JSON array).
+    ///
+    /// # Errors
+    /// The error of reading.
+    pub fn is_edited_at(&self, upto: u64, bytes: &mut dyn Bytes) -> io::Result<bool> {
+        if mutants::is(Mutant::PartIsEdit) {
+            return Ok(true);
+        }
+        let lens = self.line_len[..usize::from(self.lines)].iter().rev();
+        let last: u64 = lens.take(2).map(|len| u64::from(*len)).sum();
+        let common = Evidence::taken(upto, bytes)?;
+        Ok(common.is_told() || common.is_distinct() && self.end - upto <= last)
+    }
+
+    /// The text is the beginning of another one as well: nothing but its bytes is known of it.
+    pub fn set_shared(&mut self) {
+        (self.lines, self.line_hash, self.line_len) = (0, [0; LINES], [0; LINES]);
     }
 
     /// Whether a text that begins with these bytes may be the content's.

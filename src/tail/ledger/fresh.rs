@@ -375,11 +375,11 @@ fn is_copy(
         return Ok(false);
     }
     let text = Beginning::of(file, eyes)?;
-    let mut of = None;
+    let mut all = Vec::new();
     for key in unlinked {
         if let Some((_, mut bytes)) = eyes.held(key) {
             if text.is_of(&mut *bytes)? {
-                of = Some(Original::Known(key));
+                all.push(Original::Known(key));
             }
         }
     }
@@ -391,15 +391,28 @@ fn is_copy(
         let may_be = known.is_none_or(|known| {
             !original.is_archive() || text.head.len() < HEAD || known.evidence.may_begin(&text.head)
         });
-        if of.is_none() && may_be && text.is_of(&mut *eyes.open(original)?)? {
-            of = Some(key.map_or(Original::New(id), |key| Original::Known(*key)));
+        // Several begin as a banner does
+        let is_enough = !all.is_empty() && text.length > HEAD as u64;
+        if !is_enough && may_be && text.is_of(&mut *eyes.open(original)?)? {
+            all.push(key.map_or(Original::New(id), |key| Original::Known(*key)));
         }
     }
-    let Some(of) = of else { return Ok(false) };
+    let Some(of) = all.first().copied() else {
+        return Ok(false);
+    };
     let now = deciding.known.now;
     let known = deciding.known.copies.get(&file.name);
     let known = known.filter(|copy| copy.id == file.stat.id && copy.length == text.length);
-    let evidence = Evidence::taken(text.length, &mut *eyes.open(file)?)?;
+    let mut evidence = Evidence::taken(text.length, &mut *eyes.open(file)?)?;
+    let original = match of {
+        Original::Known(key) => deciding.known.contents.get(&key).map(|of| &of.evidence),
+        Original::New(_) => None,
+    };
+    let was_banner = original.is_some_and(|of| !of.is_distinct() && of.end() >= text.length)
+        || known.is_some_and(|copy| !copy.evidence.is_distinct());
+    if was_banner || all.len() > 1 {
+        evidence.set_shared();
+    }
     let copied = Copied {
         id: file.stat.id,
         evidence,
@@ -590,6 +603,16 @@ pub(super) fn seen_text(length: u64, bytes: &mut dyn Bytes) -> io::Result<Eviden
         Evidence::taken(last_line_end(length, bytes)?, bytes)?,
         bytes,
     )
+}
+
+/// The proof of the text of a file that was longer than it was `known`, or is as it was.
+pub(super) fn seen_on(
+    mut known: Evidence,
+    length: u64,
+    bytes: &mut dyn Bytes,
+) -> io::Result<Evidence> {
+    known.see(last_line_end(length, bytes)?, bytes)?;
+    steady(known, bytes)
 }
 
 /// Evidence that was gathered by several reads, if the file has that text still. One that was truncated and written

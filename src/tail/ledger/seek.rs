@@ -257,6 +257,32 @@ impl Deciding<'_> {
             })
     }
 
+    /// Whether another file of the family begins with all the text of this one, and is longer or has a content of its
+    /// own, as with a banner of several lines.
+    pub(super) fn is_shared(&self, text: &Evidence, file: &Listed, eyes: &mut dyn Eyes) -> bool {
+        if !text.is_distinct() || text.is_told() {
+            return false;
+        }
+        let root = |file: &Listed| {
+            let rotation = Rotation::of_any(&file.name, self.policy);
+            rotation.map_or(self.policy.claim(&file.name), |it| Claim::Own(it.log))
+        };
+        let begins = |other: &Listed, eyes: &mut dyn Eyes| {
+            let mut bytes = eyes.open(other)?;
+            let mut fresh = self.fresh.iter();
+            let is_own = self.holds.contains_key(&other.stat.id)
+                || fresh.any(|(_, at)| self.file(*at).stat.id == other.stat.id);
+            let is_other = is_own || bytes.read_at(&mut [0], text.end())? > 0;
+            Ok::<_, io::Error>(is_other && text.compare(&mut *bytes)? == Agreement::Whole)
+        };
+        let mut files = self.snapshot.files.iter();
+        files.any(|other| {
+            other.stat.id != file.stat.id
+                && root(other) == root(file)
+                && begins(other, eyes).unwrap_or(false)
+        })
+    }
+
     /// The same of all the text that a file has.
     pub(super) fn is_common_text(
         &self,
@@ -326,15 +352,22 @@ impl Deciding<'_> {
         let was_there = matches!(content.place, Place::At(_)) || self.was_unclear(content);
         let mut is_it = || {
             let mut bytes = eyes.open(file)?;
-            let is_distinct = Evidence::taken(upto, &mut *bytes)?.is_distinct();
+            let common = Evidence::taken(upto, &mut *bytes)?;
             let is_shorter = fresh::length(file, &mut *bytes)? < content.evidence.end();
             drop(bytes);
+            if !common.is_distinct() {
+                // A banner is no reason
+                return Ok(false);
+            }
             // It may be the copy of the file that the content was edited into
             let goes_on =
                 upto == content.evidence.end() && !self.is_common_text(content, file, eyes);
-            // A banner is no reason
-            let is_it = goes_on || was_there && (is_shown || is_shorter);
-            Ok::<_, io::Error>(is_distinct && is_it)
+            let mut copies = self.known.copies.values();
+            let is_banner =
+                copies.any(|copy| copy.id == file.stat.id && !copy.evidence.is_distinct());
+            let is_told = common.is_told()
+                || !is_shown && !is_banner && !self.is_common(&common, content, file, eyes);
+            Ok::<_, io::Error>(goes_on || was_there && is_told && (is_shown || is_shorter))
         };
         is_it().unwrap_or(false)
     }

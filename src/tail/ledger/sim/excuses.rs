@@ -149,6 +149,7 @@ impl World {
                 }
             }
         }
+        self.excuse_banners(&names);
         if let Some((_, ino)) = self.away {
             self.excuse_away(ino);
         }
@@ -181,7 +182,12 @@ impl World {
             let ino = self.resolve(name).filter(|ino| !traceless.contains(ino));
             if let (Some(log), Some(ino)) = (log_of(config, name), ino) {
                 let node = &self.nodes[&ino];
+                let begins = |other: &u64| {
+                    let (text, other) = (self.plain(ino), self.plain(*other));
+                    other.len() > text.len() && other.starts_with(&text)
+                };
                 let shown = Shown {
+                    is_alone: !self.nodes.keys().any(begins),
                     lineage: node.lineage,
                     text: node.text.clone(),
                     stat: self.stat_of(ino),
@@ -333,6 +339,38 @@ impl World {
                     false => {
                         self.seen.text.insert(node.lineage);
                     }
+                }
+            }
+        }
+    }
+
+    /// Nothing tells that the text of a log is a banner until a look sees a longer file that begins with it. Its file
+    /// may be any that does, and a path that shows the banner again may have shown other texts in between.
+    fn excuse_banners(&mut self, names: &[String]) {
+        let why = "a banner when last seen, and the only one";
+        let mut all = self.seen.shown.clone();
+        all.retain(|_, shown| shown.is_alone && !shown.has_lines && !shown.is_plain());
+        for (log, shown) in all {
+            let of = |name: &String| log_of(self.config, name) == Some(log);
+            let its = names.iter().find(|name| of(name));
+            let again = its.and_then(|name| self.resolve(name)).is_some_and(|ino| {
+                let node = &self.nodes[&ino];
+                node.lineage != shown.lineage && node.text.starts_with(&shown.text)
+            });
+            let files = names.iter().filter_map(|name| {
+                let ino = self.resolve(name)?;
+                let rotation = Rotation::of_any(name.as_bytes(), &self.config);
+                let is_its = rotation.is_some_and(|rotation| again && rotation.log.0 == log);
+                let is_seen = self.seen.text.contains(&self.nodes[&ino].lineage);
+                let begins = self.plain(ino).starts_with(&shown.text);
+                (!is_seen && (is_its || begins)).then_some(ino)
+            });
+            for ino in files.collect::<Vec<u64>>() {
+                for line in self.nodes[&ino].lines.clone() {
+                    self.excuse(line, why);
+                    let line = &mut self.lines[line as usize];
+                    line.logs.insert(log);
+                    line.again.get_or_insert(why);
                 }
             }
         }

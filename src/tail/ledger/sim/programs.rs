@@ -54,7 +54,13 @@ impl World {
 
     pub(super) fn banner(&mut self, who: usize, ino: u64) {
         if self.programs[who].banner > 0 {
-            let text = "===== an equal banner =====\n".repeat(self.programs[who].banner);
+            let lines = self.programs[who].banner;
+            // One of several different lines
+            let line = |n| match lines {
+                12 => format!("===== line {n:02} of a banner =====\n"),
+                _ => "===== an equal banner =====\n".to_owned(),
+            };
+            let text: String = (0..lines).map(line).collect();
             self.append(ino, text.as_bytes(), &[]);
         }
     }

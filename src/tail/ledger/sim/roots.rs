@@ -65,6 +65,8 @@ impl History {
 
 /// Two lines or more.
 const LINES: u64 = 5;
+/// A banner of so many lines is one of different lines.
+const SEVERAL: usize = 12;
 /// A death that costs no record.
 const ALL_IS_WRITTEN: u64 = 4;
 /// The copy is truncated at once.
@@ -549,4 +551,124 @@ fn a_log_that_is_written_anew_with_another_first_line_is_told_by_its_head() {
     };
     assert_eq!(wrong(None), None);
     assert!(wrong(Some(Mutant::HeadUnchecked)).is_some());
+}
+
+/// Seed 1197.
+#[test]
+fn an_excluded_file_with_the_inode_and_the_banner_of_a_closed_log_is_not_sent() {
+    let mut history = history(Config::Glob, Births::Missing, Inodes::LastFreed);
+    history.does(|world| world.programs[0].banner = SEVERAL);
+    history
+        .does(|world| world.write_half(0, 0))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.delete(0))
+        .does(|world| world.write(0, LINES));
+    let agent = history.agent.as_mut().unwrap();
+    agent.close_all(&history.world);
+    history
+        .does(|world| {
+            let ino = world.create("secret.log");
+            world.banner(0, ino);
+            let (id, line) = world.line(0, 0);
+            world.excuse(id, "nobody configured it");
+            world.append(ino, format!("{line}\n").as_bytes(), &[id]);
+        })
+        .holds();
+}
+
+/// Seed 1313.
+#[test]
+fn a_log_that_is_moved_away_is_not_edited_into_the_next_one_with_the_same_banner() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.naming, program.banner, program.filler) = (Naming::Date, SEVERAL, 900);
+    history
+        .does(|world| world.write(0, 2))
+        .starts()
+        .does(|world| world.rotate(0, 0))
+        .dies()
+        .does(|world| world.move_away(0, 0))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.write_late(0, 0))
+        .starts()
+        .does(World::move_back)
+        .holds();
+}
+
+/// Seed 1532.
+#[test]
+fn one_number_is_not_given_to_two_texts_after_the_same_banner_of_several_lines() {
+    let mut history = history(Config::Literal, Births::Equal, Inodes::Never);
+    history.does(|world| world.programs[0].banner = SEVERAL);
+    history
+        .does(|world| world.write_half(0, 0))
+        .starts()
+        .does(|world| world.write(0, LINES));
+    history.pump(1 << 16);
+    history
+        .dies()
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.compress("app.log.1"))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .holds();
+}
+
+/// Seed 7345.
+#[test]
+fn a_banner_of_several_lines_hides_no_log_that_came_between() {
+    let mut history = history(Config::Literal, Births::Equal, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.compresses, program.banner) = (Some(false), SEVERAL);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        // Without its banner
+        .does(|world| world.rewrite(0, 0))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .holds();
+}
+
+/// Seed 15824.
+#[test]
+fn a_log_that_is_moved_away_is_not_edited_into_a_banner_of_several_lines() {
+    let mut history = history(Config::GlobWithRotated, Births::Coarse, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.banner, program.filler) = (Method::Copy, SEVERAL, 900);
+    history
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        // app.log.1
+        .does(|world| world.move_away(0, 0))
+        .rests()
+        .looks()
+        .does(World::move_back)
+        .holds();
+}
+
+/// Seed 97361.
+#[test]
+fn a_copy_of_a_few_lines_is_the_log_that_grew_and_was_truncated() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Never);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.filler) = (Method::Copy, 10);
+    history
+        .starts()
+        .does(|world| world.write(0, 3))
+        .looks()
+        .does(|world| world.rotate(0, 0))
+        .does(|world| world.write(0, 3))
+        .does(|world| world.truncate(0, "is truncated"));
+    history.reload(0);
+    history.holds();
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Reasons that say that two disks with equal evidence exist. The others say that no look could have seen
 /// the bytes, or that the server, a death or the very first look decided.
-const AMBIGUOUS: [&str; 8] = [
+const AMBIGUOUS: [&str; 9] = [
+    "a banner when last seen, and the only one",
     "a copy stood beside its original for long",
     "a line or none when last seen, and longer since",
     "a line or none when last seen, and of a strange name since",

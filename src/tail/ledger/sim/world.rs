@@ -129,6 +129,8 @@ pub(super) struct Shown {
     pub(super) stat: Stat,
     /// Besides a banner.
     pub(super) has_lines: bool,
+    /// No other file began with this text.
+    pub(super) is_alone: bool,
 }
 
 impl Shown {
@@ -297,7 +299,7 @@ impl World {
                 Naming::DateInside,
             ][pick(&mut dice, 4)],
             compresses: [None, None, Some(false), Some(true)][pick(&mut dice, 4)],
-            banner: [0, 0, 1, 60][pick(&mut dice, 4)],
+            banner: [0, 12, 1, 60][pick(&mut dice, 4)],
             fixed: dice.one_in(2),
             filler: [10, 60, 900][pick(&mut dice, 3)],
             keep: 2 + dice.roll(4) as u32,
