@@ -41,6 +41,25 @@ pub(super) struct Seen {
     pub errors: Vec<(u64, io::Error)>,
     /// The folders below were looked through as well.
     pub is_deep: bool,
+    /// The folders, and the last change of each before its files were seen, in nanoseconds since the epoch.
+    folders: BTreeMap<PathBuf, Option<i64>>,
+}
+
+impl Seen {
+    /// Whether files may have been moved while they were seen: one that was compressed after its folder was listed is
+    /// in it under neither name.
+    pub fn is_torn(&self) -> bool {
+        let mut folders = self.folders.iter();
+        folders.any(|(folder, before)| {
+            let now = identity::changed(folder);
+            now != *before || now.is_some_and(is_just_now)
+        })
+    }
+}
+
+/// Whether there may be another change with the same time stamp: it is as coarse as the clock's ticks.
+fn is_just_now(nanos: i64) -> bool {
+    (crate::util::time::now_secs() - nanos as f64 / 1e9).abs() < 0.05
 }
 
 impl Tailer {
@@ -84,6 +103,7 @@ impl Tailer {
         let mut unclear = BTreeSet::new();
         let mut errors = Vec::new();
         let mut places = BTreeSet::new();
+        let mut folders = BTreeMap::new();
         let mut refused = false;
         let (mut is_deep, mut is_listed) = (true, true);
         for number in &family.logs {
@@ -91,6 +111,14 @@ impl Tailer {
                 continue;
             };
             let path = log.path.to_path_buf();
+            let contents = self.ledger.of_log(log.id()).iter();
+            let contents = contents.filter_map(|key| self.ledger.get(*key));
+            let lying = contents.filter_map(|content| Some(path_of(&content.place.file()?.name)));
+            for place in lying.chain([&*path]) {
+                if let Some(folder) = place.parent().filter(|dir| !folders.contains_key(*dir)) {
+                    folders.insert(folder.to_path_buf(), identity::changed(folder));
+                }
+            }
             let changed = identity::folder_changed(&path);
             match self.shown(log) {
                 Ok(meta) if meta.is_file() => {
@@ -152,6 +180,7 @@ impl Tailer {
             snapshot,
             errors,
             is_deep,
+            folders,
         }
     }
 

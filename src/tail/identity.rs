@@ -44,7 +44,12 @@ pub fn mtime(meta: &Metadata) -> f64 {
 
 /// The last change of the folder that a path is in, in nanoseconds since the epoch.
 pub fn folder_changed(path: &Path) -> Option<i64> {
-    let meta = stat(path.parent()?).ok()?;
+    changed(path.parent()?)
+}
+
+/// The last change of a file or folder, in nanoseconds since the epoch.
+pub fn changed(path: &Path) -> Option<i64> {
+    let meta = stat(path).ok()?;
     let nanos = meta.mtime().wrapping_mul(1_000_000_000);
     Some(nanos.wrapping_add(meta.mtime_nsec()))
 }

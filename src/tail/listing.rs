@@ -52,6 +52,14 @@ const MOST_FOLDERS: usize = 32;
 thread_local! {
     /// An inode that no listing shows, as it is with a bind-mounted file.
     static HIDDEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// What happens right after the next folder was read.
+    static NEXT: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// Has something happen between the next listing of this thread and the looks at the files in it.
+#[cfg(test)]
+pub fn after_the_next(what: impl FnOnce() + 'static) {
+    NEXT.set(Some(Box::new(what)));
 }
 
 /// Keeps an inode out of all listings of this thread.
@@ -107,6 +115,10 @@ pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
             continue;
         }
         listing.by_ino.push((entry.ino(), name));
+    }
+    #[cfg(test)]
+    if let Some(what) = NEXT.take() {
+        what();
     }
     sort::plainly(&mut listing.by_ino);
     let listing = Rc::new(listing);

@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const ROTATED_INTERVAL: Duration = Duration::from_secs(2);
 /// The pause between looks at a file that may be a copy in the making.
 const WAITING_INTERVAL: Duration = Duration::from_millis(500);
+/// How often files are looked at that are moved meanwhile, before what was seen counts.
+const MOST_LOOKS: usize = 3;
 /// The most files that wait so and are kept open, so that what is deleted meanwhile can be read.
 const MOST_WAITING: usize = 64;
 /// As many files are taken for those of a family at least where its folder can't be listed.
@@ -283,8 +285,14 @@ impl Tailer {
         let family = self.family_of(number);
         let mut seen = self.see(&family, false);
         let mut decision = self.decide(&family, &seen, now);
-        if !seen.is_deep && decision.decision.misses_something() {
-            seen = self.see(&family, true);
+        let mut deep = false;
+        for _ in 1..MOST_LOOKS {
+            let is_missing = !seen.is_deep && decision.decision.misses_something();
+            if !is_missing && !(decision.decision.is_questionable() && seen.is_torn()) {
+                break;
+            }
+            deep |= is_missing;
+            seen = self.see(&family, deep);
             decision = self.decide(&family, &seen, now);
         }
         let grown = self.take_in(decision, &family, &seen, now);

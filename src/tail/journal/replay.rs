@@ -58,7 +58,7 @@ pub fn replay(bytes: &[u8]) -> Replayed {
     }
 }
 
-/// A content, the number of its log, and its place in the order in which contents came.
+/// A content, the number of its log, and its place in the order in which contents came, or were rotated away.
 type Known = (u32, usize, SavedContent);
 
 /// The sum of the records that were read so far.
@@ -108,7 +108,13 @@ impl State {
                 let number = self.log(worker, path);
                 self.came += 1;
                 let came = match self.contents.get(&key) {
-                    Some((log, came, _)) if *log == number => *came,
+                    // One that was rotated away is younger than those that were found beside it
+                    Some((log, came, known))
+                        if *log == number
+                            && (known.phase != Phase::Shown || content.phase == Phase::Shown) =>
+                    {
+                        *came
+                    }
                     _ => self.came,
                 };
                 self.contents.insert(key, (number, came, *content));

@@ -270,15 +270,24 @@ impl Ledger {
         std::mem::take(&mut self.changes)
     }
 
-    /// The contents that changed, in the order in which they are to be written down: those that paths of logs show come
-    /// last. Should these records be lost, the next start finds that a path shows another content, and judges again what
-    /// came with it.
+    /// The contents that changed, in the order in which they are to be written down: those of a log from the oldest on, as
+    /// the next start reads them in this order, and those that paths of logs show last. Should these records be lost,
+    /// the next start finds that a path shows another content, and judges again what came with it.
     pub fn in_order(&self, changes: &Changes) -> Vec<(ContentKey, Reason)> {
         let all = changes.contents.iter();
-        let mut all: Vec<_> = all.map(|(key, why)| (*key, *why)).collect();
-        let is_shown = |key| self.get(key).is_some_and(|c| c.phase == Phase::Shown);
-        sort::by_key(&mut all, |(key, _)| is_shown(*key));
-        all
+        let mut all: Vec<_> = all.map(|(key, why)| (self.age(*key), *key, *why)).collect();
+        sort::by_key(&mut all, |(age, ..)| *age);
+        all.into_iter().map(|(_, key, why)| (key, why)).collect()
+    }
+
+    /// By this the older one of two contents of a log comes first.
+    fn age(&self, key: ContentKey) -> (bool, Option<usize>) {
+        let content = self.get(key);
+        let is_shown = content.is_some_and(|content| content.phase == Phase::Shown);
+        let mut all = content
+            .into_iter()
+            .flat_map(|content| self.of_log(content.log));
+        (is_shown, all.position(|other| *other == key))
     }
 
     /// The kinds of names that rotations of a log were seen to give.
@@ -453,13 +462,20 @@ impl Ledger {
         }
         self.contents.insert(key, Box::new(content));
         self.note(key, Reason::Born);
-        // A content that was rotated away unseen is older than the one that the path shows
-        let is_before = |other: &&ContentKey| {
-            let other = self.contents.get(other);
-            !born.sight.shown && other.is_some_and(|c| c.phase == Phase::Shown)
+        // A content that was rotated away unseen is older than the one that the path shows, and than those of which
+        // names say so: an earlier look may have found them, and not have been able to read this one
+        let rotation = |place: &Place| Rotation::of(born.log, &place.file()?.name, policy);
+        let own = rotation(&born.sight.place);
+        let is_older = |other: &Content| {
+            let its = || rotation(&other.place).filter(|_| !self.unclear.contains(&other.key));
+            let by_name = || own.as_ref()?.is_older_than(&its()?);
+            other.phase == Phase::Shown || by_name() == Some(true)
         };
         let mut all = self.of_log(born.log).iter();
-        let at = all.position(|other| is_before(&other));
+        let at = all.position(|other| {
+            let other = self.contents.get(other);
+            !born.sight.shown && other.is_some_and(|other| is_older(other))
+        });
         self.list(born.log, key, at.unwrap_or(usize::MAX));
         notes.push(Note::Born {
             key,

@@ -196,6 +196,21 @@ impl Decision {
         changes.any(|change| matches!(change, Change::Vanished(..) | Change::Edited(..)))
     }
 
+    /// Whether it would be another one, or tell another order, had a file been moved while it was seen.
+    pub fn is_questionable(&self) -> bool {
+        let is_born = |change: &Change| matches!(change, Change::Born(_));
+        let is_refused = |verdict: &Verdict| {
+            matches!(
+                verdict,
+                Verdict::Unreadable | Verdict::OutOfOrder(_) | Verdict::NotRenewed(_)
+            )
+        };
+        self.misses_something()
+            || !self.unclear.is_empty()
+            || self.changes.iter().any(is_born)
+            || self.verdicts.values().any(is_refused)
+    }
+
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         *self.doubts.entry(doubt).or_default() += 1;
     }

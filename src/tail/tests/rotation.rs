@@ -40,6 +40,72 @@ fn rotated_twice_between_two_looks_loses_nothing() {
     assert_eq!(desk.all("a.log"), "1\n2\n3\n4\n");
 }
 
+/// A log with the dates of its rotations, the newest text of which was read.
+fn dated() -> Desk {
+    let mut desk = Desk::copied("0\n");
+    desk.rename("a.log", "a.log-20260101");
+    desk.append("a.log", "1\n");
+    desk.run(3);
+    desk
+}
+
+/// Two rotations later: what was rotated away unseen can't be read at the first look after it, as its archive is still
+/// written, and what the path showed then was rotated away before the next one. All is found, and nothing read.
+fn rotated_unreadable_for_a_look() -> Desk {
+    let mut desk = dated();
+    desk.rename("a.log", "a.log-20260102");
+    desk.append("a.log-20260103", "2\n2.1\n");
+    desk.gzip("a.log-20260103");
+    let archive = desk.path("a.log-20260103.gz");
+    let whole = fs::read(&archive).unwrap();
+    fs::write(&archive, "").unwrap();
+    desk.append("a.log", "3\n3.1\n");
+    desk.look();
+    fs::write(&archive, whole).unwrap();
+    desk.rename("a.log", "a.log-20260104");
+    desk.append("a.log", "4\n");
+    desk.look();
+    assert_eq!(desk.contents("a.log").len(), 5);
+    desk
+}
+
+#[test]
+fn a_rotated_file_that_is_found_late_is_sent_before_the_younger_ones() {
+    let mut desk = rotated_unreadable_for_a_look();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "0\n1\n2\n2.1\n3\n3.1\n4\n");
+}
+
+#[test]
+fn a_rotated_file_that_is_found_late_is_sent_before_the_younger_ones_after_a_kill() {
+    let mut desk = rotated_unreadable_for_a_look();
+    desk.tailer.as_mut().unwrap().checkpoint();
+    desk.kill();
+    desk.start();
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "0\n1\n2\n2.1\n3\n3.1\n4\n");
+}
+
+#[test]
+fn compressed_while_it_is_looked_at_is_not_lost_and_keeps_its_order() {
+    let mut desk = dated();
+    desk.append("a.log", "2\n2.1\n");
+    desk.close_all();
+    desk.rename("a.log", "a.log-20260102");
+    desk.append("a.log", "3\n");
+    fs::copy(desk.path("a.log-20260102"), desk.path("old/made")).unwrap();
+    desk.gzip("old/made");
+    let made = desk.path("old/made.gz");
+    let (plain, archive) = (desk.path("a.log-20260102"), desk.path("a.log-20260102.gz"));
+    listing::after_the_next(move || {
+        fs::rename(made, archive).unwrap();
+        fs::remove_file(plain).unwrap();
+    });
+    desk.run(6);
+    assert_eq!(desk.all("a.log"), "0\n1\n2\n2.1\n3\n");
+    assert_eq!(desk.lost(), 0);
+}
+
 #[test]
 fn overwritten_in_place_is_new_content() {
     let mut desk = Desk::copied("aaaa\nbbbb\n");
