@@ -268,10 +268,21 @@ fn a_data_directory_that_becomes_read_only_stops_no_copying_and_is_told() {
     site.assert_in_order("app.log");
 }
 
-/// Three logs, each rotated in its own way, five times a second.
-fn loads(site: &Site) -> Vec<(&'static str, Load)> {
+/// Three logs that an agent has known, each rotated in its own way, five times a second.
+fn loads(site: &mut Site) -> Vec<(&'static str, Load)> {
     let kinds = ["renamed.log", "copied.log", "compressed.log"];
-    let start = |name: &'static str| {
+    let mut logs = kinds.map(|name| (name, site.numbers(name)));
+    for (name, numbers) in &mut logs {
+        numbers.write(1);
+        site.copy(name);
+    }
+    // A file that was rotated away before the first look at its log is not copied
+    site.start();
+    for name in kinds {
+        site.until_lines(name, 1);
+    }
+    site.kill9();
+    let start = |(name, numbers): (&'static str, Numbers)| {
         let rotate = move |numbers: &mut Numbers, burst: u64| {
             if burst % 40 != 0 {
                 return;
@@ -294,13 +305,12 @@ fn loads(site: &Site) -> Vec<(&'static str, Load)> {
                 }
             }
         };
-        let numbers = site.numbers(name);
         (
             name,
             Load::start(numbers, 10, Duration::from_millis(5), rotate),
         )
     };
-    kinds.map(start).into_iter().collect()
+    logs.map(start).into_iter().collect()
 }
 
 #[test]
@@ -328,10 +338,7 @@ fn fifty_kills_under_load_with_rotations_lose_and_repeat_nothing() {
         "workers",
         json!([{"id": "default", "api_key": "test-key", "sessions": 2}]),
     );
-    for name in ["renamed.log", "copied.log", "compressed.log"] {
-        site.copy(name);
-    }
-    let loads = loads(&site);
+    let loads = loads(&mut site);
     for _ in 0..50 {
         site.start();
         if below(3) == 0 {
