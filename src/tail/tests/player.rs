@@ -549,7 +549,7 @@ impl Player {
                 let mut bin = Arrived::default();
                 bin.take(&mut batch);
                 self.excused.extend(lines_of(&bin).keys());
-                self.excused.extend(cut_lines(&bin));
+                self.excused.extend(cut_lines(&bin, &self.desk.arrived));
                 batch.refuse(0..batch.events());
             } else {
                 self.desk.arrived.take(&mut batch);
@@ -669,18 +669,20 @@ impl Player {
     }
 }
 
-/// Lines of which a batch has only a part of the mark at their beginning or end: these are next to those that it has.
-fn cut_lines(batch: &Arrived) -> Vec<u64> {
-    let known = lines_of(batch);
-    let numbers = || known.keys().copied().filter(|n| *n > 0);
-    let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else {
-        return Vec::new();
-    };
+/// Lines of which a batch has only a part of the mark at their beginning or end: these are next to those that it has, or,
+/// where it has no mark that is whole, to those that arrived before it.
+fn cut_lines(batch: &Arrived, before: &Arrived) -> Vec<u64> {
+    let numbers = |arrived| lines_of(arrived).into_keys().filter(|n| *n > 0);
+    let last_before = numbers(before).max().unwrap_or(0);
+    let first = numbers(batch).min().unwrap_or(last_before + 1);
+    let last = numbers(batch).max().unwrap_or(last_before);
     let mut cut = Vec::new();
     for text in batch.text.values() {
         let text = String::from_utf8_lossy(text);
         for (open, close) in [('[', ']'), ('{', '}')] {
-            let is_cut_before = text.find(close) < text.find(open) && text.contains(close);
+            let is_cut_before = text
+                .split_once(close)
+                .is_some_and(|(begin, _)| !begin.contains(open));
             cut.extend(is_cut_before.then_some(first.saturating_sub(1)));
             let is_cut_after = text.rfind(open) > text.rfind(close);
             cut.extend(is_cut_after.then_some(last + 1));

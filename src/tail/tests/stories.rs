@@ -548,6 +548,24 @@ fn a_small_log_that_is_not_kept_open_loses_no_line() {
     );
 }
 
+/// A batch that is refused may have no more of a line than the end of its last mark, `7}`. How long the text of a request is
+/// depends on how many digits a log's number has, and so on how many tests ran before.
+#[test]
+fn a_line_that_is_cut_in_its_mark_is_accounted_for_whatever_the_number_of_its_log() {
+    for request in 1_800..1_830 {
+        play(&format!(
+            "a.log, requests of {request} bytes, no file stays open
+            create
+            start
+            write 63 35 14 28 0
+            write 56 400
+            wait 700 ms
+            answer
+            discard"
+        ));
+    }
+}
+
 /// Seed 1006618
 #[test]
 fn a_line_written_after_a_truncation_and_compressed_comes_once() {
