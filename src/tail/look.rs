@@ -7,7 +7,7 @@ use super::family::{Family, Seen};
 use super::identity::{self, FileId};
 use super::ledger::{
     decide, Bytes, Content, ContentKey, Decision, Doubt, Glance, Listed, LogId, Moment, Note,
-    Phase, Place, SequenceId, Stat, Verdict,
+    Phase, Place, Remembered, SequenceId, Stat, Verdict,
 };
 use super::source::{is_gone, path_of, Reading, Source};
 use super::tailer::{Tailer, Waiting};
@@ -65,7 +65,9 @@ impl Tailer {
         };
         let rotated = self.glance_at_rotated(id, now);
         let mut grown = found == Found::Growth || rotated == Found::Growth;
-        if found == Found::Question || rotated == Found::Question {
+        // Something that came with a rotation could not be read: an archive that was still written, for one
+        let is_open = self.ledger.listing(id).is_some_and(Remembered::is_open);
+        if found == Found::Question || rotated == Found::Question || is_open {
             grown |= self.look_at_family(number, now);
         } else if !grown {
             self.is_well(number);

@@ -87,6 +87,23 @@ fn a_rotated_file_that_is_found_late_is_sent_before_the_younger_ones_after_a_kil
 }
 
 #[test]
+fn a_rotated_file_that_can_be_read_later_waits_for_no_other_rotation() {
+    let mut desk = dated();
+    desk.rename("a.log", "a.log-20260102");
+    desk.append("a.log-20260103", "2\n2.1\n");
+    desk.gzip("a.log-20260103");
+    let archive = desk.path("a.log-20260103.gz");
+    let whole = fs::read(&archive).unwrap();
+    fs::write(&archive, "").unwrap();
+    desk.append("a.log", "3\n3.1\n");
+    desk.run(3);
+    fs::write(&archive, whole).unwrap();
+    desk.run(60);
+    // The log itself did not wait for it
+    assert_eq!(desk.all("a.log"), "0\n1\n3\n3.1\n2\n2.1\n");
+}
+
+#[test]
 fn compressed_while_it_is_looked_at_is_not_lost_and_keeps_its_order() {
     let mut desk = dated();
     desk.append("a.log", "2\n2.1\n");
