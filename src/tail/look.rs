@@ -290,7 +290,7 @@ impl Tailer {
         let mut deep = false;
         for _ in 1..MOST_LOOKS {
             let is_missing = !seen.is_deep && decision.decision.misses_something();
-            if !is_missing && !(decision.decision.is_questionable() && seen.is_torn()) {
+            if !(is_missing || decision.decision.is_questionable() && seen.is_torn()) {
                 break;
             }
             deep |= is_missing;
