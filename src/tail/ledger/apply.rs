@@ -309,7 +309,8 @@ impl Ledger {
         let Some(content) = self.contents.get_mut(&key).filter(|c| c.is_begun()) else {
             return;
         };
-        let room = match content.evidence.is_told() {
+        let is_read = content.numbered != content.reserved;
+        let room = match is_read && content.evidence.is_told() {
             true => RESERVE,
             false => 0,
         };
@@ -549,6 +550,9 @@ impl Ledger {
         let moved = content.place.location() != sight.place.location();
         let renamed = moved || content.place.last_name() != sight.place.last_name();
         let is_archive = matches!(sight.place, Place::InArchive(_));
+        // Text after what the record proves may have been sent from the file before, and this one has another
+        let is_unproved =
+            content.trust == Trust::Restored && moved && content.evidence.end() < content.numbered;
         let before = match content.trust {
             // Most look as they were written down
             Trust::Restored => Some(Content {
@@ -561,6 +565,9 @@ impl Ledger {
         let Some(content) = self.contents.get_mut(&key) else {
             return;
         };
+        if is_unproved {
+            edited(content, content.settled);
+        }
         if content.trust == Trust::Restored {
             content.read = content.settled;
         }

@@ -344,6 +344,23 @@ impl World {
         }
     }
 
+    /// An agent has died. Text after what it had written down may have been sent, and was edited in place: the server
+    /// has other text under these numbers.
+    pub fn excuse_edits(&mut self) {
+        for (path, line) in self.edits.clone() {
+            let node = self.resolve(path).map(|ino| &self.nodes[&ino]);
+            let shown = log_of(self.config, path).and_then(|log| self.seen.shown.get(&log));
+            let (Some(node), Some(shown)) = (node, shown) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&node.text);
+            let at = text.find(&format!("{line:06} "));
+            if at.is_some_and(|at| at >= shown.text.len()) {
+                self.excuse(line, "edited after what is known on disk, before a death");
+            }
+        }
+    }
+
     /// Nothing tells that the text of a log is a banner until a look sees a longer file that begins with it. Its file
     /// may be any that does, and a path that shows the banner again may have shown other texts in between.
     fn excuse_banners(&mut self, names: &[String]) {

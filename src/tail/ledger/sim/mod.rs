@@ -294,6 +294,7 @@ impl History {
             let mut world = self.world.borrow_mut();
             world.running = false;
             world.excuse_copies();
+            world.excuse_edits();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The programs: they write lines, and rotate, truncate, edit and rewrite their logs.
 
-use super::world::{Entry, Line, Method, Naming, World};
+use super::world::{is_plain, Entry, Line, Method, Naming, World};
 
 impl World {
     pub(super) fn append(&mut self, ino: u64, text: &[u8], lines: &[u32]) {
@@ -254,6 +254,13 @@ impl World {
             return;
         };
         if self.nodes[&original].lines.len() > copy.lines.len() {
+            if is_plain(&self.plain(ino)) {
+                for line in copy.lines.clone() {
+                    let again = &mut self.lines[line as usize].again;
+                    again.get_or_insert("a copy of one line, whose original grew after it");
+                }
+            }
+            let copy = &self.nodes[&ino];
             self.outgrown.push((copy.serial, copy.lines.clone()));
             self.excuse_copies();
         }
@@ -430,7 +437,10 @@ impl World {
                 self.nodes.get_mut(&ino).unwrap().logs = logs;
                 ino
             }
-            _ => ino,
+            _ => {
+                self.edits.push((path, id));
+                ino
+            }
         };
         let lineage = self.last_lineage + 1;
         self.last_lineage = lineage;

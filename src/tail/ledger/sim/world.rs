@@ -195,6 +195,8 @@ pub struct World {
     pub(super) left_alone: BTreeSet<u64>,
     /// Lineages of texts that were edited since a look.
     pub(super) edited: BTreeSet<u64>,
+    /// Lines that were edited in, in place, by path.
+    pub(super) edits: Vec<(&'static str, u32)>,
     /// Copies whose original had grown when it went, with their lines.
     pub(super) outgrown: Vec<(u64, Vec<u32>)>,
     /// Inodes of rotated files that could not be read at a look.
@@ -335,6 +337,7 @@ impl World {
             last_ino: 10,
             last_lineage: 0,
             last_serial: 0,
+            edits: Vec::new(),
             outgrown: Vec::new(),
             lines: Vec::new(),
             programs,
