@@ -678,7 +678,7 @@ fn a_copy_of_a_few_lines_is_the_log_that_grew_and_was_truncated() {
 fn a_line_that_is_edited_into_a_new_file_comes_though_its_place_was_sent_before_a_death() {
     let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
     history.does(|world| world.programs[0].filler = 900);
-    history.starts().does(|world| world.write(0, 7)).rests();
+    history.starts().does(|world| world.write(0, 6)).rests();
     history.does(|world| world.write(0, 0));
     history.glance(0);
     history.pump(1 << 16);
