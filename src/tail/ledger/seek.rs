@@ -365,8 +365,9 @@ impl Deciding<'_> {
             let mut copies = self.known.copies.values();
             let is_banner =
                 copies.any(|copy| copy.id == file.stat.id && !copy.evidence.is_distinct());
+            let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
             let is_told = common.is_told()
-                || !is_shown && !is_banner && !self.is_common(&common, content, file, eyes);
+                || !is_own && !is_banner && !self.is_common(&common, content, file, eyes);
             Ok::<_, io::Error>(goes_on || was_there && is_told && (is_shown || is_shorter))
         };
         is_it().unwrap_or(false)

@@ -187,7 +187,10 @@ impl World {
                     other.len() > text.len() && other.starts_with(&text)
                 };
                 let shown = Shown {
-                    is_alone: !self.nodes.keys().any(begins),
+                    is_alone: !names
+                        .iter()
+                        .filter_map(|name| self.resolve(name))
+                        .any(|ino| begins(&ino)),
                     lineage: node.lineage,
                     text: node.text.clone(),
                     stat: self.stat_of(ino),
