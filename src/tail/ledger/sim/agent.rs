@@ -154,6 +154,8 @@ pub struct Agent {
     /// The stamps of files that a glance has seen grown.
     grown: BTreeMap<ContentKey, Stamp>,
     pub batches: VecDeque<Batch>,
+    /// Lines of batches that were sent and are read again since a reload.
+    dropped: Vec<u32>,
     has_looked: bool,
     /// When it was started. Its clock begins then.
     started: u64,
@@ -190,6 +192,7 @@ impl Agent {
             held: BTreeMap::new(),
             grown: BTreeMap::new(),
             batches: VecDeque::new(),
+            dropped: Vec::new(),
             has_looked: false,
             started: outside.now,
         }
@@ -499,6 +502,8 @@ impl Agent {
         let (parts, doubts) = ledger.take_apart(logs.into_iter());
         let keys = self.ledger.join(parts, doubts);
         if again {
+            let sent = self.batches.iter().filter(|batch| batch.sent);
+            self.dropped.extend(sent.flat_map(Batch::lines));
             self.batches.clear();
             for key in keys {
                 self.ledger.go_back(key);
@@ -508,7 +513,7 @@ impl Agent {
 
     /// It dies, and perhaps all with it: then any of the records that are not synced are lost, from one on.
     pub fn kill(mut self, arg: u64, world: &RefCell<World>, outside: &mut Outside) {
-        let mut again = Vec::new();
+        let mut again = std::mem::take(&mut self.dropped);
         for (at, batch) in self.batches.iter().filter(|batch| batch.sent).enumerate() {
             if arg % 2 == 0 && at == 0 {
                 outside.server.take(batch);
