@@ -266,7 +266,8 @@ section "Housekeeping" {
     instrumentation_stats_log_interval: i64 = 0, min(0.0), never("it tells of caches that are not here");
     /// Seconds between looks at what monitors add to the User-Agent.
     user_agent_refresh_interval: i64 = 60, min(1.0), never("no monitor of this version adds to it");
-    /// Without an attempt to copy for so long the agent counts as unhealthy.
+    /// How many seconds a session may make no attempt to copy before `status -H` and `status -v` end with
+    /// exit code 2: a restart may mend it.
     healthy_max_time_since_last_copy_attempt: f64 = 60.0, min(0.0);
     /// How many seconds requests may fail, or not be answered, before `status` says that nothing is
     /// delivered. A refusal by the server, such as that of the key, counts at once.
