@@ -52,7 +52,7 @@ const MOST_FOLDERS: usize = 32;
 thread_local! {
     /// An inode that no listing shows, as it is with a bind-mounted file.
     static HIDDEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    /// What happens right after the next folder was read.
+    /// A closure of the test that runs right after the next folder was read.
     static NEXT: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
