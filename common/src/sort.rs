@@ -4,6 +4,14 @@
 
 use std::cmp::Ordering;
 
+/// A collection with these items, such as a `BTreeMap`, into which they are put one by one: its `collect` sorts
+/// them first. Equal keys end as with `collect`: the last value counts.
+pub fn gathered<C: Default + Extend<T>, T>(items: impl IntoIterator<Item = T>) -> C {
+    let mut all = C::default();
+    all.extend(items);
+    all
+}
+
 /// Sorts by the items' own order.
 pub fn plainly<T: Ord>(items: &mut [T]) {
     by(items, T::cmp);

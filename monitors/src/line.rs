@@ -92,7 +92,7 @@ pub fn metric(
         fields.iter().for_each(&mut one);
     } else {
         let mut sorted: Vec<&Field> = fields.iter().collect();
-        sorted.sort_by_key(|field| field.0);
+        common::sort::by_key(&mut sorted, |field| field.0);
         sorted.into_iter().for_each(&mut one);
     }
     out.push(b'\n');

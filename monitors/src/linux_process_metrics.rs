@@ -407,7 +407,8 @@ impl LinuxProcessMetrics {
         self.look_again(reader, uptime, out);
         let mut bad = None;
         if let Some(found) = self.discover(out)? {
-            let mut new: BTreeSet<(i32, u64)> = found.iter().map(|p| (p.pid, p.start)).collect();
+            let mut new: BTreeSet<(i32, u64)> =
+                common::sort::gathered(found.iter().map(|p| (p.pid, p.start)));
             // Those that match no more are dropped; those that are known stay as they are.
             self.watched.retain(|p| new.remove(&(p.pid, p.start)));
             for (pid, start) in new {

@@ -11,6 +11,7 @@ use super::settings::{Entry, Settings};
 use super::source::{is_gone, name_of, path_of};
 use super::tailer::Tailer;
 use super::trust;
+use crate::util::sort;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -238,7 +239,7 @@ impl Tailer {
             }
         };
         add(names, files, unclear);
-        let seen: BTreeSet<FileId> = files.values().map(|stat| stat.id).collect();
+        let seen: BTreeSet<FileId> = sort::gathered(files.values().map(|stat| stat.id));
         let missing: Vec<_> = lying.iter().filter(|at| !seen.contains(&at.id)).collect();
         let is_below = |at: &&&At| {
             let dir = path_of(&at.name).parent();

@@ -5,6 +5,7 @@ use super::ledger::{Content, Phase};
 use super::tailer::Tailer;
 use super::unreadable::Unreadable;
 use super::verdict::OVERFLOWN;
+use crate::util::sort;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -130,7 +131,7 @@ impl Tailer {
 
     fn ambiguities(&self) -> BTreeMap<&'static str, u64> {
         let doubts = self.ledger.doubts().iter();
-        let mut all: BTreeMap<_, _> = doubts.map(|(doubt, n)| (doubt.words(), *n)).collect();
+        let mut all: BTreeMap<_, _> = sort::gathered(doubts.map(|(doubt, n)| (doubt.words(), *n)));
         let listings = self.ledger.listings();
         let overflown = listings.filter(|(_, listing)| listing.is_overflown());
         let overflown = overflown.count() as u64;

@@ -276,12 +276,8 @@ impl Hello<'_> {
         let kept = |key: &str| {
             key != "module" && key != "id" && !own.iter().any(|option| option.name == key)
         };
-        let options: Map<String, Json> = self
-            .entry
-            .iter()
-            .filter(|(key, _)| kept(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
+        let options = self.entry.iter().filter(|(key, _)| kept(key));
+        let options: Map<String, Json> = common::sort::gathered(options.cloned());
         let line = json!({
             "protocol": VERSION,
             "agent_version": self.version,

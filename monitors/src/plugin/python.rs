@@ -46,10 +46,10 @@ pub const BOOT: &str = "import sys,json\nif sys.version_info<(3,6):\n sys.stdout
 
 /// The line that [`BOOT`] reads, its end included.
 pub fn bundle(found: &Found, dotted: bool, dirs: &[PathBuf]) -> Vec<u8> {
-    let modules: Map<String, Json> = MODULES
-        .iter()
-        .map(|(name, source)| ((*name).to_owned(), Json::from(*source)))
-        .collect();
+    let modules = MODULES.iter();
+    let modules: Map<String, Json> = common::sort::gathered(
+        modules.map(|(name, source)| ((*name).to_owned(), Json::from(*source))),
+    );
     let dirs: Vec<_> = dirs
         .iter()
         .filter_map(|dir| std::path::absolute(dir).ok())

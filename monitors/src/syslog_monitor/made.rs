@@ -32,7 +32,7 @@ impl Made {
             Ok(paths) => {
                 let paths = paths.iter().filter_map(|path| path.as_str());
                 let made = Made {
-                    paths: paths.map(PathBuf::from).collect(),
+                    paths: common::sort::gathered(paths.map(PathBuf::from)),
                     save_at: None,
                 };
                 (made, None)

@@ -6,6 +6,7 @@ use crate::config::{Config, EntryKind, LogEntry};
 use crate::tail::expand::{self, expand, Expansion};
 use crate::tail::insight::compressed;
 use crate::tail::{glob, trust};
+use crate::util::sort;
 use crate::util::words::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -50,7 +51,7 @@ pub(super) fn check(report: &mut Report, config: &Config) {
             "",
         );
     }
-    let all: BTreeSet<&PathBuf> = taken.keys().map(|(_, path)| path).collect();
+    let all: BTreeSet<&PathBuf> = sort::gathered(taken.keys().map(|(_, path)| path));
     machine::open_files(report, config, all.len());
 }
 

@@ -195,7 +195,7 @@ impl State {
         let logs = self.numbers.into_iter().filter_map(|(name, number)| {
             Some((name, std::mem::take(logs.get_mut(number as usize)?)))
         });
-        let logs = logs.collect();
+        let logs = sort::gathered(logs);
         let remembered = self.listings.into_iter().filter_map(|(path, listing)| {
             let (names, overflown, is_open) = listing;
             let mut listing = Remembered::restored(names, overflown);
@@ -204,7 +204,7 @@ impl State {
             }
             (!listing.is_empty()).then_some((path, listing))
         });
-        let remembered = remembered.collect();
+        let remembered = sort::gathered(remembered);
         Memory {
             saved: Saved {
                 time: seconds(self.clock.0),

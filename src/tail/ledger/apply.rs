@@ -193,9 +193,7 @@ impl Ledger {
             }
         }
         let unclear = self.unclear.iter().copied();
-        scope.unclear = unclear
-            .filter(|key| scope.contents.contains_key(key))
-            .collect();
+        scope.unclear = sort::gathered(unclear.filter(|key| scope.contents.contains_key(key)));
         scope
     }
 

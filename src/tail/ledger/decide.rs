@@ -333,7 +333,7 @@ pub fn decide(
         births: Births::of(known, snapshot),
         places: {
             let files = snapshot.files.iter().enumerate().rev();
-            files.map(|(at, file)| (file.stat.id, at)).collect()
+            sort::gathered(files.map(|(at, file)| (file.stat.id, at)))
         },
         known,
         snapshot,
@@ -365,7 +365,7 @@ pub fn decide(
             .map_or(known.now, |hidden| hidden.since);
         (name.clone(), Hidden { since })
     });
-    deciding.decision.hidden = hidden.collect();
+    deciding.decision.hidden = sort::gathered(hidden);
     if deciding.hides_something() && !fresh::renewed(&deciding).is_empty() {
         deciding.decision.remembered.leave_open();
     }

@@ -189,12 +189,10 @@ pub(super) fn renewed(deciding: &Deciding) -> BTreeSet<LogId> {
         let is_same = was_shown && deciding.is_proved(content) && is_shown(deciding, content);
         is_same && !mutants::is(Mutant::AlwaysRenewed)
     };
-    let still: BTreeSet<LogId> = all.clone().filter(kept).map(|c| c.log).collect();
+    let still: BTreeSet<LogId> = sort::gathered(all.clone().filter(kept).map(|c| c.log));
     let changed = all.map(|c| c.log);
     let was_open = was_open(deciding);
-    changed
-        .filter(|log| was_open || !still.contains(log))
-        .collect()
+    sort::gathered(changed.filter(|log| was_open || !still.contains(log)))
 }
 
 /// Whether the look before could not judge all files that had come.
@@ -438,7 +436,7 @@ fn originals<'a>(
     let holding = deciding.holds.iter().filter(|(_, key)| is_of(key));
     let holding = holding.filter_map(|(id, _)| deciding.places.get(id));
     // In the order of the listing
-    let named: BTreeSet<usize> = fresh.map(|(_, at)| at).chain(holding).copied().collect();
+    let named: BTreeSet<usize> = sort::gathered(fresh.map(|(_, at)| *at).chain(holding.copied()));
     let named = named.into_iter().map(|at| deciding.file(at));
     let named = named
         .filter(|other| other.stat.id != file.stat.id)

@@ -161,9 +161,11 @@ impl Remembered {
     }
 
     /// As an earlier process has written it down: the hashes, and whether there were more files.
-    pub fn restored(names: BTreeSet<u64>, overflown: bool) -> Remembered {
+    pub fn restored(mut names: BTreeSet<u64>, overflown: bool) -> Remembered {
         let overflown = overflown || names.len() > MOST;
-        let names = names.into_iter().take(MOST).collect();
+        while names.len() > MOST {
+            names.pop_last();
+        }
         Remembered {
             names,
             overflown,

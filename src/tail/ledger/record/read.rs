@@ -8,6 +8,7 @@ use crate::config::AttrValue;
 use crate::tail::identity::FileId;
 use crate::tail::names::Scheme;
 use crate::util::escape::path_from_json;
+use crate::util::sort;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +57,7 @@ pub fn parse(text: &[u8], worker: &str) -> Result<Saved, String> {
         watched: raw.watched.map(watched),
         sessions: raw.sessions,
         export: raw.export.as_deref().and_then(bytes_of),
-        remembered: remembered.collect(),
+        remembered: sort::gathered(remembered),
     })
 }
 
@@ -358,10 +359,9 @@ fn remembered(text: &str) -> Option<Remembered> {
         Some(names) => (names, true),
         None => (text, false),
     };
-    let names = bytes_of(names)?;
-    let names = names.chunks(8);
-    let names: Result<_, _> = names
-        .map(|name| name.try_into().map(u64::from_be_bytes))
-        .collect();
-    Some(Remembered::restored(names.ok()?, overflown))
+    let mut all = BTreeSet::new();
+    for name in bytes_of(names)?.chunks(8) {
+        all.insert(u64::from_be_bytes(name.try_into().ok()?));
+    }
+    Some(Remembered::restored(all, overflown))
 }
