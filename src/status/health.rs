@@ -5,7 +5,8 @@
 
 use super::data::{FileState, MatcherStatus};
 use super::text::span;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// The value of every part that is well.
@@ -14,7 +15,7 @@ pub const GOOD: &str = "Good";
 const NOT_DELIVERING: &str = "Not delivering:";
 
 /// The weight of a [`Problem`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A part of the agent does nothing any more; a restart may mend it.
@@ -493,28 +494,27 @@ pub fn combined(scan: Option<&str>, sessions: Option<&str>) -> Option<String> {
 /// The Python agent's JSON has one of scan and sessions in `health_check_result`, and which one
 /// depends on their number; so both keys are looked at here.
 pub fn of_report(report: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Top {
-        copying_manager_status: Option<Copying>,
+    match serde_json::from_str(report) {
+        Ok(Value::Object(top)) => of_json(&top),
+        _ => of_text(report),
     }
-    #[derive(Deserialize)]
-    struct Copying {
-        health_check_result: Option<String>,
-        worker_sessions_health_check: Option<String>,
+}
+
+fn of_json(top: &Map<String, Value>) -> Option<String> {
+    let copying = top.get("copying_manager_status")?;
+    let text = |name: &str| copying.get(name).and_then(Value::as_str);
+    let main = text("health_check_result");
+    let sessions = text("worker_sessions_health_check");
+    match (main, sessions) {
+        (Some(main), Some(sessions)) if is_good(main) => Some(sessions.to_owned()),
+        (Some(main), Some(sessions)) if !is_good(sessions) && !main.contains(sessions) => {
+            Some(format!("{main}, {sessions}"))
+        }
+        _ => main.or(sessions).map(str::to_owned),
     }
-    if let Ok(top) = serde_json::from_str::<Top>(report) {
-        let copying = top.copying_manager_status?;
-        let main = copying.health_check_result;
-        let sessions = copying.worker_sessions_health_check;
-        return match (main, sessions) {
-            (Some(main), Some(sessions)) if is_good(&main) => Some(sessions),
-            (Some(main), Some(sessions)) if !is_good(&sessions) && !main.contains(&sessions) => {
-                Some(format!("{main}, {sessions}"))
-            }
-            (Some(main), _) => Some(main),
-            (None, sessions) => sessions,
-        };
-    }
+}
+
+fn of_text(report: &str) -> Option<String> {
     report.lines().find_map(|line| {
         let rest = line
             .strip_prefix("Health check:")
@@ -534,7 +534,7 @@ pub struct Judgement {
 }
 
 /// A problem in a JSON report.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub struct Heard {
     /// Its weight.
     pub severity: Severity,
@@ -546,19 +546,32 @@ pub struct Heard {
 
 /// Judges a report in JSON, whichever agent wrote it.
 pub fn judge(report: &str) -> Judgement {
-    #[derive(Deserialize)]
-    struct Top {
-        at_a_glance: Glance,
-    }
-    #[derive(Deserialize)]
-    struct Glance {
-        problems: Vec<Heard>,
-    }
-    let glance = serde_json::from_str::<Top>(report);
+    let Ok(Value::Object(top)) = serde_json::from_str(report) else {
+        return Judgement {
+            health: of_text(report),
+            problems: Vec::new(),
+        };
+    };
+    let problems = top.get("at_a_glance").and_then(|g| g.get("problems"));
+    let problems = problems.and_then(Value::as_array);
     Judgement {
-        health: of_report(report),
-        problems: glance.map_or_else(|_| Vec::new(), |top| top.at_a_glance.problems),
+        health: of_json(&top),
+        problems: problems.into_iter().flatten().filter_map(heard).collect(),
     }
+}
+
+fn heard(problem: &Value) -> Option<Heard> {
+    let text = |name: &str| problem.get(name).and_then(Value::as_str);
+    Some(Heard {
+        severity: match text("severity")? {
+            "stuck" => Severity::Stuck,
+            "bad" => Severity::Bad,
+            "warning" => Severity::Warning,
+            _ => return None,
+        },
+        text: text("text")?.to_owned(),
+        remedy: text("remedy")?.to_owned(),
+    })
 }
 
 /// Whether a health text asks for the exit code of the bad: for a probe that restarts the agent, what a
