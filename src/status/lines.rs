@@ -36,6 +36,11 @@ impl Text {
     /// A part of a line. Names of files and answers of servers are somebody else's: what in them
     /// would break the line or move a terminal's cursor becomes a blank.
     pub(super) fn part(&mut self, content: impl Display) {
+        self.append(&content);
+    }
+
+    /// Of each type that is shown there is one copy of what calls this, so that is short.
+    fn append(&mut self, content: &dyn Display) {
         let start = self.out.len();
         let _ = write!(self.out, "{content}");
         if self.out[start..].contains(char::is_control) {
@@ -46,7 +51,7 @@ impl Text {
     }
 
     pub(super) fn line(&mut self, content: impl Display) {
-        self.part(content);
+        self.append(&content);
         self.end();
     }
 
@@ -65,16 +70,20 @@ impl Text {
 
     /// A label padded to `width`, and its value, which begins in the same line: programs look for it there.
     pub(super) fn pair(&mut self, width: usize, label: &str, value: impl Display) {
-        self.part(format_args!("{label:width$}"));
+        self.labelled(width, label, &value);
+    }
+
+    fn labelled(&mut self, width: usize, label: &str, value: &dyn Display) {
+        self.append(&format_args!("{label:width$}"));
         let begin = self.out.len() - self.line;
-        self.part(value);
+        self.append(value);
         self.end_with(begin, begin);
     }
 
     /// The same for sentences: those that have no room in the line stand beneath, over the whole width.
-    pub(super) fn prose(&mut self, width: usize, label: &str, value: impl Display) {
+    pub(super) fn prose(&mut self, width: usize, label: &str, value: &str) {
         let start = self.out.len();
-        self.part(format_args!("{label:width$}{value}"));
+        self.append(&format_args!("{label:width$}{value}"));
         if self.is_full() {
             let value = self.out.split_off(start + label.len().max(width));
             self.out.truncate(start + label.len());
@@ -139,16 +148,6 @@ fn wrap(out: &mut String, line: &str, begin: usize, hang: usize) {
             column += 1;
         }
         is_first = false;
-    }
-}
-
-/// `1 line`, `2 lines`: a number and what it counts.
-pub(super) struct Count(pub u64, pub &'static str);
-
-impl Display for Count {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Count(n, what) = self;
-        write!(f, "{n} {what}{}", if *n == 1 { "" } else { "s" })
     }
 }
 
@@ -218,11 +217,5 @@ mod tests {
         let long = "word ".repeat(50);
         text.pair(10, "L:", &long);
         assert_eq!(text.finish(), format!("L:        {long}\n"));
-    }
-
-    #[test]
-    fn one_is_one() {
-        let told = [0, 1, 2].map(|n| Count(n, "line").to_string());
-        assert_eq!(told, ["0 lines", "1 line", "2 lines"]);
     }
 }

@@ -1,9 +1,10 @@
 //! The followed files in the text report: a row for each, and its problems beneath.
 
 use super::data::{CopyingStatus, FileState, FileStatus, MatcherStatus};
-use super::lines::{Count, Text};
+use super::lines::Text;
 use super::text::cut;
 use crate::util::time::human;
+use crate::util::words::count;
 
 /// All files, by entry. What the agent writes itself is left out of the short form, unless there is
 /// something to say about it.
@@ -37,7 +38,7 @@ pub(super) fn files(text: &mut Text, copying: &CopyingStatus) {
         text.end();
         text.line(format_args!(
             "{} of the agent itself {} well and not shown; status -v --all shows {}.",
-            Count(quiet, "file"),
+            count(quiet, "file"),
             if quiet == 1 { "is" } else { "are" },
             if quiet == 1 { "it" } else { "them" },
         ));
@@ -68,7 +69,7 @@ fn nothing(text: &mut Text, entry: &MatcherStatus) {
 
 fn glob(text: &mut Text, entry: &MatcherStatus) {
     if text.wraps() {
-        let files = Count(entry.log_processors_status.len() as u64, "file").to_string();
+        let files = count(entry.log_processors_status.len() as u64, "file").to_string();
         let path = format!("{}:", entry.log_path);
         return path_and(text, "Glob: ", "  ", &path, &files);
     }
@@ -103,9 +104,9 @@ fn path_and(text: &mut Text, prefix: &str, indent: &str, path: &str, what: &str)
 fn short(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
     let what = format!(
         "copied {} ({}), {} pending",
-        Count(file.total_bytes_copied, "byte"),
-        Count(file.total_lines_copied, "line"),
-        Count(file.pending, "byte"),
+        count(file.total_bytes_copied, "byte"),
+        count(file.total_lines_copied, "line"),
+        count(file.pending, "byte"),
     );
     path_and(text, prefix, indent, &file.log_path, &what);
     match &file.last_error {
@@ -129,25 +130,25 @@ fn short(text: &mut Text, prefix: &str, indent: &str, file: &FileStatus) {
     }
     let mut notes: Vec<String> = Vec::new();
     if file.total_bytes_failed > 0 {
-        let failed = Count(file.total_bytes_failed, "byte");
+        let failed = count(file.total_bytes_failed, "byte");
         notes.push(format!("{failed} failed"));
     }
     for skipped in file.skipped.iter().filter(|s| s.bytes > 0) {
-        let bytes = Count(skipped.bytes, "byte");
+        let bytes = count(skipped.bytes, "byte");
         notes.push(format!("{bytes} skipped ({})", skipped.reason));
     }
     if file.total_bytes_dropped_by_sampling > 0 {
         notes.push(format!(
             "{} dropped by sampling ({})",
-            Count(file.total_bytes_dropped_by_sampling, "byte"),
-            Count(file.total_lines_dropped_by_sampling, "line"),
+            count(file.total_bytes_dropped_by_sampling, "byte"),
+            count(file.total_lines_dropped_by_sampling, "line"),
         ));
     }
     if file.total_redactions > 0 {
-        notes.push(Count(file.total_redactions, "redaction").to_string());
+        notes.push(count(file.total_redactions, "redaction").to_string());
     }
     if file.resent > 0 {
-        notes.push(format!("{} sent again", Count(file.resent, "byte")));
+        notes.push(format!("{} sent again", count(file.resent, "byte")));
     }
     let shaped = file.shaped.iter();
     notes.extend(shaped.map(|(name, count)| format!("{name} {count}")));

@@ -4,9 +4,10 @@
 
 use super::data::{ConfigStatus, CopyingStatus, MonitorStatus, Report, SessionStatus};
 use super::health::{Problem, Severity};
-use super::lines::{Count, Text};
+use super::lines::Text;
 use super::rows;
 use crate::util::time::human;
+use crate::util::words::count;
 use std::fmt::{Display, Write};
 
 /// The response text in the report is cut to this many characters.
@@ -178,13 +179,13 @@ fn glance(text: &mut Text, report: &Report) {
     });
     let threads = glance
         .threads
-        .map_or_else(String::new, |n| format!(", {}", Count(n, "thread")));
+        .map_or_else(String::new, |n| format!(", {}", count(n, "thread")));
     text.pair(
         WIDTH,
         "The agent takes:",
         format_args!(
             "{cpu}{memory}{threads}, {}",
-            Count(glance.open_log_files, "open log file")
+            count(glance.open_log_files, "open log file")
         ),
     );
     let told = |note: &&String| !glance.problems.iter().any(|problem| problem.text == **note);
@@ -196,11 +197,7 @@ fn glance(text: &mut Text, report: &Report) {
     }
     for (reason, count) in &glance.ambiguities {
         let times = if *count == 1 { "time" } else { "times" };
-        text.prose(
-            WIDTH,
-            "Ambiguous:",
-            format_args!("{count} {times}: {reason}"),
-        );
+        text.prose(WIDTH, "Ambiguous:", &format!("{count} {times}: {reason}"));
     }
 }
 
@@ -454,8 +451,8 @@ fn emitted(text: &Text, monitor: &MonitorStatus) -> String {
     match text.wraps() {
         true => format!(
             "{} emitted, {}",
-            Count(lines, "line"),
-            Count(errors, "error")
+            count(lines, "line"),
+            count(errors, "error")
         ),
         false => format!("{lines} lines emitted, {errors} errors"),
     }
@@ -473,13 +470,13 @@ fn details(text: &mut Text, indent: &str, monitor: &MonitorStatus) {
     if let Some(secs) = monitor.busy_secs.filter(|secs| *secs >= 5.0) {
         text.line(format_args!("{indent}busy with a sample for {secs:.0} s"));
     }
-    for (count, what, fate) in [
+    for (number, what, fate) in [
         (monitor.dropped_lines, "line", " dropped by its write limit"),
         (monitor.lost_lines, "line", " that could not be written"),
         (monitor.restarts, "restart", ""),
     ] {
-        if count > 0 {
-            text.line(format_args!("{indent}{}{fate}", Count(count, what)));
+        if number > 0 {
+            text.line(format_args!("{indent}{}{fate}", count(number, what)));
         }
     }
     for (name, count) in monitor.counters.iter().filter(|(_, count)| **count > 0) {
