@@ -3,7 +3,6 @@
 
 use crate::Error;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The type that an option is converted to.
@@ -169,7 +168,8 @@ const NOT_OPTIONS: [&str; 2] = ["module", "id"];
 /// One monitor entry's options after conversion.
 #[derive(Debug, Clone, PartialEq, std::default::Default)]
 pub struct Options {
-    values: BTreeMap<&'static str, Setting>,
+    /// In the order of the declarations, each name once.
+    values: Vec<(&'static str, Setting)>,
     entry: Vec<(String, Json)>,
     unknown: Vec<String>,
     idle: Vec<&'static str>,
@@ -194,7 +194,7 @@ impl Options {
         let mut options = Options::default();
         // A monitor's own declaration of a common option comes first and stays.
         for spec in specs.iter().chain(COMMON) {
-            if options.values.contains_key(spec.name) {
+            if options.value(spec.name).is_some() {
                 continue;
             }
             let found = entry.iter().rev().find(|(key, _)| key == spec.name);
@@ -229,7 +229,7 @@ impl Options {
                 },
             };
             check_bounds(spec, &setting)?;
-            options.values.insert(spec.name, setting);
+            options.values.push((spec.name, setting));
         }
         let declared = |key: &str| {
             specs.iter().chain(COMMON).any(|s| s.name == key) || NOT_OPTIONS.contains(&key)
@@ -247,7 +247,8 @@ impl Options {
     /// Makes addresses without TLS such with it, as `allow_http_monitors: false` wants it.
     pub(crate) fn force_https(&mut self, specs: &[OptionSpec]) {
         for spec in specs.iter().filter(|spec| spec.is_url) {
-            let Some(Setting::Text(url)) = self.values.get_mut(spec.name) else {
+            let mut values = self.values.iter_mut();
+            let Some((_, Setting::Text(url))) = values.find(|(name, _)| *name == spec.name) else {
                 continue;
             };
             match url.split_once("://") {
@@ -275,9 +276,14 @@ impl Options {
         &self.idle
     }
 
+    fn value(&self, name: &str) -> Option<&Setting> {
+        let mut values = self.values.iter();
+        values.find(|(n, _)| *n == name).map(|(_, value)| value)
+    }
+
     /// A text option; empty if it is unset.
     pub fn text(&self, name: &str) -> &str {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Text(text)) => text,
             other => absent(name, other, ""),
         }
@@ -285,7 +291,7 @@ impl Options {
 
     /// A switch; false if it is unset.
     pub fn bool(&self, name: &str) -> bool {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Bool(yes)) => *yes,
             other => absent(name, other, false),
         }
@@ -293,7 +299,7 @@ impl Options {
 
     /// An integer, if it is set or has a default.
     pub fn int(&self, name: &str) -> Option<i64> {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Int(n)) => Some(*n),
             other => absent(name, other, None),
         }
@@ -301,7 +307,7 @@ impl Options {
 
     /// A float, if it is set or has a default.
     pub fn float(&self, name: &str) -> Option<f64> {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Float(x)) => Some(*x),
             other => absent(name, other, None),
         }
@@ -309,7 +315,7 @@ impl Options {
 
     /// A list of strings; empty if it is unset.
     pub fn strings(&self, name: &str) -> &[String] {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Strings(list)) => list,
             other => absent(name, other, &[]),
         }
@@ -317,7 +323,7 @@ impl Options {
 
     /// An array, an object, or an option that is taken as found; null if it is unset.
     pub fn json(&self, name: &str) -> &Json {
-        match self.values.get(name) {
+        match self.value(name) {
             Some(Setting::Json(json)) => json,
             other => absent(name, other, &Json::Null),
         }

@@ -371,9 +371,7 @@ impl Agent {
                 restarts: s.restarts,
                 last_error: s.last_error.as_ref().map(|(_, text)| text.clone()),
                 last_error_time: s.last_error.as_ref().map(|(at, _)| secs(*at)),
-                counters: crate::util::sort::gathered(
-                    s.counters.iter().map(|(name, n)| ((*name).to_owned(), *n)),
-                ),
+                counters: crate::util::sort::gathered(s.counters),
             });
         }
         status

@@ -1,24 +1,20 @@
 //! The process environment as configuration.
 
-use std::collections::HashMap;
-
 use super::decl::Decl;
 
 /// Looks up variables; the last one of a name counts.
 #[derive(Debug)]
-pub(crate) struct Env<'a>(HashMap<&'a str, &'a str>);
+pub(crate) struct Env<'a>(&'a [(String, String)]);
 
 impl<'a> Env<'a> {
     pub(crate) fn new(variables: &'a [(String, String)]) -> Self {
-        Env(variables
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect())
+        Env(variables)
     }
 
     /// The value of a variable by its exact name.
     pub(crate) fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).copied()
+        let found = self.0.iter().rev().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The value of a standard variable `SCALYR_<OPTION>`, upper case before lower case.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::attr::AttrValue;
 use super::coerce;
-use super::decl::Decl;
 use super::error::{ConfigError, Place, Warnings};
 use super::fields::Fields;
 use super::files::{Doc, Docs};
@@ -48,12 +47,10 @@ pub(crate) fn merge<'a>(
     docs: &'a Docs,
     warnings: &mut Warnings,
 ) -> Result<Merged<'a>, ConfigError> {
-    let known: HashMap<&'static str, &'static Decl> =
-        names::all().map(|decl| (decl.name, decl)).collect();
     let mut merged = Merged::default();
     let all = std::iter::once(&docs.main).chain(&docs.fragments);
     for (file_number, doc) in all.enumerate() {
-        one(file_number, doc, &known, &mut merged, warnings)?;
+        one(file_number, doc, &mut merged, warnings)?;
     }
     Ok(merged)
 }
@@ -61,7 +58,6 @@ pub(crate) fn merge<'a>(
 fn one<'a>(
     file_number: usize,
     doc: &'a Doc,
-    known: &HashMap<&'static str, &'static Decl>,
     merged: &mut Merged<'a>,
     warnings: &mut Warnings,
 ) -> Result<(), ConfigError> {
@@ -102,7 +98,7 @@ fn one<'a>(
                 }
             }
             _ => {
-                if !known.contains_key(name) && !warnings.full() {
+                if !known_names().any(|known| known == name) && !warnings.full() {
                     let place = Place::At(Arc::clone(file), member.key_at);
                     let near = nearest(key, known_names());
                     warnings.unknown(place, key, near);

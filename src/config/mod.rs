@@ -226,7 +226,7 @@ impl Config {
 
     /// True if a file or a variable sets the option, to whatever value.
     pub fn is_set(&self, option: &str) -> bool {
-        self.origins.contains_key(option)
+        self.origins.has(option)
     }
 
     /// Where an option was set; `None` for defaults.

@@ -1,7 +1,6 @@
 //! From merged files and environment to typed options: precedence, conversion, bounds, and the
 //! defaults that depend on other options.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::coerce;
@@ -14,7 +13,21 @@ use super::options::{Options, CORE};
 use super::Install;
 
 /// Where each option that is set was set.
-pub(crate) type Origins = BTreeMap<&'static str, Place>;
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Origins(Vec<(&'static str, Place)>);
+
+impl Origins {
+    /// Where this option was set.
+    pub(crate) fn get(&self, option: &str) -> Option<&Place> {
+        let found = self.0.iter().find(|(name, _)| *name == option);
+        found.map(|(_, place)| place)
+    }
+
+    /// Whether this option was set.
+    pub(crate) fn has(&self, option: &str) -> bool {
+        self.get(option).is_some()
+    }
+}
 
 /// Resolves all scalar options: a file wins over the environment, which wins over the default.
 pub(crate) fn options(
@@ -24,7 +37,7 @@ pub(crate) fn options(
 ) -> Result<(Options, Origins), ConfigError> {
     let default = Options::default();
     let mut options = Options::default();
-    let mut origins = Origins::new();
+    let mut origins = Origins::default();
     for decl in CORE.iter().chain(names::FOREIGN.iter().copied().flatten()) {
         let Some((val, place)) = value(decl, merged, env, warnings)? else {
             continue;
@@ -41,7 +54,7 @@ pub(crate) fn options(
             }),
         }
         (decl.set)(&mut options, val);
-        origins.insert(decl.name, place);
+        origins.0.push((decl.name, place));
     }
     if let Some(found) = merged.singles.get("config_directory") {
         if found.file_number > 0 {
@@ -137,7 +150,7 @@ pub(crate) fn derive(
     install: &Install,
     warnings: &mut Warnings,
 ) -> Result<(), ConfigError> {
-    let set = |name: &str| origins.contains_key(name);
+    let set = |name: &str| origins.has(name);
     let o = options;
     if !set("agent_log_path") {
         o.agent_log_path = install.log_dir.to_string_lossy().into_owned();
@@ -211,7 +224,7 @@ fn ordered<T: PartialOrd + Copy + std::fmt::Display>(
     if *low <= *high {
         return Ok(());
     }
-    match (origins.get(low_name), origins.contains_key(high_name)) {
+    match (origins.get(low_name), origins.has(high_name)) {
         (Some(place), true) => Err(ConfigError::new(
             "invalidValue",
             format!("{low} is more than {high_name}, which is {high}"),

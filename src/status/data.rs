@@ -401,7 +401,7 @@ pub struct MonitorStatus {
     /// When that was, seconds since the epoch.
     pub last_error_time: Option<f64>,
     /// Further counters of the monitor, by name.
-    pub counters: std::collections::BTreeMap<String, u64>,
+    pub counters: BTreeMap<&'static str, u64>,
 }
 
 /// The sums of the periodic calculation (every `config_change_check_interval`). Bytes, counts and

@@ -20,7 +20,6 @@ use crate::monitor::{short_name, Cadence, Description, Log, Monitor, Setup};
 use crate::options::{Default, Kind, OptionSpec};
 use crate::registry::{self, NotFound};
 use crate::{Error, PlanError};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -131,9 +130,9 @@ fn without_python(path: &std::path::Path) -> Error {
 
 /// One description for each module name, however often the configuration is read.
 fn description(module: &str) -> &'static Description {
-    static KNOWN: Mutex<BTreeMap<&'static str, &'static Description>> = Mutex::new(BTreeMap::new());
+    static KNOWN: Mutex<Vec<&'static Description>> = Mutex::new(Vec::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(description) = known.get(module) {
+    if let Some(description) = known.iter().find(|known| known.module == module) {
         return description;
     }
     let module: &'static str = Box::leak(module.into());
@@ -148,7 +147,7 @@ fn description(module: &str) -> &'static Description {
         cadence: Cadence::Serving,
         make,
     }));
-    known.insert(module, description);
+    known.push(description);
     description
 }
 

@@ -8,7 +8,7 @@ use crate::tail::insight::compressed;
 use crate::tail::{glob, trust};
 use crate::util::sort;
 use crate::util::words::count;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -51,7 +51,9 @@ pub(super) fn check(report: &mut Report, config: &Config) {
             "",
         );
     }
-    let all: BTreeSet<&PathBuf> = sort::gathered(taken.keys().map(|(_, path)| path));
+    let mut all: Vec<&PathBuf> = taken.keys().map(|(_, path)| path).collect();
+    sort::plainly(&mut all);
+    all.dedup();
     machine::open_files(report, config, all.len());
 }
 
