@@ -3,7 +3,7 @@
 use super::ledger::{At, ContentKey, Phase, Place};
 use super::source::{Reading, Source};
 use super::tailer::Tailer;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 
 impl Tailer {
@@ -50,7 +50,7 @@ impl Tailer {
         self.hand.push_back(key);
         if self.hand.len() > 2 * self.open + 64 {
             let readings = &self.readings;
-            let mut seen = HashSet::new();
+            let mut seen = BTreeSet::new();
             self.hand.retain(|key| {
                 let reading = readings.get(key);
                 let open = reading.is_some_and(|reading| reading.source.is_some());

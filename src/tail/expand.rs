@@ -10,7 +10,7 @@ use super::fence::{get_on, touch};
 use super::glob::{self, component, is_pattern};
 use super::identity::{self, FileId};
 use super::trust::{self, Refusal};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
 use std::os::unix::ffi::OsStrExt;
@@ -148,7 +148,7 @@ impl Search<'_> {
     fn below(&mut self, base: PathBuf, rest: &[&[u8]]) {
         let mut folders = VecDeque::from([(base, None)]);
         let mut links = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         let mut by_link = false;
         loop {
             while let Some((dir, way)) = folders.pop_front() {

@@ -620,7 +620,7 @@ impl Files {
     fn make_room(&mut self, now: Instant, out: &mut Emitter) {
         let followed = &self.settings.followed;
         let open = self.targets.iter().skip(1).flatten();
-        let open: HashMap<&Path, Option<SystemTime>> = open
+        let open: Vec<(&Path, Option<SystemTime>)> = open
             .map(|target| (&*target.path, followed.delivered(&target.path)))
             .collect();
         let held = self.targets.iter().skip(1).flatten();

@@ -94,7 +94,7 @@ impl Room {
     pub fn make(
         &mut self,
         made: &Made,
-        open: &HashMap<&Path, Option<SystemTime>>,
+        open: &[(&Path, Option<SystemTime>)],
         held: u64,
         now: Instant,
     ) -> u64 {
@@ -111,9 +111,10 @@ impl Room {
                 break;
             }
             let is_main = file.path == file.main;
-            let delivered = match open.get(&*file.main) {
+            let main = file.main.as_os_str();
+            let delivered = match open.iter().find(|(path, _)| path.as_os_str() == main) {
                 Some(_) if is_main => continue,
-                Some(delivered) => *delivered,
+                Some((_, delivered)) => *delivered,
                 None => self.closed.get(&file.main).copied(),
             };
             let is_delivered = delivered.is_some_and(|at| file.written + COARSE < at);
@@ -156,7 +157,7 @@ mod tests {
         };
         let (open, late) = (scratch.path("open"), scratch.path("late"));
         // The copier has said nothing of one since it was rotated
-        let open = HashMap::from([(&*open, Some(now)), (&*late, Some(now - hours(7)))]);
+        let open = [(&*open, Some(now)), (&*late, Some(now - hours(7)))];
         let mut room = Room::new(8_000, &made);
         assert_eq!((room.used(), room.is_full()), (7_000, false));
         room.take(1_500);
@@ -168,7 +169,7 @@ mod tests {
         // With all of them delivered only as many go as are in the way
         let mut room = Room::new(4_000, &made);
         let late = scratch.path("late");
-        let open = HashMap::from([(&*late, Some(now))]);
+        let open = [(&*late, Some(now))];
         assert_eq!(room.make(&made, &open, 0, Instant::now()), 1);
         assert_eq!(left(), ["open", "late", "unknown"]);
     }

@@ -252,7 +252,7 @@ impl Memory {
             watched.insert(String::new(), (saved.sessions.take(), patterns));
         }
         let mut last = last_key(&saved);
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         for log in saved.logs.values_mut() {
             for content in &mut log.contents {
                 let own = content.key.filter(|key| key.0 > 0 && seen.insert(*key));
