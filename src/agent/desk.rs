@@ -75,6 +75,7 @@ impl Desk {
         if self.is_given_up() {
             return After::Ends;
         }
+        let hints = self.tailer.hint_bell().cloned().unwrap_or_else(never);
         loop {
             while let Ok(verdict) = self.verdicts.try_recv() {
                 self.settle(verdict);
@@ -96,6 +97,8 @@ impl Desk {
             };
             self.round_at.store(IDLE, Ordering::Relaxed);
             select! {
+                // Taken by the next poll
+                recv(hints) -> _ => {},
                 recv(lines) -> lines => match lines {
                     Ok(lines) => self.take(&lines),
                     Err(_) => self.lines = never(),
@@ -309,7 +312,17 @@ impl Desk {
 
     fn next_empty(&self) -> Instant {
         match self.last_sent {
-            Some(last) => (last + self.tailer.settings().keep_alive).max(self.next_at),
+            Some(last) => {
+                let at = last + self.tailer.settings().keep_alive;
+                let shared = self.tailer.shared_wake(at);
+                // Not for one that is due every few seconds
+                let at = if shared > last + at.duration_since(last) / 2 {
+                    shared
+                } else {
+                    at
+                };
+                at.max(self.next_at)
+            }
             None => self.started + FIRST_EMPTY,
         }
     }

@@ -25,9 +25,10 @@ use crate::config::{self, Config, Source};
 use crate::logging::{self, LogSettings, Severity};
 use crate::process::datalock::DataLock;
 use crate::process::notify::Notifier;
-use crate::process::signals::{Signal, Signals};
+use crate::process::signals::{Signal, Signals, Waker};
 use crate::status::health;
 use crate::status::protocol::Responder;
+use crate::tail::hints::Hints;
 use crate::tail::journal::Journal;
 use crate::util::throttle::Throttle;
 use crate::util::time::now_secs;
@@ -37,6 +38,7 @@ use plan::MonitorLogs;
 use session::Session;
 use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Everything that [`run`] starts an agent with.
@@ -63,8 +65,11 @@ const MONITORS_WITHIN: Duration = Duration::from_millis(1_000);
 const FLUSH_WITHIN: Duration = Duration::from_millis(2_500);
 /// How long the disk of the data directory is waited for when the position journal is closed.
 const JOURNAL_WITHIN: Duration = Duration::from_millis(1_000);
-/// How often threads are looked after.
-const SUPERVISE: Duration = Duration::from_secs(5);
+/// How often threads are looked after that have nothing to do, and those that are busy.
+const SUPERVISE: Duration = Duration::from_secs(15);
+const SUPERVISE_BUSY: Duration = Duration::from_secs(5);
+/// From the last word of a thread to its end.
+const ENDS_WITHIN: Duration = Duration::from_millis(100);
 /// How long the status report waits for the answers of the sessions, all together.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -143,6 +148,10 @@ struct Agent {
     checkpoint_notes: Vec<String>,
     /// Where positions are written down; none before the first session.
     journal: Option<Journal>,
+    /// Hints from the kernel, and the most watches that they may have.
+    hints: Option<(usize, Hints)>,
+    /// By which a thread that ends wakes the main thread.
+    waker: Option<Arc<Waker>>,
     restarts: u32,
     throttle: Throttle,
     /// A signal to stop has come.
@@ -226,6 +235,8 @@ impl Agent {
             data_lock,
             checkpoint_notes: Vec::new(),
             journal: None,
+            hints: None,
+            waker: signals.waker().ok().map(Arc::new),
             restarts: 0,
             throttle: Throttle::default(),
             stop_asked: false,
@@ -295,10 +306,16 @@ impl Agent {
                     log::info!("Received signal to reload the configuration.");
                     self.check_configuration(true, signals);
                 }
+                // A thread of a session ends
+                None if now < next => next_supervision = now + ENDS_WITHIN,
                 None => {}
             }
             if now >= next_supervision {
-                next_supervision = now + SUPERVISE;
+                let is_busy = |session: &Session| !session.busy_for().is_zero();
+                next_supervision = match self.sessions.iter().any(is_busy) {
+                    true => now + SUPERVISE_BUSY,
+                    false => now + SUPERVISE,
+                };
                 let (delivered, cpu) = self.totals_now();
                 self.pulse.beat(now, delivered, cpu);
                 if self.notifier.is_heard() {

@@ -126,6 +126,7 @@ pub fn sessions(
                 target: Target::of(config, worker),
                 upload,
                 envelope,
+                waker: None,
                 dynamic: Dynamic {
                     logs: monitor_logs.followed.clone(),
                     entries: templates(config, shapes, worker),
@@ -202,6 +203,7 @@ pub fn tail_settings(
             .map(|p| p.clone().into_bytes())
             .collect(),
         journal: None,
+        hints: None,
         max_sequence_number: u64::try_from(options.max_sequence_number).unwrap_or(u64::MAX),
         monotonic: options.enforce_monotonic_timestamps,
         max_open_files: bytes(options.max_open_files),

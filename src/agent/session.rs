@@ -7,6 +7,7 @@ use super::desk::Desk;
 use super::flash::Way;
 use super::heirs::{Estate, Target};
 use super::left::LeftBehind;
+use crate::process::signals::Waker;
 use crate::tail::{self, Carried, Fence, Saved, TailStatus, Tailer};
 use crate::upload::{self, UploadSettings, UploadStats};
 use crate::util::stop::{self, Stopper};
@@ -91,6 +92,8 @@ pub struct Plan {
     pub upload: UploadSettings,
     /// The head of every request.
     pub envelope: Arc<Envelope>,
+    /// Woken when the tail thread ends.
+    pub waker: Option<Arc<Waker>>,
     /// Logs that come while it runs.
     pub dynamic: Dynamic,
     /// Metrics that are in no file, if this session takes some.
@@ -120,6 +123,17 @@ pub struct Memory {
     pub most: usize,
     /// Where they come from.
     pub way: Way,
+}
+
+/// Wakes the main thread when the thread that has it ends, however that comes.
+struct Farewell(Option<Arc<Waker>>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if let Some(waker) = &self.0 {
+            waker.wake();
+        }
+    }
 }
 
 impl Session {
@@ -156,6 +170,7 @@ impl Session {
         let tail = std::thread::Builder::new()
             .name(format!("tail-{}", plan.id))
             .spawn(move || {
+                let _farewell = Farewell(plan.waker);
                 let fence = plan.tail.fence.clone();
                 fence.enter();
                 let envelope = plan.envelope;

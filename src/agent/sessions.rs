@@ -5,6 +5,7 @@ use super::session::Session;
 use super::{left, plan, Agent};
 use crate::config::Config;
 use crate::process::signals::{Signal, Signals};
+use crate::tail::hints::{Hints, Source};
 use crate::tail::TailStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -84,7 +85,10 @@ impl Agent {
             agent_log_start,
         );
         self.bequeath(&mut plans);
-        for plan in plans {
+        let hints = self.hints();
+        for mut plan in plans {
+            plan.tail.hints.clone_from(&hints);
+            plan.waker.clone_from(&self.waker);
             let id = plan.id.clone();
             let session =
                 Session::start(plan).map_err(|e| format!("can't start session {id}: {e}"))?;
@@ -95,6 +99,29 @@ impl Agent {
             self.give_up_metrics();
         }
         Ok(())
+    }
+
+    /// Where sessions get hints from the kernel, as the configuration has it by now.
+    fn hints(&mut self) -> Option<Source> {
+        let options = &self.config.options;
+        let most = usize::try_from(options.inotify_max_watches).unwrap_or(0);
+        if !options.inotify || most == 0 {
+            self.hints = None;
+            return None;
+        }
+        if self.hints.as_ref().is_none_or(|(had, _)| *had != most) {
+            match Hints::start(most) {
+                Ok(hints) => self.hints = Some((most, hints)),
+                Err(e) => {
+                    self.hints = None;
+                    log::warn!(
+                        "The kernel has no inotify instance to give ({e}): files are looked at in turn, as with \
+                         inotify: false. fs.inotify.max_user_instances says how many a user may have"
+                    );
+                }
+            }
+        }
+        self.hints.as_ref().map(|(_, hints)| hints.source())
     }
 
     /// Waits until it is written where each file starts. False if a session hangs and may be left behind.

@@ -167,8 +167,15 @@ section "Reading files" {
     max_open_files: i64 = 256, between(8.0, 65_536.0);
     /// Shortest pause between looks at files that are busy.
     min_poll_interval: f64 = 0.25, between(0.01, 3_600.0);
-    /// Longest pause between looks at files that are quiet, and the usual one for what the agent itself writes.
+    /// Longest pause between looks at files that are quiet, and the usual one for what the agent itself writes. Where the
+    /// kernel tells of changes (`inotify`), files that are quiet are looked at when it does, and else about once a minute.
     max_poll_interval: f64 = 5.0, between(0.01, 3_600.0);
+    /// Let the kernel tell which files change. Without it, and where it can't tell (network file systems, overlays),
+    /// files are looked at in turn.
+    inotify: bool = true;
+    /// Most folders and files of which the kernel is asked to tell. A quarter of what it grants to a user
+    /// (`fs.inotify.max_user_watches`) is not exceeded in any case.
+    inotify_max_watches: i64 = 8_192, between(0.0, 1_000_000.0);
     /// Seconds that a rotated file is still followed after its last change.
     rotated_file_grace: f64 = 300.0, between(0.0, 86_400.0);
     /// Longest text of an event; longer lines are split.

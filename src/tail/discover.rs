@@ -23,28 +23,50 @@ impl Tailer {
     /// Looks for files that match and are not followed yet.
     pub(super) fn scan(&mut self, now: Instant) {
         self.scans += 1;
+        let began = Instant::now();
         for at in 0..self.entries.len() {
             let entry = self.entries[at].clone();
             if entry.is_glob {
                 self.expand(&entry, now);
             } else {
+                self.watch_folder(&entry.pattern);
                 self.matched(entry.pattern.clone(), &entry, now);
             }
         }
         self.forget_unreadable();
         self.last_scan = Some(now_secs());
-        self.next_scan = now
-            + self
-                .settings
-                .new_log_detection
-                .max(Duration::from_millis(100));
         self.retire_logs(now);
+        self.end_scan(began, now);
         if !self.has_scanned {
             self.has_scanned = true;
             self.remembered = super::restore::RememberedFiles::default();
             // A log that is left out and that no checkpoint knows is not new when it can be looked at
             let patterns = self.entries.iter().map(|e| e.pattern.clone());
             self.watched_before = patterns.filter(|path| !is_left_out(path)).collect();
+        }
+    }
+
+    fn end_scan(&mut self, began: Instant, now: Instant) {
+        let (scan, by_path, links) = (self.scans, &self.by_path, &self.links);
+        if let Some(watching) = &mut self.watching {
+            watching.end_scan(scan);
+            watching.set_mounts(&|path| by_path.contains_key(path) || links.contains_key(path));
+        }
+        let interval = self.settings.new_log_detection;
+        let next = now + interval.max(Duration::from_millis(100));
+        self.next_scan = match interval.as_secs() {
+            30.. => self.shared_wake(next),
+            _ => next,
+        };
+        self.scan_took = began.elapsed();
+        self.scan_ended = now + self.scan_took;
+    }
+
+    /// Has the kernel tell of the folder that a path is in.
+    fn watch_folder(&mut self, path: &Path) {
+        let scan = self.scans;
+        if let (Some(watching), Some(dir)) = (&mut self.watching, path.parent()) {
+            watching.see(dir, scan, false);
         }
     }
 
@@ -162,6 +184,10 @@ impl Tailer {
         log.last_check = Some(now_secs());
         self.logs.insert(number, Box::new(log));
         self.relate(number, &path, true);
+        let scan = self.scans;
+        if let (Some(watching), Some(dir)) = (&mut self.watching, path.parent()) {
+            watching.count(dir, scan, true);
+        }
         self.by_path.insert(path, number);
         if !entry.named_attributes().is_empty() {
             self.ledger.note_log(super::log::id_of(number));
@@ -241,6 +267,14 @@ impl Tailer {
             self.links.remove(to);
         }
         self.relate(number, &log.path, false);
+        let scan = self.scans;
+        if let (Some(watching), Some(dir)) = (&mut self.watching, log.path.parent()) {
+            watching.count(dir, scan, false);
+            if let Some(dir) = log.leads_to.as_deref().and_then(Path::parent) {
+                watching.count(dir, scan, false);
+            }
+            watching.forget(number);
+        }
         self.retired.add(&log.counters.get());
     }
 }

@@ -52,15 +52,17 @@ pub fn cut() -> Refusal {
 }
 
 /// Expands an absolute pattern. Directories that can't be read count as empty. Links to folders are
-/// examined ([`trust`]) if `examine`.
-pub fn expand(pattern: &Path, examine: bool) -> Expansion {
-    within(pattern, examine, MOST_STEPS)
+/// examined ([`trust`]) if `examine`. `enter` is called with each folder in which a file could come to match, before it
+/// is looked into.
+pub fn expand(pattern: &Path, examine: bool, enter: &mut dyn FnMut(&Path)) -> Expansion {
+    within(pattern, examine, MOST_STEPS, enter)
 }
 
-fn within(pattern: &Path, examine: bool, most: usize) -> Expansion {
+fn within(pattern: &Path, examine: bool, most: usize, enter: &mut dyn FnMut(&Path)) -> Expansion {
     let mut search = Search {
         pattern,
         examine,
+        enter,
         left: most,
         last: None,
         found: Expansion::default(),
@@ -97,6 +99,7 @@ impl Way {
 struct Search<'a> {
     pattern: &'a Path,
     examine: bool,
+    enter: &'a mut dyn FnMut(&Path),
     left: usize,
     /// The last listing: that of a folder serves `**` and what comes after it.
     last: Option<(PathBuf, Names)>,
@@ -122,6 +125,7 @@ impl Search<'_> {
             if !matched && !rest.is_empty() {
                 return self.descend(path, rest, false);
             }
+            (self.enter)(&base);
             let kind = match self.spend(1) && touch(&path).is_ok() {
                 true => fs::symlink_metadata(&path).map(|meta| meta.file_type()),
                 false => return,
@@ -243,6 +247,9 @@ impl Search<'_> {
         }
         let mut names = Vec::new();
         let may = self.spend(LISTING) && touch(dir).is_ok();
+        if may {
+            (self.enter)(dir);
+        }
         let entries = may.then(|| fs::read_dir(dir));
         for entry in entries.into_iter().flatten().flatten().flatten() {
             if !self.spend(1) {
@@ -290,7 +297,7 @@ mod tests {
         }
 
         fn within(&self, pattern: &str, most: usize) -> (Vec<String>, bool) {
-            let found = within(&self.0.join(pattern), true, most);
+            let found = within(&self.0.join(pattern), true, most, &mut |_| {});
             let name = |path: &PathBuf| path.strip_prefix(&self.0).unwrap().display().to_string();
             assert_eq!(found.refused, []);
             (found.paths.iter().map(name).collect(), found.is_cut)
@@ -392,7 +399,7 @@ mod tests {
         tree.link("logs/all", "/");
         std::os::unix::fs::lchown(tree.0.join("logs/all"), Some(30), None).unwrap();
         for (pattern, count) in [("logs/**/*.log", 1), ("logs/*/*/*.log", 0)] {
-            let found = within(&tree.0.join(pattern), true, 100);
+            let found = within(&tree.0.join(pattern), true, 100, &mut |_| {});
             assert_eq!((found.paths.len(), found.is_cut), (count, false));
             let [(link, refusal)] = &found.refused[..] else {
                 panic!("{:?}", found.refused);
@@ -400,8 +407,10 @@ mod tests {
             assert_eq!(*link, tree.0.join("logs/all"));
             assert!(refusal.why.contains("belongs to user 30"), "{refusal}");
         }
-        assert!(within(&tree.0.join("logs/*/e*/passwd"), false, 1000)
-            .paths
-            .contains(&tree.0.join("logs/all/etc/passwd")));
+        assert!(
+            within(&tree.0.join("logs/*/e*/passwd"), false, 1000, &mut |_| {})
+                .paths
+                .contains(&tree.0.join("logs/all/etc/passwd"))
+        );
     }
 }

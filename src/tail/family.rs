@@ -96,6 +96,14 @@ impl Tailer {
         known.max().map(|(_, number)| number)
     }
 
+    /// The followed logs that a rotation may have made this path of.
+    pub(super) fn originals_of(&self, path: &Path) -> Vec<u64> {
+        let originals = originals(path).into_iter();
+        originals
+            .filter_map(|original| self.by_path.get(original.as_path()).copied())
+            .collect()
+    }
+
     /// The files of a family. Folders below are looked through where contents lie there or are missing, and if
     /// `deep`: a rotation may have an `olddir`.
     /// Where a folder can't be listed the paths of logs are seen all the same, and anything may lie in it.
@@ -315,12 +323,25 @@ impl Tailer {
         if log.leads_to.as_deref() == to.as_deref() {
             return;
         }
-        if let Some(before) = std::mem::replace(&mut log.leads_to, to.clone().map(Into::into)) {
-            if self.links.get(&*before) == Some(&number) {
-                self.links.remove(&*before);
+        let before = std::mem::replace(&mut log.leads_to, to.clone().map(Into::into));
+        if let Some(before) = &before {
+            if self.links.get(&**before) == Some(&number) {
+                self.links.remove(&**before);
             }
         }
-        self.links.extend(to.map(|to| (to, number)));
+        let path = log.path.clone();
+        self.links.extend(to.clone().map(|to| (to, number)));
+        let scan = self.scans;
+        if let Some(watching) = &mut self.watching {
+            // The folder of what it leads to, and those of the links on the way
+            if let Some(dir) = to.as_deref().and_then(Path::parent) {
+                watching.count(dir, scan, true);
+            }
+            if let Some(dir) = before.as_deref().and_then(Path::parent) {
+                watching.count(dir, scan, false);
+            }
+            watching.lead(number, to.is_some().then_some(&*path), scan);
+        }
     }
 
     /// Enters a log into its family, or takes it out of it.

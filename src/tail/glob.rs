@@ -75,6 +75,19 @@ fn walk(pattern: &[&[u8]], path: &[&[u8]]) -> bool {
     }
 }
 
+/// Whether a pattern may match something below this folder.
+pub fn leads_through(pattern: &Path, folder: &Path) -> bool {
+    let mut pattern = parts(pattern).into_iter();
+    for name in parts(folder) {
+        match pattern.next() {
+            Some(b"**") => return true,
+            Some(part) if component(part, name) => {}
+            _ => return false,
+        }
+    }
+    pattern.next().is_some()
+}
+
 /// The components of a path or pattern.
 pub(super) fn parts(path: &Path) -> Vec<&[u8]> {
     path.as_os_str()

@@ -46,6 +46,8 @@ pub struct Log {
     pub folder_changed: Option<i64>,
     /// Where its path leads, if it is a symbolic link.
     pub leads_to: Option<Box<Path>>,
+    /// The file that its path showed last has several hard links: who writes by another name does so unseen by hints.
+    pub has_links: bool,
     /// It is in no file.
     pub in_memory: bool,
     /// No entry names it any more: it is finished and then forgotten.
@@ -96,6 +98,7 @@ impl Log {
             waits: false,
             folder_changed: None,
             leads_to: None,
+            has_links: false,
             in_memory: false,
             left: false,
             seen_in_scan: 0,

@@ -17,6 +17,7 @@ use crate::util::random;
 use crate::util::time::now_secs;
 use std::collections::BTreeMap;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// How long an unchanged rotated file is left alone between two looks.
@@ -54,6 +55,9 @@ impl Tailer {
         }
         log.last_check = Some(now_secs());
         let id = log.id();
+        if let Some(watching) = &mut self.watching {
+            watching.begin_look();
+        }
         // Nothing to deliver until now counts as success for copy_staleness_threshold
         let caught_up = self.pending(id) == 0;
         let found = match self.glance_at_path(number, now) {
@@ -72,6 +76,7 @@ impl Tailer {
         } else if !grown {
             self.is_well(number);
         }
+        self.note_growth(number, now);
         self.plan_after_look(number, grown, caught_up, now);
     }
 
@@ -113,8 +118,10 @@ impl Tailer {
         let contents = contents.map(|content| (content, self.readings.get(&content.key)));
         let mut has_more = grown;
         let mut wake = None;
+        let mut must_look = log.waits || log.error.is_some();
         for (content, reading) in contents {
             if content.phase != Phase::Shown && reading.is_some() {
+                must_look = true;
                 log.interval = log.interval.min(ROTATED_INTERVAL.max(min));
             }
             let partial = reading.and_then(|reading| reading.partial);
@@ -125,6 +132,9 @@ impl Tailer {
         }
         if has_more || wake.is_some_and(|at| at <= now) {
             self.make_ready(number);
+        }
+        if !has_more && wake.is_none() && !must_look && self.may_rest(number) {
+            return self.plan_rest(number, now);
         }
         self.plan(number, now, wake.filter(|at| *at > now));
     }
@@ -163,6 +173,10 @@ impl Tailer {
                 });
             }
         };
+        let Some(log) = self.logs.get_mut(&number) else {
+            return Ok(Found::Nothing);
+        };
+        log.has_links = meta.nlink() > 1;
         let Some(key) = shown else {
             let stat = identity::stat_of(&path, &meta);
             return Ok(match log.foreign.as_deref() == Some(&stat) && !log.waits {
@@ -203,6 +217,9 @@ impl Tailer {
                 Found::Nothing
             }
             Glance::Grown => {
+                if let Some(watching) = &mut self.watching {
+                    watching.grown += stat.length.saturating_sub(content.length);
+                }
                 self.ledger.has_grown(key, stat.length);
                 let reading = self
                     .readings

@@ -3,6 +3,7 @@
 use super::fence::Fence;
 use super::glob;
 use super::held::Held;
+use super::hints;
 use super::journal::Journal;
 use super::memory::Shelf;
 use crate::config::AttrValue;
@@ -157,6 +158,8 @@ pub struct Settings {
     pub ignore_checkpoints: Vec<Vec<u8>>,
     /// Where positions are written down; `None`: nowhere.
     pub journal: Option<Journal>,
+    /// Where hints from the kernel come from; `None`: there are none.
+    pub hints: Option<hints::Source>,
     /// `max_sequence_number`: beyond it a new sequence begins.
     pub max_sequence_number: u64,
     /// `enforce_monotonic_timestamps`
@@ -204,6 +207,7 @@ impl Settings {
             max_checkpoint_age: None,
             ignore_checkpoints: Vec::new(),
             journal: None,
+            hints: None,
             max_sequence_number: 1024u64.pow(4),
             monotonic: false,
             max_open_files: 256,

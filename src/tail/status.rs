@@ -5,6 +5,7 @@ use super::ledger::{Content, Phase};
 use super::tailer::Tailer;
 use super::unreadable::Unreadable;
 use super::verdict::OVERFLOWN;
+use super::watched::HintStatus;
 use crate::util::sort;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +30,8 @@ pub struct TailStatus {
     /// How often evidence left a question open, by what was decided. Of listings that are too long to be remembered,
     /// how many there are.
     pub ambiguities: BTreeMap<&'static str, u64>,
+    /// Folders with hints from the kernel; `None`: there are none to have.
+    pub hints: Option<HintStatus>,
     /// Times that a batch was handed over.
     pub batches: u64,
 }
@@ -125,6 +128,7 @@ impl Tailer {
             retired: self.retired,
             open_files: self.open_files(),
             ambiguities: self.ambiguities(),
+            hints: self.hint_status(),
             batches: 0,
         }
     }

@@ -17,6 +17,7 @@ use super::settings::{Entry, Settings};
 use super::source::Reading;
 use super::successor::{Carried, EntryNamed};
 use super::unreadable::Unreadable;
+use super::watched::Watching;
 use crate::shape::Unit;
 use crate::util::throttle::Throttle;
 use crate::wire::{Batch, Envelope, Stamp};
@@ -65,6 +66,11 @@ pub struct Tailer {
     pub(super) scans: u32,
     pub(super) last_scan: Option<f64>,
     pub(super) next_scan: Instant,
+    /// When the last scan ended, and how long it took.
+    pub(super) scan_ended: Instant,
+    pub(super) scan_took: Duration,
+    /// Hints from the kernel, if there are any to have.
+    pub(super) watching: Option<Watching>,
     /// The first scan is over.
     pub(super) has_scanned: bool,
     /// Patterns of earlier runs: a file that they cover and that no checkpoint knows is new.
@@ -178,6 +184,12 @@ impl Tailer {
             scans: 0,
             last_scan: None,
             next_scan: now,
+            scan_ended: now,
+            scan_took: Duration::ZERO,
+            watching: settings
+                .hints
+                .as_ref()
+                .map(|source| Watching::new(source.subscribe())),
             watched_before: Vec::new(),
             restored_from_python: None,
             has_scanned: false,
@@ -263,6 +275,7 @@ impl Tailer {
 
     /// Looks at every log that is due; scans for new files when that is due.
     pub fn poll(&mut self, now: Instant) {
+        self.take_hints(now);
         if now >= self.next_scan {
             self.scan(now);
         }
@@ -301,7 +314,9 @@ impl Tailer {
     /// When [`Tailer::poll`] has something to do next.
     pub fn next_poll(&self) -> Instant {
         let look = self.due.peek().map(|Reverse((due, _))| *due);
-        look.map_or(self.next_scan, |at| at.min(self.next_scan))
+        let calm = self.watching.as_ref().and_then(Watching::next_calm);
+        let others = look.into_iter().chain(calm);
+        others.fold(self.next_scan, Instant::min)
     }
 
     /// Whether some file has unread bytes.

@@ -28,7 +28,13 @@ pub struct Unreadable {
 impl Tailer {
     /// Looks for files that match a pattern and are not followed yet.
     pub(super) fn expand(&mut self, entry: &Arc<Entry>, now: Instant) {
-        let found = expand(&entry.pattern, entry.examines_links());
+        let (scan, watching) = (self.scans, &mut self.watching);
+        let mut enter = |dir: &Path| {
+            if let Some(watching) = watching {
+                watching.see(dir, scan, false);
+            }
+        };
+        let found = expand(&entry.pattern, entry.examines_links(), &mut enter);
         if found.is_cut {
             self.unreadable(&entry.pattern, entry, expand::cut().to_string());
         }

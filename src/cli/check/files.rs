@@ -86,7 +86,7 @@ fn names(other: &LogEntry, entry: &LogEntry, path: &Path) -> bool {
 
 fn matches(entry: &LogEntry) -> Expansion {
     let mut found = match entry.is_glob {
-        true => expand(&entry.path, !entry.follow_foreign_links),
+        true => expand(&entry.path, !entry.follow_foreign_links, &mut |_| {}),
         false => Expansion {
             paths: vec![entry.path.clone()],
             ..Expansion::default()

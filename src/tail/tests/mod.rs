@@ -6,6 +6,7 @@ mod compressed;
 mod copytruncate;
 mod dynamic;
 mod edits;
+mod hints;
 mod inode;
 mod left_out;
 mod limit;
@@ -56,6 +57,7 @@ struct Desk {
     envelope: Arc<Envelope>,
     pipeline: Option<Arc<crate::shape::Pipeline>>,
     journal: Option<Journal>,
+    hints: Option<super::hints::Source>,
     now: Instant,
     arrived: Arrived,
 }
@@ -146,6 +148,7 @@ impl Desk {
             envelope: Arc::new(envelope),
             pipeline: None,
             journal: None,
+            hints: None,
             now: Instant::now(),
             arrived: Arrived::default(),
         }
@@ -208,6 +211,7 @@ impl Desk {
         self.now = Instant::now();
         let saved = self.recall();
         settings.journal = self.journal.clone();
+        settings.hints.clone_from(&self.hints);
         settings.max_request = self.limit;
         let envelope = self.envelope.clone();
         let (tailer, batches) = Tailer::going_on(
@@ -254,23 +258,28 @@ impl Desk {
 
     /// Time passes; what is due is done, and what is read is delivered.
     fn run(&mut self, seconds: u64) {
-        let tailer = self.tailer.as_mut().unwrap();
         for _ in 0..seconds * 2 {
-            self.now += Duration::from_millis(500);
-            tailer.poll(self.now);
-            loop {
-                self.batch.start(&self.envelope, self.limit);
-                let full = tailer.fill(&mut self.batch, self.now);
-                if self.batch.is_empty() && self.batch.spans.is_empty() {
-                    break;
-                }
-                tailer.before_send();
-                self.arrived.take(&mut self.batch);
-                tailer.commit(&self.batch, self.now);
-                tailer.checkpoint();
-                if !full {
-                    break;
-                }
+            self.pass(Duration::from_millis(500));
+        }
+    }
+
+    /// As `run`, for one round.
+    fn pass(&mut self, time: Duration) {
+        let tailer = self.tailer.as_mut().unwrap();
+        self.now += time;
+        tailer.poll(self.now);
+        loop {
+            self.batch.start(&self.envelope, self.limit);
+            let full = tailer.fill(&mut self.batch, self.now);
+            if self.batch.is_empty() && self.batch.spans.is_empty() {
+                break;
+            }
+            tailer.before_send();
+            self.arrived.take(&mut self.batch);
+            tailer.commit(&self.batch, self.now);
+            tailer.checkpoint();
+            if !full {
+                break;
             }
         }
     }

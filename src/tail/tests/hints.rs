@@ -1,0 +1,228 @@
+//! Logs that rest until the kernel tells of them.
+
+use super::*;
+use crate::tail::hints::Hints;
+
+/// As [`Desk::run`], but in real time, until a text has arrived.
+impl Desk {
+    fn hinted(patterns: &[&str]) -> (Desk, Hints) {
+        let hints = Hints::start(1_000).unwrap();
+        let mut desk = Desk::new(patterns);
+        desk.hints = Some(hints.source());
+        (desk, hints)
+    }
+
+    /// Time passes in which the kernel tells nothing, until all logs rest.
+    fn rest(&mut self) {
+        // What was rotated is looked at for five minutes, what was moved away for ten
+        for _ in 0..70 {
+            self.run(10);
+            if self.rests() {
+                return;
+            }
+        }
+        panic!("some log does not rest");
+    }
+
+    fn rests(&self) -> bool {
+        let tailer = self.tailer.as_ref().unwrap();
+        let soon = self.now + 2 * tailer.idle_interval();
+        tailer.logs.values().all(|log| log.due > soon)
+    }
+
+    /// Takes hints until a log has this text. No time passes that a look without hints would need.
+    fn told(&mut self, name: &str, text: &str) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while self.all(name) != text {
+            assert!(Instant::now() < until, "{name}: {:?}", self.all(name));
+            let tailer = self.tailer.as_ref().unwrap();
+            let bell = tailer.hint_bell().unwrap().clone();
+            let _ = bell.recv_timeout(Duration::from_millis(20));
+            self.pass(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_line_in_a_file_that_was_idle_for_long_is_read_at_once() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.append("b.log", "1\n");
+    desk.start();
+    desk.rest();
+    desk.append("b.log", "2\n");
+    desk.told("b.log", "1\n2\n");
+    desk.rest();
+    desk.append("a.log", "2\n");
+    desk.told("a.log", "1\n2\n");
+}
+
+#[test]
+fn a_new_file_is_found_without_a_scan() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log", "one/a.txt"]);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.rest();
+    let scans = desk.tailer.as_ref().unwrap().scans;
+    desk.append("b.log", "1\n");
+    desk.told("b.log", "1\n");
+    assert_eq!(desk.tailer.as_ref().unwrap().scans, scans);
+}
+
+#[test]
+fn a_folder_that_comes_later_is_found_with_what_is_in_it() {
+    let (mut desk, _hints) = Desk::hinted(&["one/two/a.log", "*/b.log", "**/c.txt"]);
+    desk.start();
+    desk.rest();
+    for dir in ["one", "one/two"] {
+        fs::create_dir(desk.path(dir)).unwrap();
+        desk.append(&format!("{dir}/c.txt"), "1\n");
+        desk.told(&format!("{dir}/c.txt"), "1\n");
+    }
+    desk.append("one/two/a.log", "1\n");
+    desk.told("one/two/a.log", "1\n");
+    desk.append("one/b.log", "1\n");
+    desk.told("one/b.log", "1\n");
+}
+
+#[test]
+fn a_file_that_lives_for_a_moment_is_copied_whole() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.start();
+    desk.rest();
+    desk.append("b.log", "");
+    let until = Instant::now() + Duration::from_secs(20);
+    while desk.really_open() == 0 {
+        assert!(Instant::now() < until);
+        desk.pass(Duration::from_millis(1));
+    }
+    desk.append("b.log", "1\n");
+    desk.pass(Duration::from_millis(1));
+    desk.append("b.log", "2\n");
+    fs::remove_file(desk.path("b.log")).unwrap();
+    desk.run(2);
+    assert_eq!(desk.all("b.log"), "1\n2\n");
+}
+
+#[test]
+fn a_rotation_of_a_log_that_rests_is_followed_at_once() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.rest();
+    desk.append("a.log", "2\n");
+    desk.rename("a.log", "a.log.1");
+    desk.append("a.log", "3\n");
+    desk.told("a.log", "1\n2\n3\n");
+}
+
+#[test]
+fn a_log_behind_links_is_told_of_by_its_file_and_by_each_link() {
+    use std::os::unix::fs::symlink;
+    let (mut desk, _hints) = Desk::hinted(&["here/now.log"]);
+    for dir in ["here", "old", "new", "real"] {
+        let _ = fs::create_dir(desk.path(dir));
+    }
+    desk.append("real/a.log", "1\n");
+    desk.append("real/b.log", "4\n");
+    symlink("../real/a.log", desk.path("old/x.log")).unwrap();
+    symlink("../real/b.log", desk.path("new/x.log")).unwrap();
+    symlink("old", desk.path("way")).unwrap();
+    symlink("../way/x.log", desk.path("here/now.log")).unwrap();
+    desk.start();
+    desk.rest();
+    desk.append("real/a.log", "2\n");
+    desk.told("here/now.log", "1\n2\n");
+    desk.rest();
+    // A link in the middle of the way is exchanged
+    symlink("new", desk.path("way.tmp")).unwrap();
+    desk.rename("way.tmp", "way");
+    desk.told("here/now.log", "1\n2\n4\n");
+    desk.rest();
+    desk.append("real/b.log", "5\n");
+    desk.told("here/now.log", "1\n2\n4\n5\n");
+}
+
+#[test]
+fn a_file_with_a_name_elsewhere_is_told_of_itself() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    fs::hard_link(desk.path("a.log"), desk.path("old/other")).unwrap();
+    desk.foreign_links = true;
+    desk.start();
+    desk.rest();
+    for n in 2..5 {
+        desk.append("old/other", format!("{n}\n"));
+        let text: String = (1..=n).map(|n| format!("{n}\n")).collect();
+        desk.told("a.log", &text);
+        desk.rest();
+    }
+}
+
+#[test]
+fn a_folder_that_was_exchanged_while_all_rested_is_found() {
+    let (mut desk, _hints) = Desk::hinted(&["logs/*.log"]);
+    fs::create_dir(desk.path("logs")).unwrap();
+    desk.append("logs/a.log", "1\n");
+    desk.start();
+    desk.rest();
+    desk.rename("logs", "away");
+    fs::create_dir(desk.path("logs")).unwrap();
+    desk.append("logs/a.log", "2\n");
+    desk.append("logs/b.log", "3\n");
+    // The next scan is soon
+    desk.run(2);
+    desk.told("logs/b.log", "3\n");
+    desk.told("logs/a.log", "1\n2\n");
+    desk.rest();
+    desk.append("logs/b.log", "4\n");
+    desk.told("logs/b.log", "3\n4\n");
+}
+
+#[test]
+fn who_writes_much_is_not_asked_to_tell_of_each_write() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.append("b.log", "1\n");
+    desk.start();
+    desk.rest();
+    let much = "x".repeat(1_000) + "\n";
+    for _ in 0..100 {
+        desk.append("a.log", &much);
+    }
+    desk.told("a.log", &format!("1\n{}", much.repeat(100)));
+    desk.append("b.log", "2\n");
+    let tailer = desk.tailer.as_ref().unwrap();
+    let bell = tailer.hint_bell().unwrap().clone();
+    while bell.recv_timeout(Duration::from_millis(100)).is_ok() {}
+    for _ in 0..100 {
+        desk.append("a.log", &much);
+    }
+    assert!(bell.recv_timeout(Duration::from_millis(200)).is_err());
+    // It is looked at as without hints
+    desk.run(2);
+    assert_eq!(desk.all("b.log"), "1\n2\n");
+    assert_eq!(desk.all("a.log").len(), 2 + 200 * 1_001);
+    // Until it is quiet
+    desk.run(20);
+    desk.rest();
+    desk.append("b.log", "3\n");
+    desk.told("b.log", "1\n2\n3\n");
+}
+
+#[test]
+fn lost_hints_have_everything_looked_at() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.rest();
+    let tailer = desk.tailer.as_mut().unwrap();
+    let waiting = crate::tail::hints::Waiting {
+        lost: true,
+        ..Default::default()
+    };
+    tailer.told_all(waiting, desk.now);
+    let soon = desk.now + tailer.idle_interval() * 2;
+    assert!(tailer.logs.values().all(|log| log.due <= soon));
+    assert!(tailer.next_scan <= soon);
+}
