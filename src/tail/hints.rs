@@ -107,6 +107,14 @@ impl Waiting {
         all.is_folder |= told.is_folder;
         all.over |= told.over;
     }
+
+    #[cfg(test)]
+    pub(super) fn add_all(&mut self, other: Waiting) {
+        self.lost |= other.lost;
+        for (about, told) in other.hints {
+            self.add(about, told);
+        }
+    }
 }
 
 /// A place where hints wait for one session.
@@ -179,6 +187,15 @@ impl Hints {
             most: most.min(granted.unwrap_or(usize::MAX) / 4),
             state: Mutex::default(),
         })))
+    }
+
+    /// Does the thread's work once, of what the kernel has told by now.
+    #[cfg(test)]
+    pub(super) fn pass_on(&self) {
+        while let Ok(events) = self.0.inotify.read_events() {
+            let lost = sort(&self.0, events);
+            ring(&self.0, lost);
+        }
     }
 
     /// For sessions.

@@ -107,7 +107,7 @@ struct Watched {
 /// The hints of a session's folders.
 #[derive(Debug)]
 pub(super) struct Watching {
-    subscription: Subscription,
+    pub(super) subscription: Subscription,
     folders: HashMap<Arc<Path>, Folder>,
     watches: HashMap<Watch, Watched>,
     /// Links and missing folders on the way to folders and logs; with the logs.

@@ -58,6 +58,7 @@ impl Model {
             holds,
             grouped,
             fine_clock: slow(),
+            hints: seed % 2 == 1,
         };
         Model {
             dice,

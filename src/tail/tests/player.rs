@@ -4,6 +4,7 @@
 use super::super::source::Source;
 use super::story::{Failure, Line, Setting, Step, Turn};
 use super::*;
+use crate::tail::hints::{Hints, Told, Waiting, Watch};
 use crate::config::GroupEnd;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -91,6 +92,8 @@ pub struct Player {
     /// On disk nowhere; the agent may have them open.
     fragile: BTreeSet<u64>,
     excused: BTreeSet<u64>,
+    /// The kernel's hints, those that are late, and how many looks there were.
+    hints: Option<(Hints, Waiting, u64)>,
     // The session
     away: VecDeque<Batch>,
     filling: Option<Batch>,
@@ -101,6 +104,11 @@ impl Player {
     pub fn new(folder: &Path, setting: &Setting, by_the_book: bool) -> Self {
         let mut desk = Desk::within(folder, &[&setting.pattern], true, setting.change());
         desk.limit = setting.request;
+        let hints = setting.hints.then(|| {
+            let hints = Hints::without_thread(100).unwrap();
+            desk.hints = Some(hints.source());
+            (hints, Waiting::default(), 0)
+        });
         if setting.grouped {
             let through = GroupEnd::ContinueThrough("^ ".to_owned());
             desk.pipeline = super::shape::pipeline(|entry| {
@@ -123,6 +131,7 @@ impl Player {
             pieced: BTreeSet::new(),
             fragile: BTreeSet::new(),
             excused: BTreeSet::new(),
+            hints,
             away: VecDeque::new(),
             filling: None,
             full: false,
@@ -501,8 +510,64 @@ impl Player {
         }
     }
 
+    /// Tells the agent what the kernel tells, less reliably than the kernel does.
+    fn hear(&mut self) {
+        let (Some((hints, late, looks)), Some(tailer)) = (&mut self.hints, &mut self.desk.tailer)
+        else {
+            return;
+        };
+        hints.pass_on();
+        let Some(watching) = &tailer.watching else {
+            return;
+        };
+        *looks += 1;
+        let told = watching.subscription.take();
+        let all = |waiting: &Waiting| Waiting {
+            hints: waiting.hints.clone(),
+            lost: waiting.lost,
+        };
+        match *looks * 7 % 11 {
+            0 => late.add_all(told),
+            1 => {}
+            2 => tailer.told_all(
+                Waiting {
+                    lost: true,
+                    ..Waiting::default()
+                },
+                self.desk.now,
+            ),
+            3 => {
+                tailer.told_all(all(&told), self.desk.now);
+                tailer.told_all(told, self.desk.now);
+            }
+            4 => {
+                // Of another file, and that it came or went
+                let wrong = Told {
+                    named: true,
+                    changed: true,
+                    ..Told::default()
+                };
+                let names = ["a.log", "a.log.1", "a.log.2.gz", "none"].into_iter();
+                let watches: BTreeSet<Watch> = told.hints.keys().map(|(at, _)| *at).collect();
+                let mut more = told;
+                for (watch, name) in watches
+                    .into_iter()
+                    .flat_map(|watch| names.clone().map(move |name| (watch, name)))
+                {
+                    more.hints.insert((watch, Some(name.into())), wrong);
+                }
+                tailer.told_all(more, self.desk.now);
+            }
+            _ => {
+                tailer.told_all(std::mem::take(late), self.desk.now);
+                tailer.told_all(told, self.desk.now);
+            }
+        }
+    }
+
     fn look(&mut self) {
         let last = self.last_look();
+        self.hear();
         if let Some(tailer) = &mut self.desk.tailer {
             tailer.poll(self.desk.now);
             self.looked(last);

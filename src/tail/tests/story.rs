@@ -39,6 +39,8 @@ pub struct Setting {
     pub grouped: bool,
     /// Dates tell what came before and what after a look.
     pub fine_clock: bool,
+    /// The kernel tells of changes: some late, some twice, some wrong, and of some not.
+    pub hints: bool,
 }
 
 /// A line to be written: how much longer it is than its number, and whether two more lines belong to it.
@@ -240,6 +242,9 @@ impl Display for Story {
         if self.setting.fine_clock {
             write!(f, ", fine clock")?;
         }
+        if self.setting.hints {
+            write!(f, ", hints")?;
+        }
         self.turns
             .iter()
             .try_for_each(|turn| write!(f, "\n        {turn}"))
@@ -257,12 +262,14 @@ impl Story {
             holds: true,
             grouped: false,
             fine_clock: false,
+            hints: false,
         };
         for word in words {
             match word {
                 "no file stays open" => setting.holds = false,
                 "groups" => setting.grouped = true,
                 "fine clock" => setting.fine_clock = true,
+                "hints" => setting.hints = true,
                 _ => {
                     let number = word.strip_prefix("requests of ");
                     let number = number.and_then(|w| w.strip_suffix(" bytes")?.parse().ok());
