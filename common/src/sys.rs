@@ -94,6 +94,41 @@ pub fn fork() -> std::io::Result<Forked> {
     }
 }
 
+/// Gives the pages of the program's own file back that a start has touched and that work at rest does not need, some
+/// MB: the kernel maps 16 of them around each that is used. They stay in the page cache, and those that are used again are mapped again
+/// at no I/O. Only what is never written counts: code, and the constants before it.
+pub fn release_program_pages() {
+    let Ok(program) = std::fs::read_link("/proc/self/exe") else {
+        return;
+    };
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    for line in maps.lines() {
+        // Address range, permissions, offset in the file, device, inode, path
+        let mut words = line.split_ascii_whitespace();
+        let (Some(range), Some(access), Some(offset)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let is_ours = words.nth(2).map(std::path::Path::new) == Some(program.as_path());
+        let is_constant = access == "r--p" && offset.bytes().all(|digit| digit == b'0');
+        if !is_ours || !(access == "r-xp" || is_constant) {
+            continue;
+        }
+        let address = |hex| usize::from_str_radix(hex, 16).ok();
+        let ends = range.split_once('-');
+        let ends = ends.and_then(|(begin, end)| Some((address(begin)?, address(end)?)));
+        let Some((begin, end)) = ends else {
+            continue;
+        };
+        // SAFETY: the range is one private mapping of the program's file, as the kernel has just told, and nothing else is
+        // ever mapped there. It is code, or the segment at the file's beginning, which the loader maps without the right
+        // to write and relocates nothing in: what is dropped is read from the file again, byte for byte.
+        unsafe {
+            libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED);
+        }
+    }
+}
+
 /// Has all threads of glibc's allocator share one arena. With an arena for each thread, memory that
 /// one thread frees serves no other: 12 MB with 10,000 logs, whose positions are read by the main
 /// thread. No thread allocates for a line, so they do not wait for each other. Other allocators have

@@ -204,6 +204,10 @@ impl Journal {
 
     fn add(&self, queue: &mut Queue, records: &Records) {
         let bytes = records.bytes();
+        if bytes.is_empty() {
+            // Nobody is woken for nothing
+            return;
+        }
         if matches!(queue.figures.health, Health::Lost | Health::Stopped) {
             return;
         }
