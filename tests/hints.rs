@@ -166,7 +166,10 @@ fn without_a_watch_to_be_had_files_are_looked_at_as_ever_and_status_says_so() {
         site.until_lines(&format!("d{n}/a.log"), 2);
     }
     let status = site.status_v();
-    assert!(status.contains("inotify_max_watches is reached"), "{status}");
+    assert!(
+        status.contains("inotify_max_watches is reached"),
+        "{status}"
+    );
 }
 
 /// The price of hints for who writes much: alternating with a process that nobody watches.

@@ -4,7 +4,7 @@ use super::session::Session;
 use super::{Agent, PATIENCE};
 use crate::config::{Compression, EntryKind};
 use crate::status::data::{
-    Account, ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, MatcherStatus,
+    Account, ConfigStatus, CopyingStatus, FileState, FileStatus, Glance, HintStatus, MatcherStatus,
     MonitorStatus, MonitorsStatus, SessionStatus, SessionTimes, Skipped, WorkerStatus,
 };
 use crate::status::health::{self, Delivery, Problem};
@@ -136,6 +136,7 @@ impl Agent {
             },
             hanging: self.hanging(),
             ambiguities: ambiguities(tails()),
+            hints: hints(tails()),
             account,
         }
     }
@@ -383,6 +384,19 @@ fn ambiguities<'a>(tails: impl Iterator<Item = &'a TailStatus>) -> BTreeMap<&'st
     let mut all = BTreeMap::new();
     for (reason, count) in tails.flat_map(|tail| &tail.ambiguities) {
         *all.entry(*reason).or_insert(0) += count;
+    }
+    all
+}
+
+/// The folders that the kernel tells the sessions of.
+fn hints<'a>(tails: impl Iterator<Item = &'a TailStatus>) -> Option<HintStatus> {
+    let mut all: Option<HintStatus> = None;
+    for hints in tails.filter_map(|tail| tail.hints.as_ref()) {
+        let all = all.get_or_insert_default();
+        all.folders += hints.folders;
+        for (reason, count) in &hints.without {
+            *all.without.entry(*reason).or_insert(0) += count;
+        }
     }
     all
 }

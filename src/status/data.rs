@@ -80,8 +80,19 @@ pub struct Glance {
     pub hanging: Vec<String>,
     /// How often, since the start of the sessions, evidence left open which content a file holds, by what was decided.
     pub ambiguities: BTreeMap<&'static str, u64>,
+    /// Of how many folders the kernel tells when something changes; none: it tells of none.
+    pub hints: Option<HintStatus>,
     /// The fate of all bytes.
     pub account: Account,
+}
+
+/// How many folders have hints from the kernel, and why others have none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HintStatus {
+    /// With hints.
+    pub folders: u64,
+    /// Without, by the reason.
+    pub without: BTreeMap<&'static str, u64>,
 }
 
 /// The fate of the bytes that were taken out of a file, or of all files. `settled` is counted where

@@ -147,6 +147,10 @@ pub(super) fn report() -> Report {
             checkpoints: Vec::new(),
             hanging: Vec::new(),
             ambiguities: [("a file was left alone", 3)].into(),
+            hints: Some(HintStatus {
+                folders: 4,
+                without: [("inotify_max_watches is reached", 1)].into(),
+            }),
             account: Account {
                 settled: 1_000,
                 copied: 651,
@@ -190,6 +194,8 @@ Backlog:               12 MB, gone in 49 s, 250 kB/s
 Last good request:     5 s ago
 Bytes taken:           1000 = 651 copied + 40 sampled out + 281 by which rules shorten + 25 skipped + 3 failed
 The agent takes:       0.31 % of a CPU, 6.1 MB of memory, 7 threads, 12 open log files
+The kernel tells of:   changes in 4 folders
+and not of:            1 folder: inotify_max_watches is reached
 Ambiguous:             3 times: a file was left alone
 
 

@@ -62,6 +62,8 @@ Bytes taken:           1000 = 651 copied + 40 sampled out + 281 by which rules
                        shorten + 25 skipped + 3 failed
 The agent takes:       0.31 % of a CPU, 6.1 MB of memory, 7 threads, 12 open log
                        files
+The kernel tells of:   changes in 4 folders
+and not of:            1 folder: inotify_max_watches is reached
 Ambiguous:             3 times: a file was left alone
 ";
     let (glance, rest) = text.split_once("\n\nAgent configuration:").unwrap();

@@ -195,6 +195,22 @@ fn glance(text: &mut Text, report: &Report) {
     for path in &glance.hanging {
         text.pair(WIDTH, "Hangs at:", path);
     }
+    let (folders, without) = match &glance.hints {
+        Some(hints) => (hints.folders, Some(&hints.without)),
+        None => (0, None),
+    };
+    text.prose(
+        WIDTH,
+        "The kernel tells of:",
+        format_args!("changes in {}", Count(folders, "folder")),
+    );
+    for (reason, count) in without.into_iter().flatten() {
+        text.prose(
+            WIDTH,
+            "and not of:",
+            format_args!("{}: {reason}", Count(*count, "folder")),
+        );
+    }
     for (reason, count) in &glance.ambiguities {
         let times = if *count == 1 { "time" } else { "times" };
         text.prose(WIDTH, "Ambiguous:", &format!("{count} {times}: {reason}"));

@@ -4,8 +4,8 @@
 use super::super::source::Source;
 use super::story::{Failure, Line, Setting, Step, Turn};
 use super::*;
-use crate::tail::hints::{Hints, Told, Waiting, Watch};
 use crate::config::GroupEnd;
+use crate::tail::hints::{Hints, Told, Waiting, Watch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The tick of a local file system's clock, in seconds.
