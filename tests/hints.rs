@@ -96,7 +96,7 @@ fn files_that_live_half_a_second_arrive_whole() {
     for n in 0..count {
         let name = format!("short{n}.log");
         site.until_lines(&name, 5);
-        assert_eq!(site.lines_of(&name), ["0", "1", "2", "3", "4"]);
+        assert_eq!(site.lines_of(&name), ["0\n", "1\n", "2\n", "3\n", "4\n"]);
     }
 }
 

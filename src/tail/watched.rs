@@ -691,6 +691,7 @@ impl Tailer {
         let next = 1 + since.as_secs() / SLOT.as_secs();
         let slot = next + (phase + slots - next % slots) % slots;
         let due = self.started + SLOT * u32::try_from(slot).unwrap_or(u32::MAX);
+        let due = due.min(self.closes_at(number).unwrap_or(due).max(now + SLOT / 10));
         let idle = self.idle_interval();
         if let Some(log) = self.logs.get_mut(&number) {
             log.outfit = None;
@@ -698,6 +699,15 @@ impl Tailer {
             log.due = due;
             self.due.push(Reverse((due, number)));
         }
+    }
+
+    /// When the file that a log's path shows has been open for long enough without anything new.
+    fn closes_at(&self, number: u64) -> Option<Instant> {
+        let log = self.logs.get(&number)?;
+        let reading = self.readings.get(&self.ledger.shown(log.id())?.key)?;
+        let limit = self.settings.close_old_files?;
+        reading.source.as_ref()?;
+        Some(reading.growth + limit + Duration::from_millis(1))
     }
 
     /// Notes growth that the present look has seen.
