@@ -94,39 +94,37 @@ pub fn fork() -> std::io::Result<Forked> {
     }
 }
 
-/// Gives the pages of the program's own file back that a start has touched and that work at rest does not need, some
-/// MB: the kernel maps 16 of them around each that is used. They stay in the page cache, and those that are used again are mapped again
-/// at no I/O. Only what is never written counts: code, and the constants before it.
+/// Gives the pages of the program's own file back that are not needed at rest, some MB: the kernel maps 16 of them around
+/// each that is used. They stay in the page cache, and those that are used again are mapped again at no I/O. Only what is
+/// never written counts: code, and the constants before it.
 pub fn release_program_pages() {
-    let Ok(program) = std::fs::read_link("/proc/self/exe") else {
-        return;
-    };
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    for line in maps.lines() {
-        // Address range, permissions, offset in the file, device, inode, path
-        let mut words = line.split_ascii_whitespace();
-        let (Some(range), Some(access), Some(offset)) = (words.next(), words.next(), words.next())
-        else {
-            continue;
-        };
-        let is_ours = words.nth(2).map(std::path::Path::new) == Some(program.as_path());
-        let is_constant = access == "r--p" && offset.bytes().all(|digit| digit == b'0');
-        if !is_ours || !(access == "r-xp" || is_constant) {
-            continue;
-        }
-        let address = |hex| usize::from_str_radix(hex, 16).ok();
-        let ends = range.split_once('-');
-        let ends = ends.and_then(|(begin, end)| Some((address(begin)?, address(end)?)));
-        let Some((begin, end)) = ends else {
-            continue;
-        };
-        // SAFETY: the range is one private mapping of the program's file, as the kernel has just told, and nothing else is
+    static PAGES: std::sync::OnceLock<Vec<(usize, usize)>> = std::sync::OnceLock::new();
+    for (begin, length) in PAGES.get_or_init(program_pages) {
+        // SAFETY: the range is one private mapping of the program's file, as the kernel has told, and nothing else is
         // ever mapped there. It is code, or the segment at the file's beginning, which the loader maps without the right
         // to write and relocates nothing in: what is dropped is read from the file again, byte for byte.
         unsafe {
-            libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED);
+            libc::madvise(*begin as *mut libc::c_void, *length, libc::MADV_DONTNEED);
         }
     }
+}
+
+/// Where code and constants of the program are mapped, and how long these mappings are.
+fn program_pages() -> Vec<(usize, usize)> {
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let of_line = |line: &str| {
+        // Address range, permissions, offset in the file, device, inode, path
+        let mut words = line.split_ascii_whitespace();
+        let (range, access, offset) = (words.next()?, words.next()?, words.next()?);
+        let is_ours = words.nth(2).map(std::path::Path::new) == Some(program.as_path());
+        let is_constant = access == "r--p" && offset.bytes().all(|digit| digit == b'0');
+        let address = |hex| usize::from_str_radix(hex, 16).ok();
+        let (begin, end) = range.split_once('-')?;
+        let (begin, end) = (address(begin)?, address(end)?);
+        (is_ours && (access == "r-xp" || is_constant)).then_some((begin, end - begin))
+    };
+    maps.lines().filter_map(of_line).collect()
 }
 
 /// Has all threads of glibc's allocator share one arena. With an arena for each thread, memory that

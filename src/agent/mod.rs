@@ -150,8 +150,6 @@ struct Agent {
     journal: Option<Journal>,
     /// Hints from the kernel, and the most watches that they may have.
     hints: Option<(usize, Hints)>,
-    /// Since a start or a reload its memory has not been given back.
-    has_started: bool,
     /// By which a thread that ends wakes the main thread.
     waker: Option<Arc<Waker>>,
     restarts: u32,
@@ -238,7 +236,6 @@ impl Agent {
             checkpoint_notes: Vec::new(),
             journal: None,
             hints: None,
-            has_started: true,
             waker: signals.waker().ok().map(Arc::new),
             restarts: 0,
             throttle: Throttle::default(),
@@ -327,9 +324,6 @@ impl Agent {
                 }
                 self.monitor_logs.cursors.tend();
                 monitors::children::reap_orphans();
-                if std::mem::take(&mut self.has_started) {
-                    crate::util::sys::release_program_pages();
-                }
                 if let Some(why) = self.supervise(signals) {
                     log::error!("[error=\"failedAgentMain\"] {why}");
                     return 1;
@@ -339,6 +333,13 @@ impl Agent {
                 next_check = now + self.check_interval();
                 self.check_configuration(false, signals);
                 self.periodic_lines(now, false);
+                if self
+                    .sessions
+                    .iter()
+                    .all(|session| session.busy_for().is_zero())
+                {
+                    crate::util::sys::release_program_pages();
+                }
             }
         }
         0
@@ -450,7 +451,6 @@ impl Agent {
     fn reload(&mut self, config: Config, new_lock: Option<DataLock>, signals: &mut Signals) {
         log::info!("New configuration file seen.");
         self.notifier.reloading();
-        self.has_started = true;
         let plans = self.monitor_plans(&config).unwrap_or_default();
         let copying_goes_on = self.copying_goes_on(&config, &plans);
         let threads = match copying_goes_on {
