@@ -134,7 +134,7 @@ impl Tailer {
             self.make_ready(number);
         }
         if !has_more && wake.is_none() && !must_look && self.may_rest(number) {
-            return self.plan_rest(number, now);
+            return self.plan_rest(number, caught_up, now);
         }
         self.plan(number, now, wake.filter(|at| *at > now));
     }

@@ -679,8 +679,8 @@ impl Tailer {
         true
     }
 
-    /// Plans the look that is made at a resting log without a hint.
-    pub(super) fn plan_rest(&mut self, number: u64, now: Instant) {
+    /// Plans the look that is made at a resting log without a hint. `caught_up`: no batch has lines of it.
+    pub(super) fn plan_rest(&mut self, number: u64, caught_up: bool, now: Instant) {
         let count = self.logs.len();
         let slots = SLOTS.max(count.div_ceil(PER_SLOT) as u64);
         let phase = match count {
@@ -694,7 +694,9 @@ impl Tailer {
         let due = due.min(self.closes_at(number).unwrap_or(due).max(now + SLOT / 10));
         let idle = self.idle_interval();
         if let Some(log) = self.logs.get_mut(&number) {
-            log.outfit = None;
+            if caught_up {
+                log.outfit = None;
+            }
             log.interval = idle;
             log.due = due;
             self.due.push(Reverse((due, number)));
