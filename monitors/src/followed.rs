@@ -2,6 +2,7 @@
 //! `journald_monitor` per unit. The copier looks here.
 
 use crate::monitor::MonitorLog;
+use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ pub struct FollowedLogs {
     logs: Mutex<Vec<Followed>>,
     generation: AtomicU64,
     asked: AtomicU64,
+    bells: Mutex<Vec<Sender<()>>>,
 }
 
 #[derive(Debug)]
@@ -44,7 +46,25 @@ impl FollowedLogs {
         }
         drop(logs);
         self.generation.fetch_add(1, Ordering::Release);
+        self.ring();
         true
+    }
+
+    /// Rings at each change and each question, for a copier that has nothing else to do.
+    pub fn bell(&self) -> Receiver<()> {
+        let (ring, bell) = bounded(1);
+        self.bells().push(ring);
+        bell
+    }
+
+    fn ring(&self) {
+        let is_gone =
+            |ring: &Sender<()>| matches!(ring.try_send(()), Err(TrySendError::Disconnected(())));
+        self.bells().retain(|ring| !is_gone(ring));
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Sender<()>>> {
+        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the following of one log: what is in it by now is still copied.
@@ -55,6 +75,7 @@ impl FollowedLogs {
         if logs.len() != before {
             drop(logs);
             self.generation.fetch_add(1, Ordering::Release);
+            self.ring();
         }
     }
 
@@ -85,6 +106,7 @@ impl FollowedLogs {
     /// Asks the copier to tell what is delivered; it does so within seconds.
     pub fn ask_delivered(&self) {
         self.asked.fetch_add(1, Ordering::Release);
+        self.ring();
     }
 
     /// Grows with each question.

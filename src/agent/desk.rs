@@ -76,6 +76,7 @@ impl Desk {
             return After::Ends;
         }
         let hints = self.tailer.hint_bell().cloned().unwrap_or_else(never);
+        let named = self.dynamic.logs.bell();
         loop {
             while let Ok(verdict) = self.verdicts.try_recv() {
                 self.settle(verdict);
@@ -99,6 +100,8 @@ impl Desk {
             select! {
                 // Taken by the next poll
                 recv(hints) -> _ => {},
+                // By `follow`
+                recv(named) -> _ => {},
                 recv(lines) -> lines => match lines {
                     Ok(lines) => self.take(&lines),
                     Err(_) => self.lines = never(),

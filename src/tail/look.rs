@@ -118,7 +118,9 @@ impl Tailer {
         let contents = contents.map(|content| (content, self.readings.get(&content.key)));
         let mut has_more = grown;
         let mut wake = None;
-        let mut must_look = log.waits || log.error.is_some();
+        let is_open = self.ledger.listing(log.id());
+        let is_open = is_open.is_some_and(Remembered::is_open);
+        let mut must_look = log.waits || log.error.is_some() || is_open;
         for (content, reading) in contents {
             if content.phase != Phase::Shown && reading.is_some() {
                 must_look = true;
