@@ -202,14 +202,11 @@ fn glance(text: &mut Text, report: &Report) {
     text.prose(
         WIDTH,
         "The kernel tells of:",
-        format_args!("changes in {}", Count(folders, "folder")),
+        &format!("changes in {}", count(folders, "folder")),
     );
-    for (reason, count) in without.into_iter().flatten() {
-        text.prose(
-            WIDTH,
-            "and not of:",
-            format_args!("{}: {reason}", Count(*count, "folder")),
-        );
+    for (reason, folders) in without.into_iter().flatten() {
+        let folders = count(*folders, "folder");
+        text.prose(WIDTH, "and not of:", &format!("{folders}: {reason}"));
     }
     for (reason, count) in &glance.ambiguities {
         let times = if *count == 1 { "time" } else { "times" };

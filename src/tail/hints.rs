@@ -67,7 +67,7 @@ impl Wish {
     }
 }
 
-/// What a hint tells of a file.
+/// The news that a hint has of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Told {
     /// Its text may have changed.
@@ -76,7 +76,7 @@ pub struct Told {
     pub named: bool,
     /// It may be a folder.
     pub is_folder: bool,
-    /// What was watched is gone or lies elsewhere, and the watch tells nothing more.
+    /// The thing that was watched is gone or lies elsewhere, and the watch tells nothing more.
     pub over: bool,
 }
 
@@ -303,7 +303,7 @@ impl Subscription {
         }
         drop(state);
         if is_last {
-            // Of what is gone there is none any more
+            // There is none any more if the thing is gone
             let _ = self.shared.inotify.rm_watch(watch);
         }
     }

@@ -14,7 +14,7 @@ impl Desk {
 
     /// Time passes in which the kernel tells nothing, until all logs rest.
     fn rest(&mut self) {
-        // What was rotated is looked at for five minutes, what was moved away for ten
+        // A file that was rotated is looked at for five minutes, one that was moved away for ten
         for _ in 0..70 {
             self.run(10);
             if self.rests() {
