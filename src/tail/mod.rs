@@ -6,6 +6,7 @@
 //!   and `read` cut lines into batches (`compressed`, `zeros`: what is no line), `settle` takes in what the server said
 //! - `restore`, `save`, `store`, `export`: what survives the process; `fence`: how a thread that hangs is kept from writing there
 //! - [`journal`]: the position journal, which takes the place of the checkpoint files
+//! - [`hints`], `watched`, `watchable`, `resting`: what the kernel tells of changes, and logs that wait for that
 //! - [`insight`], [`outlook`], [`rehearse`]: what would happen, without doing it; `verdict`: the words for it
 //!
 //! Follows the Python agent; docs/differences.md has the exceptions.
@@ -37,6 +38,7 @@ pub mod outlook;
 pub mod positions;
 mod read;
 pub mod rehearse;
+mod resting;
 mod restore;
 mod save;
 mod sequence;
@@ -54,6 +56,7 @@ pub mod trust;
 mod turns;
 mod unreadable;
 mod verdict;
+mod watchable;
 mod watched;
 mod zeros;
 
