@@ -548,9 +548,6 @@ impl Ledger {
         let moved = content.place.location() != sight.place.location();
         let renamed = moved || content.place.last_name() != sight.place.last_name();
         let is_archive = matches!(sight.place, Place::InArchive(_));
-        // Text after what the record proves may have been sent from the file before, and this one has another
-        let is_unproved =
-            content.trust == Trust::Restored && moved && content.evidence.end() < content.numbered;
         let before = match content.trust {
             // Most look as they were written down
             Trust::Restored => Some(Content {
@@ -563,9 +560,6 @@ impl Ledger {
         let Some(content) = self.contents.get_mut(&key) else {
             return;
         };
-        if is_unproved {
-            edited(content, content.settled);
-        }
         if content.trust == Trust::Restored {
             content.read = content.settled;
         }
