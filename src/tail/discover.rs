@@ -51,6 +51,9 @@ impl Tailer {
         if let Some(watching) = &mut self.watching {
             watching.end_scan(scan);
             watching.set_mounts(&|path| by_path.contains_key(path) || links.contains_key(path));
+            for dir in std::mem::take(&mut watching.exchanged) {
+                self.wake_folder(&dir, now);
+            }
         }
         let interval = self.settings.new_log_detection;
         let next = now + interval.max(Duration::from_millis(100));

@@ -24,6 +24,7 @@ const SLOTS: u64 = 12;
 /// Scans that hints ask for are at least this far apart, and take at most a twentieth of the time.
 const SCANS_APART: Duration = Duration::from_millis(500);
 const SHARE_OF_SCANS: u32 = 20;
+
 impl Tailer {
     /// Rings when there are hints for [`Tailer::poll`] to take.
     pub fn hint_bell(&self) -> Option<&crossbeam_channel::Receiver<()>> {
@@ -156,7 +157,7 @@ impl Tailer {
     }
 
     /// Logs in a folder are looked at as without hints.
-    fn wake_folder(&mut self, dir: &Path, now: Instant) {
+    pub(super) fn wake_folder(&mut self, dir: &Path, now: Instant) {
         let is_in = |path: &Path| path.parent() == Some(dir);
         self.wake_all(&is_in, now);
     }

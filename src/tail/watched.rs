@@ -94,6 +94,8 @@ pub(super) struct Watching {
     pub(super) grown: u64,
     /// Folders that the last scan came by and that are not remembered, by the reason.
     beyond: (u32, BTreeMap<&'static str, u64>),
+    /// Folders of which the present scan has found that they are others by now: their logs rest on no hint.
+    pub(super) exchanged: Vec<Arc<Path>>,
 }
 
 impl Watching {
@@ -110,6 +112,7 @@ impl Watching {
             looks: 0,
             grown: 0,
             beyond: (0, BTreeMap::new()),
+            exchanged: Vec::new(),
         }
     }
 
@@ -143,6 +146,7 @@ impl Watching {
         };
         if before.is_some() && before != watch.ok() {
             self.leave(dir);
+            self.exchanged.push(path.clone());
         }
         let is_new = before != watch.ok() || before.is_none();
         let folder = self.folders.entry(path.clone()).or_insert_with(|| Folder {

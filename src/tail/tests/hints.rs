@@ -225,3 +225,22 @@ fn lost_hints_have_everything_looked_at() {
     assert!(tailer.logs.values().all(|log| log.due <= soon));
     assert!(tailer.next_scan <= soon);
 }
+
+#[test]
+fn a_folder_that_was_exchanged_further_up_leaves_no_log_resting_after_the_next_scan() {
+    let (mut desk, _hints) = Desk::hinted(&["top/logs/a.log"]);
+    fs::create_dir_all(desk.path("top/logs")).unwrap();
+    desk.append("top/logs/a.log", "1\n");
+    desk.start();
+    desk.rest();
+    // Nothing is told of this: only folders of links and of logs are watched
+    desk.rename("top", "away");
+    fs::create_dir_all(desk.path("top/logs")).unwrap();
+    desk.append("top/logs/a.log", "2\n");
+    let now = desk.now;
+    let tailer = desk.tailer.as_mut().unwrap();
+    tailer.scan(now);
+    let soon = now + 2 * tailer.idle_interval();
+    assert!(tailer.logs.values().all(|log| log.due <= soon));
+    desk.told("top/logs/a.log", "1\n2\n");
+}
