@@ -20,7 +20,7 @@ use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 const MODULE: &str = "scalyr_agent.builtin_monitors.linux_system_metrics";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where ours differs on purpose, by how the series begins: disks whose minor number is not divisible
 /// by 16 (md127, dm-1) are disks here, and disks that were only written are reported too.
@@ -106,6 +106,10 @@ impl Python {
     fn start(folder: &Path, mut options: Value) -> Python {
         use std::os::unix::process::CommandExt as _;
         options["sample_interval"] = json!(2);
+        // Its limit drops the end of each sample once the first 100,000 bytes are out: on a slow machine what is
+        // waited for would never come
+        options["monitor_log_write_rate"] = json!(-1);
+        options["monitor_log_max_write_burst"] = json!(-1);
         let mut child = Command::new(python())
             .args(["-m", "scalyr_agent.run_monitor", "-c"])
             .arg(options.to_string())
@@ -153,9 +157,12 @@ impl Python {
             note(line);
         }
         let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+        let deadline = Instant::now() + PATIENCE;
         while !awaited.is_empty() {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no sample of {awaited:?}");
+            let left = deadline.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left);
+            let Ok(line) = line else {
+                panic!("no sample of {awaited:?} within {PATIENCE:?}");
             };
             let Some((series, _)) = note(line) else {
                 continue;
