@@ -279,9 +279,9 @@ fn what_nothing_acts_on_is_a_warning_and_no_clean_bill() {
     site.set(
         "monitors",
         json!([
-            {"module": "scalyr_agent.builtin_monitors.mysql_monitor", "id": "a"},
-            {"module": "scalyr_agent.builtin_monitors.mysql_monitor", "id": "b"},
-            {"module": "scalyr_agent.builtin_monitors.nginx_monitor"},
+            {"module": "scalyr_agent.builtin_monitors.docker_monitor", "id": "a"},
+            {"module": "scalyr_agent.builtin_monitors.docker_monitor", "id": "b"},
+            {"module": "scalyr_agent.builtin_monitors.kubernetes_monitor"},
             {"module": "test_monitor", "gauss_mean": 1, "typo": 1, "id": "1"},
             {"module": "test_monitor", "gauss_mean": 1, "typo": 1, "id": "2"},
         ]),
@@ -306,7 +306,7 @@ fn what_nothing_acts_on_is_a_warning_and_no_clean_bill() {
     let said = check(&site);
     let told = verdicts(&said, "WARN");
     for parts in [
-        "monitors mysql_monitor (2 times), nginx_monitor are not run: not part of this version (first in ",
+        "monitors docker_monitor (2 times), kubernetes_monitor are not run: not part of this build (first in ",
         "option journald_logs has no effect: no journald_monitor is among the monitors (in ",
         "options k8s_api_url, k8s_kubelet_ca_cert, k8s_service_account_cert, k8s_service_account_token and 2 more have no effect: Kubernetes",
         "option garbage_collect_interval has no effect: it concerns the Python program only (in ",
@@ -564,7 +564,7 @@ fn what_a_package_takes_over_and_does_not_do_is_said_at_its_installation() {
     let mut site = Site::new();
     site.set(
         "monitors",
-        json!([{"module": "nginx_monitor"}, {"module": "nginx_monitor", "id": "2"}]),
+        json!([{"module": "kubernetes_monitor"}, {"module": "kubernetes_monitor", "id": "2"}]),
     );
     site.set("k8s_api_url", "x");
     check(&site);
@@ -589,7 +589,7 @@ fn what_a_package_takes_over_and_does_not_do_is_said_at_its_installation() {
     let told = script("note takeover;");
     for line in [
         "scalyr-agent-2: this configuration is taken over, but for:",
-        "monitor nginx_monitor (2 times) is not run",
+        "monitor kubernetes_monitor (2 times) is not run",
         "option k8s_api_url has no effect",
     ] {
         assert_eq!(told.matches(line).count(), 1, "{told}");

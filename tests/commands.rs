@@ -972,14 +972,14 @@ fn a_stop_that_can_t_tell_says_so_and_fails() {
 fn start_says_at_once_what_it_will_not_do() {
     let site = Site::new();
     site.configure(
-        "\"monitors\": [{\"module\": \"scalyr_agent.builtin_monitors.mysql_monitor\"}, \
-         {\"module\": \"scalyr_agent.builtin_monitors.mysql_monitor\", \"id\": \"b\"}],\n  \
+        "\"monitors\": [{\"module\": \"scalyr_agent.builtin_monitors.docker_monitor\"}, \
+         {\"module\": \"scalyr_agent.builtin_monitors.docker_monitor\", \"id\": \"b\"}],\n  \
          \"k8s_events_disable\": true, \"k8s_api_url\": \"x\",",
     );
     let told = site.run("start --no-change-user");
     assert_eq!(told.code, 0, "{told:?}");
     let lines = [
-        "WARNING: monitor mysql_monitor (2 times) is not run: not part of this version",
+        "WARNING: monitor docker_monitor (2 times) is not run: not part of this build",
         "WARNING: options k8s_api_url, k8s_events_disable have no effect: Kubernetes",
     ];
     for line in lines {
@@ -1001,7 +1001,7 @@ fn start_says_at_once_what_it_will_not_do() {
     let from = text.find("Not acted on:\n").unwrap();
     let part: Vec<&str> = text[from..].lines().skip(1).collect();
     assert!(
-        part[0].starts_with("  monitor mysql_monitor (2 times) is not run:"),
+        part[0].starts_with("  monitor docker_monitor (2 times) is not run:"),
         "{text}"
     );
     assert!(

@@ -36,7 +36,7 @@ pub fn trouble(error: &ureq::Error, roots: &str) -> Option<Trouble> {
         ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
         _ => return None,
     };
-    Some(of(error, roots))
+    Some(reason(error, roots))
 }
 
 /// The words for a connection that ends before the handshake does, which TLS itself has no error for.
@@ -53,7 +53,8 @@ pub fn hung_up(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-fn of(error: &Error, roots: &str) -> Trouble {
+/// The reason of an error of TLS itself.
+pub fn reason(error: &Error, roots: &str) -> Trouble {
     let (kind, text) = match error {
         Error::InvalidCertificate(bad) => certificate(bad, roots),
         Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => (

@@ -25,6 +25,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::Own(|_| Vec::new()),
     write_limit: (-1, -1),
     cadence: Cadence::Serving,
+    service: None,
     make: |_| Ok(Box::new(GarbageMonitor)),
 };
 

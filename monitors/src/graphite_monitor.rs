@@ -21,6 +21,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::METRICS,
     write_limit: (-1, -1),
     cadence: Cadence::Serving,
+    service: None,
     make: |setup| Ok(Box::new(GraphiteMonitor::new(setup)?)),
 };
 

@@ -47,6 +47,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::Own(|setup| vec![outputs::common_log(setup.place)]),
     write_limit: (-1, -1),
     cadence: Cadence::Serving,
+    service: None,
     make: |setup| Ok(Box::new(JournaldMonitor::new(setup)?)),
 };
 

@@ -36,6 +36,17 @@ mod rates;
 pub mod reference;
 pub mod registry;
 mod runner;
+#[cfg(any(
+    feature = "apache-monitor",
+    feature = "mysql-monitor",
+    feature = "nginx-monitor",
+    feature = "openmetrics-monitor",
+    feature = "postgres-monitor",
+    feature = "redis-monitor",
+    feature = "snmp-monitor",
+    feature = "tomcat-monitor"
+))]
+mod service;
 mod shell_monitor;
 pub mod sink;
 mod status;
@@ -44,6 +55,7 @@ mod syslog_monitor;
 mod test_monitor;
 #[cfg(test)]
 mod testing;
+mod trial;
 mod url_monitor;
 mod wildcard;
 
@@ -53,8 +65,9 @@ pub use error::Error;
 pub use followed::FollowedLogs;
 pub use monitor::{
     short_name, Cadence, Description, JournaldRule, Like, Log, LogRule, Make, Measure, MetricSpec,
-    Monitor, MonitorLog, Place, Setup,
+    Monitor, MonitorLog, Place, Service, Setup,
 };
 pub use plan::{Host, Plan, PlanError};
 pub use runner::{stop_all, Runner};
 pub use status::{MonitorStatus, Snapshot};
+pub use trial::{try_once, Trial};

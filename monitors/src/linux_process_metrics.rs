@@ -28,6 +28,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::METRICS,
     write_limit: Description::WRITE_LIMIT,
     cadence: Cadence::Sampled,
+    service: None,
     make: |setup| Ok(Box::new(LinuxProcessMetrics::new(setup)?)),
 };
 

@@ -89,8 +89,19 @@ pub struct Description {
     pub write_limit: (i64, i64),
     /// When `gather` is called.
     pub cadence: Cadence,
+    /// What a sample does beyond this machine.
+    pub service: Option<Service>,
     /// Checks options beyond what their declarations say, and makes the monitor.
     pub make: Make,
+}
+
+/// A monitor that asks a server which its entry names. `check` takes one sample of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Service {
+    /// An entry of `monitors`, for the reference page.
+    pub entry: &'static str,
+    /// The least privilege that it needs, with the statements or lines that give it, for the reference page.
+    pub grants: &'static str,
 }
 
 /// When a monitor's `gather` is called.

@@ -25,6 +25,13 @@ pub fn page(monitor: &Description) -> String {
         }
     }
     text.push_str("\nBesides these it has [the options of all monitors](README.md#options-of-all-monitors).\n");
+    if let Some(service) = monitor.service {
+        let _ = write!(
+            text,
+            "\n## Example\n\n```\nmonitors: [ {} ]\n```\n\n## Rights\n\n{}\n",
+            service.entry, service.grants
+        );
+    }
     if !monitor.metrics.is_empty() {
         text.push_str(
             "\n## Metrics\n\n| Metric | Fields | Kind | Unit | Meaning |\n|---|---|---|---|---|\n",
@@ -144,6 +151,10 @@ fn shown(monitor: &Description, common: &[OptionSpec]) -> String {
             text.push_str(title);
             options(&mut text, list);
         }
+    }
+    if let Some(service) = monitor.service {
+        let _ = writeln!(text, "\nExample\n  {}\n\nRights", service.entry);
+        wrap(&mut text, 2, service.grants);
     }
     if !monitor.metrics.is_empty() {
         text.push_str("\nMetrics\n");

@@ -19,8 +19,8 @@ pub const ALL: &[&Description] = &[
     &crate::url_monitor::DESCRIPTION,
 ];
 
-/// Monitors that the Python agent brings along and this build does not have yet. A configuration
-/// that names them stays valid.
+/// Monitors that the Python agent brings along and this version, or a build without their cargo
+/// features, does not have. A configuration that names them stays valid.
 const NOT_YET: &[&str] = &[
     "apache_monitor",
     "docker_monitor",
@@ -52,7 +52,7 @@ impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             NotFound::NotYet(module) => {
-                write!(f, "monitor \"{module}\" is not part of this version yet")?;
+                write!(f, "monitor \"{module}\" is not part of this build")?;
             }
             NotFound::Unknown(module) => {
                 write!(f, "{UNKNOWN} \"{module}\"")?;
@@ -109,13 +109,13 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("(did you mean linux_system_metrics?)"));
         assert!(text.contains("scalyr-agent-2 monitors"));
-        let module = "scalyr_agent.builtin_monitors.snmp_monitor";
+        let module = "scalyr_agent.builtin_monitors.docker_monitor";
         assert_eq!(
             find(module).unwrap_err(),
             NotFound::NotYet(module.to_owned())
         );
         assert!(matches!(
-            find("my.own.snmp_monitor"),
+            find("my.own.docker_monitor"),
             Err(NotFound::Unknown(_))
         ));
     }

@@ -30,6 +30,7 @@ macro_rules! description {
             log: Log::METRICS,
             write_limit: Description::WRITE_LIMIT,
             cadence: Cadence::AtOnce,
+            service: None,
             make: |_| Ok(Box::new(Probe($make))),
         };
         &DESCRIPTION

@@ -22,6 +22,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::METRICS,
     write_limit: Description::WRITE_LIMIT,
     cadence: Cadence::Sampled,
+    service: None,
     make: |setup| Ok(Box::new(ShellMonitor::new(setup)?)),
 };
 

@@ -27,6 +27,7 @@ pub struct MonitorStatus {
     born: Instant,
     /// 0 between samples.
     busy_since_ms: AtomicU64,
+    last_took_ms: AtomicU64,
     last_error: Mutex<Option<(u64, String)>>,
     counters: Mutex<Vec<(&'static str, Arc<AtomicU64>)>>,
 }
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub last_sample_ms: Option<u64>,
     /// For how many milliseconds the present sample has been going on, if one is.
     pub busy_ms: Option<u64>,
+    /// How many milliseconds the last sample took, well or not.
+    pub last_took_ms: u64,
     /// When and why the last error was, in milliseconds since the epoch.
     pub last_error: Option<(u64, String)>,
     /// Further counters of the monitor, by name.
@@ -85,6 +88,7 @@ impl MonitorStatus {
             last_sample_ms: AtomicU64::new(0),
             born: Instant::now(),
             busy_since_ms: AtomicU64::new(0),
+            last_took_ms: AtomicU64::new(0),
             last_error: Mutex::new(None),
             counters: Mutex::default(),
         }
@@ -105,7 +109,11 @@ impl MonitorStatus {
     }
 
     pub(crate) fn sample_ends(&self, well: bool) {
-        self.busy_since_ms.store(0, Relaxed);
+        let since = self.busy_since_ms.swap(0, Relaxed);
+        if since != 0 {
+            let took = self.age_ms().saturating_sub(since);
+            self.last_took_ms.store(took, Relaxed);
+        }
         self.samples.fetch_add(1, Relaxed);
         if well {
             self.good_samples.fetch_add(1, Relaxed);
@@ -175,6 +183,7 @@ impl MonitorStatus {
             last_sample_ms: since(self.last_sample_ms.load(Relaxed)),
             busy_ms: since(self.busy_since_ms.load(Relaxed))
                 .map(|then| self.age_ms().saturating_sub(then)),
+            last_took_ms: self.last_took_ms.load(Relaxed),
             last_error: self
                 .last_error
                 .lock()

@@ -42,6 +42,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::Own(|_| Vec::new()),
     write_limit: (-1, -1),
     cadence: Cadence::Sampled,
+    service: None,
     make: |setup| Ok(Box::new(SymlinkFileMonitor::new(setup)?)),
 };
 

@@ -48,6 +48,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::METRICS,
     write_limit: Description::WRITE_LIMIT,
     cadence: Cadence::Sampled,
+    service: None,
     make: |setup| {
         Ok(Box::new(TestMonitor {
             mean: setup.options.float("gauss_mean").unwrap_or(0.5),

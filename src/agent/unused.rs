@@ -66,7 +66,7 @@ pub fn unused<'a>(config: &'a Config, plans: &'a [monitors::Plan]) -> Vec<Unused
             add(Kind {
                 noun: "monitor".to_owned(),
                 verbs: ("is not run", "are not run"),
-                why: "not part of this version".into(),
+                why: "not part of this build".into(),
                 todo: "Keep the Python agent where that is needed, use a plug-in (docs/plugins.md), or \
                        remove the entry.",
                 names: vec![(entry.short_name().to_owned(), 1)],

@@ -109,6 +109,7 @@ pub(super) fn run(options: &Options) -> i32 {
     if log::set_logger(&Stderr).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
+    let asks_a_server = plan.description().service.is_some();
     let runner = match Runner::start_into(plan, Box::new(Stdout)) {
         Ok(runner) => runner,
         Err(error) => {
@@ -118,13 +119,26 @@ pub(super) fn run(options: &Options) -> i32 {
             return exit::FAILED;
         }
     };
-    while !runner.is_done() && !runner.has_enough() {
+    let status = Arc::clone(runner.status());
+    let mut told = 0;
+    loop {
+        let done = runner.is_done() || runner.has_enough();
+        let now = status.snapshot();
+        if asks_a_server && now.samples > told {
+            told = now.samples;
+            err(format_args!(
+                "Sample {told} took {} ms; lines so far: {}",
+                now.last_took_ms, now.lines
+            ));
+        }
+        if done {
+            break;
+        }
         if signals.wait(Duration::from_millis(50)) == Some(Signal::Stop) {
             err("Signal received, stopping monitor...");
             break;
         }
     }
-    let status = Arc::clone(runner.status());
     let mut runners = [runner];
     let late = monitors::stop_all(&mut runners, STOP_WITHIN);
     if !late.is_empty() {

@@ -571,7 +571,7 @@ fn a_name_or_an_answer_made_to_deceive_changes_neither_lines_nor_the_terminal() 
 fn what_nothing_acts_on_stands_with_the_configuration_in_80_columns() {
     let mut report = report();
     report.config_status.not_acted_on = vec![
-        "monitor mysql_monitor is not run: not part of this version (in /etc/agent.json, line 3, \
+        "monitor docker_monitor is not run: not part of this build (in /etc/agent.json, line 3, \
          column 5). Remove the entry."
             .to_owned(),
         "option x has no effect: of Python. It can be removed.".to_owned(),
@@ -580,7 +580,7 @@ fn what_nothing_acts_on_stands_with_the_configuration_in_80_columns() {
         between(&report, "parsed successfully)\n", "Last checked:"),
         "\
 Not acted on:
-  monitor mysql_monitor is not run: not part of this version (in
+  monitor docker_monitor is not run: not part of this build (in
     /etc/agent.json, line 3, column 5). Remove the entry.
   option x has no effect: of Python. It can be removed.
 "

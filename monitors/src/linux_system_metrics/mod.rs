@@ -41,6 +41,7 @@ pub const DESCRIPTION: Description = Description {
     // A host with many devices writes more per sample than the usual limit lets through.
     write_limit: (-1, -1),
     cadence: Cadence::AtOnce,
+    service: None,
     make: |setup| Ok(Box::new(LinuxSystemMetrics::new(setup, &Kernel::of(setup.place))?)),
 };
 

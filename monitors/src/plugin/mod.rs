@@ -145,6 +145,7 @@ fn description(module: &str) -> &'static Description {
         log: Log::METRICS,
         write_limit: Description::WRITE_LIMIT,
         cadence: Cadence::Serving,
+        service: None,
         make,
     }));
     known.push(description);

@@ -41,6 +41,7 @@ pub const DESCRIPTION: Description = Description {
     log: Log::Own(logs),
     write_limit: (-1, -1),
     cadence: Cadence::Serving,
+    service: None,
     make,
 };
 

@@ -5,6 +5,7 @@ mod files;
 mod machine;
 mod report;
 mod server;
+mod services;
 
 pub(super) use server::advice;
 
@@ -44,6 +45,9 @@ pub(super) fn check(setup: Setup) -> i32 {
     files::check(&mut report, &config);
     report.section("Servers");
     server::check(&mut report, &config);
+    if let Ok(monitors) = insight::plan(&config) {
+        services::check(&mut report, &monitors);
+    }
     report.section("The agent");
     running(&mut report, &place, "scalyr-agent-2 start");
     end(&report)

@@ -1,0 +1,15 @@
+//! What the monitors of services share: a connection with an end to all waiting, TLS, passwords.
+
+// A build may have a monitor that needs only a part of it.
+#![allow(dead_code, unused_imports)]
+
+mod link;
+pub(crate) mod options;
+mod secret;
+mod security;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use link::{Address, Deadline, Link};
+pub(crate) use secret::Secret;
+pub(crate) use security::{Security, Wanted};
