@@ -1,28 +1,31 @@
-//! Completions and man pages: complete, and understood by the programs that they are for.
+//! Completions and man pages, as `cargo xtask` makes them: complete, and understood by the programs that they are for. A test of
+//! xtask compares the files in `packaging/generated` with the code.
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scalyr-agent-2");
 
 const PAGES: [&str; 4] = [
-    "man",
-    "man scalyr-agent-2-config",
-    "man agent.json",
-    "man scalyr-agent-2-monitors",
+    "scalyr-agent-2.8",
+    "scalyr-agent-2-config.8",
+    "agent.json.5",
+    "scalyr-agent-2-monitors.7",
 ];
 
-fn generate(what: &str) -> String {
-    let output = Command::new(BINARY)
-        .arg("generate")
-        .args(what.split(' '))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0), "{what}: {output:?}");
-    assert!(output.stderr.is_empty());
-    String::from_utf8(output.stdout).unwrap()
+const BASH: &str = "scalyr-agent-2.bash";
+const FISH: &str = "scalyr-agent-2.fish";
+const ZSH: &str = "scalyr-agent-2.zsh";
+
+fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn generated(name: &str) -> String {
+    fs::read_to_string(repository("packaging/generated").join(name)).unwrap()
 }
 
 /// The names of all commands, from the help.
@@ -82,19 +85,22 @@ fn accepts(program: &str, arguments: &[&str], input: &str) -> String {
 
 #[test]
 fn every_command_and_option_is_in_every_output() {
-    for what in ["bash", "fish", "zsh", "man"] {
-        let text = generate(what).replace("\\-", "-");
+    for what in [BASH, FISH, ZSH, PAGES[0]] {
+        let text = generated(what).replace("\\-", "-");
         for command in &commands() {
             assert!(text.contains(command.as_str()), "{what}: {command}");
             let options = long_options(command);
             assert!(!options.is_empty(), "{command}");
             // The tool has a page of its own; everything has --help.
-            if what == "man" && command == "config" {
+            if what == PAGES[0] && command == "config" {
                 continue;
             }
-            for option in options.iter().filter(|o| what != "man" || *o != "--help") {
+            for option in options
+                .iter()
+                .filter(|o| what != PAGES[0] || *o != "--help")
+            {
                 let word = match what {
-                    "fish" => format!("-l {}", &option[2..]),
+                    FISH => format!("-l {}", &option[2..]),
                     _ => option.clone(),
                 };
                 assert!(text.contains(&word), "{what}: {command} {option}");
@@ -102,7 +108,7 @@ fn every_command_and_option_is_in_every_output() {
         }
         assert!(!text.contains("upgrade-windows"), "{what}");
     }
-    let page = generate("man scalyr-agent-2-config").replace("\\-", "-");
+    let page = generated(PAGES[1]).replace("\\-", "-");
     for option in long_options("config") {
         assert!(page.contains(&option), "{option}");
     }
@@ -115,7 +121,7 @@ fn words(text: &str) -> String {
 
 /// The text of a manual page, without its marks.
 fn read(page: &str) -> String {
-    let mut text = generate(page);
+    let mut text = generated(page);
     for (mark, plain) in [
         ("\\-", "-"),
         ("\\(aq", "'"),
@@ -133,17 +139,24 @@ fn read(page: &str) -> String {
 
 #[test]
 fn the_page_of_the_configuration_has_every_option_and_what_it_means() {
-    use scalyr_agent_2::config::{names, reference};
-    let page = read("man agent.json");
+    use scalyr_agent_2::config::{reference, reference::explained};
+    let page = read("agent.json.5");
     assert!(page.contains(".TH AGENT.JSON 5 "), "{page}");
-    for option in names::all() {
+    for (option, (_, meaning)) in explained() {
         assert!(
             page.contains(&format!("\n{}", option.name)),
             "{}",
             option.name
         );
         assert!(
-            page.contains(&option.doc.trim().replace('`', "")),
+            page.contains(&meaning.trim().replace('`', "")),
+            "{}",
+            option.name
+        );
+    }
+    for option in scalyr_agent_2::config::names::all() {
+        assert!(
+            page.contains(&format!("\n{}", option.name)),
             "{}",
             option.name
         );
@@ -163,7 +176,7 @@ fn the_page_of_the_configuration_has_every_option_and_what_it_means() {
 
 #[test]
 fn the_page_of_the_monitors_has_every_option_and_metric() {
-    let page = read("man scalyr-agent-2-monitors");
+    let page = read("scalyr-agent-2-monitors.7");
     assert!(page.contains(".TH SCALYR-AGENT-2-MONITORS 7 "), "{page}");
     for monitor in monitors::registry::ALL {
         let (_, part) = page
@@ -191,6 +204,62 @@ fn the_page_of_the_monitors_has_every_option_and_metric() {
     }
 }
 
+/// A program in a tarball's layout, without anything to print.
+fn unpacked(name: &str) -> (Folder, PathBuf) {
+    let folder = Folder::new(name);
+    for name in ["bin", "config", "misc"] {
+        fs::create_dir(folder.0.join(name)).unwrap();
+    }
+    let program = folder.0.join("bin/scalyr-agent-2");
+    fs::hard_link(BINARY, &program)
+        .or_else(|_| fs::copy(BINARY, &program).map(drop))
+        .unwrap();
+    (folder, program)
+}
+
+#[test]
+fn a_script_that_still_calls_generate_gets_the_installed_file_or_is_told_where_it_would_be() {
+    let (folder, program) = unpacked("called");
+    for (words, name) in [
+        ("bash", BASH),
+        ("fish", FISH),
+        ("zsh", ZSH),
+        ("man", PAGES[0]),
+        ("man scalyr-agent-2", PAGES[0]),
+        ("man scalyr-agent-2-config", PAGES[1]),
+        ("man agent.json", PAGES[2]),
+        ("man scalyr-agent-2-monitors", PAGES[3]),
+    ] {
+        let ask = || {
+            let mut command = Command::new(&program);
+            let output = command.arg("generate").args(words.split(' ')).output();
+            output.unwrap()
+        };
+        let file = folder.0.join("misc").join(name);
+        // A shell has emptied it where its output goes to this very file
+        fs::write(&file, "").unwrap();
+        let told = ask();
+        let error = String::from_utf8_lossy(&told.stderr).into_owned();
+        // Not where a package is installed on this very machine
+        if told.status.code() != Some(0) {
+            assert_eq!(told.status.code(), Some(1), "{words}: {told:?}");
+            assert!(told.stdout.is_empty());
+            for place in [
+                &*file.to_string_lossy(),
+                "/usr/share/",
+                &format!("packaging/generated/{name}"),
+            ] {
+                assert!(error.contains(place), "{words}: {error}");
+            }
+        }
+        fs::write(&file, generated(name)).unwrap();
+        let output = ask();
+        assert_eq!(output.status.code(), Some(0), "{words}: {output:?}");
+        assert!(output.stderr.is_empty(), "{words}: {output:?}");
+        assert!(output.stdout == generated(name).as_bytes(), "{words}");
+    }
+}
+
 #[test]
 fn what_can_t_be_generated_is_refused() {
     for what in [
@@ -205,22 +274,71 @@ fn what_can_t_be_generated_is_refused() {
 }
 
 #[test]
-fn pages_are_the_same_each_time_where_the_date_is_given() {
-    let page = || {
-        let mut command = Command::new(BINARY);
-        command
-            .args(["generate", "man"])
-            .env("SOURCE_DATE_EPOCH", "951782400");
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+fn a_command_that_only_scripts_of_old_call_is_in_no_list() {
+    assert!(!commands().contains(&"generate".to_owned()));
+    for name in [BASH, FISH, ZSH, PAGES[0]] {
+        assert!(!generated(name).contains("generate"), "{name}");
+    }
+    assert!(!long_options("generate").is_empty());
+}
+
+/// That the tarball, the deb and the rpm carry these very files is for `.ci/packages`; this is what the packager's
+/// script makes of them, also for a machine whose programs don't run here.
+#[test]
+#[ignore = "needs tar"]
+fn a_tarball_for_another_machine_carries_pages_and_completions() {
+    let folder = Folder::new("foreign");
+    let program = folder.0.join("foreign");
+    let mut bytes = fs::read(BINARY).unwrap();
+    let (arch, machine) = match std::env::consts::ARCH {
+        "aarch64" => ("x86_64", 62),
+        _ => ("aarch64", 183),
     };
-    assert!(page().contains(" 8 2000-02-29 "), "{}", page());
-    assert_eq!(page(), page());
+    bytes.truncate(4096);
+    bytes[18] = machine;
+    fs::write(&program, bytes).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let roots = folder.0.join("roots.pem");
+    fs::write(
+        &roots,
+        "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let output = Command::new(repository("packaging/package"))
+        .args(["tarball", "--arch", arch, "--binary"])
+        .arg(&program)
+        .arg("--ca-bundle")
+        .arg(&roots)
+        .arg("--out")
+        .arg(&folder.0)
+        .env("SOURCE_DATE_EPOCH", "951782400")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let made = String::from_utf8(output.stdout).unwrap();
+    let mut unpack = Command::new("tar");
+    unpack
+        .arg("-xzf")
+        .arg(made.trim_end())
+        .arg("-C")
+        .arg(&folder.0);
+    assert!(unpack.status().unwrap().success());
+    let top = format!("scalyr-agent-{}", env!("CARGO_PKG_VERSION"));
+    let misc = folder.0.join(top).join("misc");
+    for name in [PAGES.as_slice(), &[BASH, FISH, ZSH]].concat() {
+        let packed = fs::read_to_string(misc.join(name)).unwrap();
+        let day = packed.contains(" 2000-02-29 \"scalyr-agent-2 ");
+        assert_eq!(day, PAGES.contains(&name), "{name}");
+        let same = packed.replace(" 2000-02-29 ", " 1970-01-01 ");
+        assert!(same == generated(name), "{name}");
+    }
+    assert_eq!(fs::read_dir(misc).unwrap().count(), PAGES.len() + 3);
 }
 
 #[test]
 #[ignore = "needs bash"]
 fn bash_completes() {
-    let script = generate("bash");
+    let script = generated(BASH);
     accepts("bash", &["-n"], &script);
     let folder = Folder::new("bash");
     fs::write(folder.0.join("a file.json"), "").unwrap();
@@ -271,7 +389,6 @@ fn bash_completes() {
     assert_eq!(ask("scalyr-agent-2 --extra-config-dir a"), ["a folder"]);
     assert_eq!(ask("scalyr-agent-2 explain a"), ["a file.json", "a folder"]);
     assert_eq!(ask("scalyr-agent-2 stop a"), [""; 0]);
-    assert_eq!(ask("scalyr-agent-2 generate f"), ["fish"]);
     let url = ["url_monitor"];
     assert_eq!(ask("scalyr-agent-2 monitors url"), url);
     assert_eq!(ask("scalyr-agent-2 monitor "), ["run"]);
@@ -289,13 +406,13 @@ fn bash_completes() {
 #[test]
 #[ignore = "needs shellcheck"]
 fn the_script_for_bash_is_clean() {
-    accepts("shellcheck", &["-s", "bash", "-"], &generate("bash"));
+    accepts("shellcheck", &["-s", "bash", "-"], &generated(BASH));
 }
 
 #[test]
 #[ignore = "needs fish"]
 fn fish_completes() {
-    let script = generate("fish");
+    let script = generated(FISH);
     let folder = Folder::new("fish");
     let file = folder.0.join("scalyr-agent-2.fish");
     fs::write(&file, &script).unwrap();
@@ -319,7 +436,6 @@ fn fish_completes() {
     assert_eq!(ask("scalyr-agent-2 st"), ["start", "status", "stop"]);
     assert_eq!(ask("scalyr-agent-2 status --fo"), ["--format"]);
     assert_eq!(ask("scalyr-agent-2 status --format "), ["json", "text"]);
-    assert_eq!(ask("scalyr-agent-2 generate z"), ["zsh"]);
     assert_eq!(ask("scalyr-agent-2 monitors url"), ["url_monitor"]);
     assert_eq!(ask("scalyr-agent-2 monitor r"), ["run"]);
     assert_eq!(ask("scalyr-agent-2 monitor run ur"), ["url_monitor"]);
@@ -330,7 +446,7 @@ fn fish_completes() {
 #[test]
 #[ignore = "needs zsh"]
 fn zsh_completes() {
-    let script = generate("zsh");
+    let script = generated(ZSH);
     accepts("zsh", &["-n"], &script);
     let folder = Folder::new("zsh");
     let file = folder.0.join("_scalyr-agent-2");
@@ -361,7 +477,6 @@ fn zsh_completes() {
         ask("scalyr-agent-2 -v status --format j"),
         "-v status --format json"
     );
-    assert_eq!(ask("scalyr-agent-2 generate ba"), "generate bash");
     assert_eq!(ask("scalyr-agent-2 monitors ur"), "monitors url_monitor");
     assert_eq!(ask("scalyr-agent-2 monitor r"), "monitor run");
     assert_eq!(
@@ -376,7 +491,7 @@ fn zsh_completes() {
 #[ignore = "needs groff"]
 fn groff_has_no_complaint() {
     for page in PAGES {
-        let text = accepts("groff", &["-k", "-man", "-ww", "-Tutf8"], &generate(page));
+        let text = accepts("groff", &["-k", "-man", "-ww", "-Tutf8"], &generated(page));
         assert!(
             text.contains("--config-file") || text.contains("config"),
             "{text}"
@@ -388,7 +503,7 @@ fn groff_has_no_complaint() {
 #[ignore = "needs mandoc"]
 fn mandoc_has_no_complaint() {
     for page in PAGES {
-        let text = accepts("mandoc", &["-Tlint", "-Wwarning"], &generate(page));
+        let text = accepts("mandoc", &["-Tlint", "-Wwarning"], &generated(page));
         assert_eq!(text, "");
     }
 }

@@ -252,7 +252,10 @@ fn a_word_that_is_none_of_the_choices_is_the_same_error_for_every_command() {
     for (line, meant) in [
         ("strat", "Did you mean start?"),
         ("generate zhs", "Did you mean zsh?"),
-        ("generate man scalyr-agent2", "Did you mean scalyr-agent-2?"),
+        (
+            "generate man scalyr-agent2",
+            "Did you mean man scalyr-agent-2?",
+        ),
         ("monitors shel_monitor", "(did you mean shell_monitor?)"),
         ("monitor rnu shell_monitor", "choose from 'run'"),
         ("monitor run shel_monitor", "(did you mean shell_monitor?)"),

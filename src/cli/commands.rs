@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Every command, in the order of the help. The first seven are the Python agent's.
-pub(super) static COMMANDS: [&Command; 15] = [
+pub static COMMANDS: [&Command; 14] = [
     &START,
     &STOP,
     &STATUS,
@@ -31,12 +31,12 @@ pub(super) static COMMANDS: [&Command; 15] = [
     &POSITIONS,
     &MONITORS,
     &MONITOR,
-    &GENERATE,
 ];
 
-/// The command of this name.
+/// The command of this name; also one that is for scripts of old alone and in no list.
 pub(super) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.into_iter().find(|command| command.name == name)
+    let mut all = COMMANDS.into_iter().chain([&GENERATE]);
+    all.find(|command| command.name == name)
 }
 
 static START: Command = Command {
@@ -403,7 +403,7 @@ pub(super) static GENERATE: Command = Command {
     about: "\
 Prints a man page (PAGE is scalyr-agent-2, scalyr-agent-2-config, agent.json or
 scalyr-agent-2-monitors) or what makes a shell complete this program's commands
-and options, for packages.",
+and options, from the files that a package or tarball has brought.",
     operands: Operands {
         usage: "bash|fish|zsh|man [PAGE]",
         least: 1,
@@ -413,7 +413,7 @@ and options, for packages.",
     },
     options: &[&HELP],
     classic: false,
-    exits: &[],
+    exits: &[(1, "no such file is here")],
     verdict: New,
     run: Run::Alone(generate::generate),
 };

@@ -6,25 +6,28 @@ use super::setup::Setup;
 use std::ffi::OsString;
 
 /// The name under which the program speaks of itself.
-pub(super) const PROGRAM: &str = "scalyr-agent-2";
+pub const PROGRAM: &str = "scalyr-agent-2";
 
 /// The name under which the program is its own configuration tool.
-pub(super) const CONFIG_PROGRAM: &str = "scalyr-agent-2-config";
+pub const CONFIG_PROGRAM: &str = "scalyr-agent-2-config";
 
 /// A command.
-pub(super) struct Command {
-    pub(super) name: &'static str,
+pub struct Command {
+    /// The word that asks for it.
+    pub name: &'static str,
     /// For lists of commands, in at most 55 characters.
-    pub(super) summary: &'static str,
+    pub summary: &'static str,
     /// Paragraphs of at most 78 columns. Lines that begin with blanks are kept as they are.
-    pub(super) about: &'static str,
-    pub(super) operands: Operands,
+    pub about: &'static str,
+    /// The words that it takes besides options.
+    pub operands: Operands,
     /// The options that it uses.
-    pub(super) options: &'static [&'static Opt],
+    pub options: &'static [&'static Opt],
     /// One of the seven that the Python agent has: takes all of its options, also those that say
     /// nothing to it, because scripts pass them.
     pub(super) classic: bool,
-    pub(super) exits: &'static [(i32, &'static str)],
+    /// Exit codes and their meanings.
+    pub exits: &'static [(i32, &'static str)],
     pub(super) verdict: Verdict,
     pub(super) run: Run,
 }
@@ -39,14 +42,16 @@ pub(super) enum Run {
 }
 
 /// The words that a command takes besides options.
-pub(super) struct Operands {
+pub struct Operands {
     /// As in the usage line; empty: none.
-    pub(super) usage: &'static str,
+    pub usage: &'static str,
     pub(super) least: usize,
-    pub(super) most: usize,
+    /// The most that may be given.
+    pub most: usize,
     /// The name of the missing operand in the error, if there are too few.
-    pub(super) what: &'static str,
-    pub(super) complete: Complete,
+    pub what: &'static str,
+    /// The words that a shell may propose for them.
+    pub complete: Complete,
 }
 
 impl Operands {
@@ -62,27 +67,34 @@ impl Operands {
 
 /// The words that a shell may propose.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Complete {
+pub enum Complete {
+    /// No word.
     Nothing,
+    /// The path of a file.
     File,
+    /// The path of a folder.
     Dir,
+    /// The name of a user.
     User,
     /// The name of a monitor.
     Monitor,
     /// `run`, and then the name of a monitor.
     RunMonitor,
+    /// One of these.
     Words(&'static [&'static str]),
 }
 
 /// An option.
-pub(super) struct Opt {
-    pub(super) short: Option<u8>,
-    pub(super) long: &'static str,
+pub struct Opt {
+    /// The letter behind one dash.
+    pub short: Option<u8>,
+    /// The name behind two dashes.
+    pub long: &'static str,
     pub(super) action: Action,
     /// One line of the help.
-    pub(super) text: &'static str,
+    pub text: &'static str,
     /// Further text of the man page; may be empty.
-    pub(super) more: &'static str,
+    pub more: &'static str,
     pub(super) verdict: Verdict,
 }
 
@@ -123,7 +135,7 @@ impl Opt {
     }
 
     /// The name of its value, if it takes one.
-    pub(super) fn value(&self) -> Option<(&'static str, Complete)> {
+    pub fn value(&self) -> Option<(&'static str, Complete)> {
         match self.action {
             Action::Value(name, complete, _) => Some((name, complete)),
             _ => None,
@@ -136,14 +148,14 @@ impl Opt {
     }
 
     /// Its short name as text.
-    pub(super) fn short_text(&self) -> Option<String> {
+    pub fn short_text(&self) -> Option<String> {
         self.short.map(|short| format!("-{}", char::from(short)))
     }
 }
 
 impl Command {
     /// The options that help, man pages and completions show.
-    pub(super) fn shown(&self) -> impl Iterator<Item = &'static Opt> {
+    pub fn shown(&self) -> impl Iterator<Item = &'static Opt> {
         self.options.iter().copied().filter(|opt| opt.is_shown())
     }
 }

@@ -25,10 +25,13 @@ mod status;
 mod status_debug;
 mod stop;
 
+pub use commands::COMMANDS;
+pub use decl::{Command, Complete, Operands, Opt, CONFIG_PROGRAM, PROGRAM};
+pub use options::CLASSIC;
 pub use reference::reference;
 
 use args::{Options, Parsed};
-use decl::{Run, CONFIG_PROGRAM};
+use decl::Run;
 use setup::Setup;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;

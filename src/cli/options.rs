@@ -6,7 +6,7 @@ use super::decl::Verdict::{self, Better, New, Same};
 use super::decl::{Complete, Opt};
 
 /// The Python agent's options: its seven commands, all but `config`, take any of them.
-pub(super) static CLASSIC: [&Opt; 13] = [
+pub static CLASSIC: [&Opt; 13] = [
     &HELP,
     &CONFIG_FILE,
     &EXTRA_CONFIG_DIR,

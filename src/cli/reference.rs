@@ -10,9 +10,10 @@ pub fn reference() -> String {
     let mut page = String::from(
         "<!-- Generated: UPDATE_DOCS=1 cargo test --test cli_docs -->\n\n\
          # The command line\n\n\
-         Each command has a `--help` that fits a screen; `scalyr-agent-2 generate man` prints the manual page, and\n\
-         `generate bash`, `zsh` or `fish` completions for a shell. What is in these tables and what is in those texts comes\n\
-         from the same declarations in the code.\n\n\
+         Each command has a `--help` that fits a screen. Packages bring manual pages and completions for bash, zsh and fish,\n\
+         which come from the same declarations in the code as these tables. `generate bash|fish|zsh|man [PAGE]`, which older\n\
+         scripts call and which is in no list, prints those files where they are installed; else it says where they would be,\n\
+         with exit code 1.\n\n\
          *same*: works as in the Python agent. *better*: does what it does there, and this besides. *refused*: known by name\n\
          and answered with exit code 2 and this reason. *new*: not in the Python agent.\n\n\
          ## Commands\n\n| command | | beside the Python agent |\n|---|---|---|\n",

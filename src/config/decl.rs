@@ -91,12 +91,8 @@ impl std::fmt::Display for Val {
 pub struct Decl {
     /// Its name in files.
     pub name: &'static str,
-    /// The heading it stands under on the reference page.
-    pub section: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Its meaning, for the reference page.
-    pub doc: &'static str,
     /// Whether it is acted on.
     pub acts: Acts,
     /// Smallest value.
@@ -131,21 +127,21 @@ pub struct Decl {
     pub set: fn(&mut Options, Val),
 }
 
+/// The heading that an option stands under in the reference, and its meaning. They are no part of [`Decl`], so that the
+/// agent, which prints no reference, does not hold them.
+pub type Words = (&'static str, &'static str);
+
 impl Decl {
     /// An option with everything at its most usual.
     pub const fn new(
         name: &'static str,
-        section: &'static str,
-        doc: &'static str,
         kind: Kind,
         get: fn(&Options) -> Val,
         set: fn(&mut Options, Val),
     ) -> Self {
         Decl {
             name,
-            section,
             kind,
-            doc,
             acts: Acts::Yes,
             min: None,
             max: None,

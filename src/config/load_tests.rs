@@ -556,8 +556,8 @@ fn every_option_is_declared_once_and_completely() {
     names.dedup();
     assert_eq!(names.len(), count);
     let defaults = Options::default();
-    for decl in options::CORE {
-        assert!(!decl.doc.trim().is_empty(), "{}", decl.name);
+    for (decl, (_, meaning)) in options::CORE.iter().zip(options::CORE_WORDS) {
+        assert!(!meaning.trim().is_empty(), "{}", decl.name);
         let val = (decl.get)(&defaults);
         if decl.not_empty || matches!(val, decl::Val::Unset) {
             continue;

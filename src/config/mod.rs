@@ -27,7 +27,7 @@ pub mod names;
 pub mod options;
 mod rate;
 mod raw;
-pub(crate) mod reference;
+pub mod reference;
 mod rename;
 mod resolve;
 mod rules;

@@ -2,7 +2,7 @@
 //! and the structured ones, which have modules of their own. A file with
 //! them keeps working; the operator is told that they have no effect.
 
-use super::decl::{Decl, Kind, Val};
+use super::decl::{Decl, Kind, Val, Words};
 
 pub(crate) const K8S: &str = "Kubernetes collection is not part of this agent yet";
 const DOCKER: &str = "Docker collection is not part of this agent yet";
@@ -15,19 +15,19 @@ pub(crate) fn is_missed(why: &str) -> bool {
 }
 
 macro_rules! names {
-    ($($list:ident: $section:literal $doc:expr, [$($kind:ident $($name:ident $(($($with:ident($($arg:expr),*)),*))?)*;)*])*) => {
+    ($($list:ident: $why:expr, [$($kind:ident $($name:ident $(($($with:ident($($arg:expr),*)),*))?)*;)*])*) => {
         $(static $list: &[Decl] = &[$($(
-            bare(stringify!($name), $section, Kind::$kind, $doc) $($(.$with($($arg),*))*)?
+            bare(stringify!($name), Kind::$kind, $why) $($(.$with($($arg),*))*)?
         ),*),*];)*
     };
 }
 
-const fn bare(name: &'static str, section: &'static str, kind: Kind, why: &'static str) -> Decl {
-    Decl::new(name, section, "", kind, |_| Val::Unset, |_, _| {}).never(why)
+const fn bare(name: &'static str, kind: Kind, why: &'static str) -> Decl {
+    Decl::new(name, kind, |_| Val::Unset, |_, _| {}).never(why)
 }
 
 names! {
-FOREIGN_K8S: "Kubernetes" K8S, [
+FOREIGN_K8S: K8S, [
     Strings k8s_ignore_namespaces k8s_include_namespaces;
     Text k8s_api_url k8s_kubelet_ca_cert k8s_service_account_cert k8s_service_account_token
         k8s_service_account_namespace k8s_ratelimit_strategy;
@@ -43,13 +43,13 @@ FOREIGN_K8S: "Kubernetes" K8S, [
         k8s_ratelimit_cluster_rps_min k8s_ratelimit_cluster_rps_max
         k8s_ratelimit_increase_factor k8s_ratelimit_backoff_factor;
 ]
-FOREIGN_DOCKER: "Docker" DOCKER, [
+FOREIGN_DOCKER: DOCKER, [
     Int k8s_docker_client_timeout k8s_docker_client_max_pool_size;
 ]
-FOREIGN_WINDOWS: "Windows" WINDOWS, [
+FOREIGN_WINDOWS: WINDOWS, [
     Int win32_max_open_fds(between(512.0, 2048.0));
 ]
-FOREIGN_DEBUG: "Debugging of the Python program" DEBUG, [
+FOREIGN_DEBUG: DEBUG, [
     Bool use_unsafe_debugging enable_profiling enable_cpu_profiling enable_memory_profiling
         memory_profiler_include_traceback enable_gc_stats(no_env())
         disable_leak_monitor_threads(no_env()) disable_leak_monitors_creation(no_env())
@@ -78,9 +78,12 @@ macro_rules! structured {
     ($($kind:ident $name:ident $doc:literal $($with:ident($($arg:expr),*))*;)*) => {
         /// The options that are objects or arrays.
         pub static STRUCTURED: &[Decl] = &[$(
-            Decl::new(stringify!($name), "Objects and lists", $doc, Kind::$kind, |_| Val::Unset, |_, _| {})
+            Decl::new(stringify!($name), Kind::$kind, |_| Val::Unset, |_, _| {})
             $(.$with($($arg),*))*
         ),*];
+
+        /// The words on each of [`STRUCTURED`], in the same order.
+        pub static STRUCTURED_WORDS: &[Words] = &[$(("Objects and lists", $doc)),*];
     };
 }
 

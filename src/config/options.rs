@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::decl::{Decl, Held};
+use super::decl::{Decl, Held, Words};
 use super::secret::{mask_all, mask_url, Secret};
 
 /// The install directories and derived defaults are filled in when a configuration is loaded.
@@ -36,14 +36,15 @@ macro_rules! options {
         pub static CORE: &[Decl] = &[ $($(
             Decl::new(
                 stringify!($name),
-                $section,
-                concat!($($doc),+),
                 <$ty as Held>::KIND,
                 |o| o.$name.val(),
                 |o, val| o.$name.put(val),
             )
             $(.$with($($arg),*))*
         ,)*)* ];
+
+        /// The words on each of [`CORE`], in the same order.
+        pub static CORE_WORDS: &[Words] = &[ $($( ($section, concat!($($doc),+)), )*)* ];
     };
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use super::decl::{Acts, Decl, EnvName, Kind, Val};
+use super::decl::{Acts, Decl, EnvName, Kind, Val, Words};
 use super::logs::{MemberDoc, SHARED};
-use super::names::{FOREIGN, STRUCTURED};
-use super::options::{Options, CORE};
+use super::names::{FOREIGN, STRUCTURED, STRUCTURED_WORDS};
+use super::options::{Options, CORE, CORE_WORDS};
 
 const HEAD: &str = "\
 # Configuration reference
@@ -96,15 +96,21 @@ const PATH: MemberDoc = (
     "File or glob: `*`, `?`, `[abc]`, `[!a]`, and `**` for any number of directories. The first entry that matches a file counts.",
 );
 
+/// The options that have words, with these.
+pub fn explained() -> impl Iterator<Item = (&'static Decl, &'static Words)> {
+    let structured = STRUCTURED.iter().zip(STRUCTURED_WORDS);
+    CORE.iter().zip(CORE_WORDS).chain(structured)
+}
+
 /// The whole page.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     page.push_str(FILES);
     let defaults = Options::default();
     let mut section = "";
-    for decl in CORE.iter().chain(STRUCTURED).filter(|decl| acts(decl)) {
-        if decl.section != section {
-            section = decl.section;
+    for (decl, (heading, words)) in explained().filter(|(decl, _)| acts(decl)) {
+        if *heading != section {
+            section = heading;
             page.push_str("\n## ");
             page.push_str(section);
             page.push_str("\n\n| Option | Type | Default | Allowed | Environment | Meaning |\n|---|---|---|---|---|---|\n");
@@ -118,7 +124,7 @@ pub fn reference() -> String {
             default(decl, &defaults),
             decl.allowed(),
             environment(decl),
-            meaning(decl, "*")
+            meaning(decl, words, "*")
         );
     }
     page.push_str("\n## Entries of `logs`\n\n[rules.md](rules.md) shows what each form of a rule does to lines.\n");
@@ -150,9 +156,9 @@ pub fn reference() -> String {
 pub fn entries(each: &mut dyn FnMut(&str, &str, &str, &str)) {
     let defaults = Options::default();
     let mut section = "";
-    for decl in CORE.iter().chain(STRUCTURED) {
-        if decl.section != section {
-            section = decl.section;
+    for (decl, (heading, words)) in explained() {
+        if *heading != section {
+            section = heading;
             each(section, "", "", "");
         }
         let mut facts = facts(decl.kind.name(), &decl.allowed(), &default(decl, &defaults));
@@ -165,7 +171,7 @@ pub fn entries(each: &mut dyn FnMut(&str, &str, &str, &str)) {
             }
         }
         facts.push(')');
-        each("", decl.name, &facts, &meaning(decl, ""));
+        each("", decl.name, &facts, &meaning(decl, words, ""));
     }
     for (title, list) in [
         ("Entries of `logs`", &[PATH][..]),
@@ -231,8 +237,8 @@ fn environment(decl: &Decl) -> String {
     }
 }
 
-fn meaning(decl: &Decl, mark: &str) -> String {
-    let mut text = decl.doc.trim().to_owned();
+fn meaning(decl: &Decl, words: &str, mark: &str) -> String {
+    let mut text = words.trim().to_owned();
     if let Some(old) = decl.old_name {
         let _ = write!(text, " Older name: `{old}`.");
     }

@@ -6,7 +6,7 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 use std::io::{self, Read};
 
 /// Compresses a whole content.
-pub(super) fn compress(content: &[u8]) -> Vec<u8> {
+pub(in crate::cli) fn compress(content: &[u8]) -> Vec<u8> {
     // Deflate, no name, no time, made on Unix
     let mut out = vec![0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3];
     out.extend(miniz_oxide::deflate::compress_to_vec(content, 9));
@@ -20,7 +20,7 @@ pub(super) fn compress(content: &[u8]) -> Vec<u8> {
 
 /// Decodes a gzip stream: one member or several in a row. Checksums and lengths are checked, and
 /// bytes behind the last member that are not zero are an error.
-pub(super) struct Decoder<R> {
+pub(in crate::cli) struct Decoder<R> {
     from: R,
     input: Box<[u8]>,
     next: usize,
@@ -40,7 +40,7 @@ enum Stage {
 }
 
 impl<R: Read> Decoder<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(in crate::cli) fn new(from: R) -> Self {
         Decoder {
             from,
             input: vec![0; 32 << 10].into_boxed_slice(),

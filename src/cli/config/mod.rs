@@ -18,6 +18,9 @@ mod table;
 mod tar;
 mod tarball;
 
+#[cfg(test)]
+pub(super) use gzip::compress;
+pub(super) use gzip::Decoder;
 pub(super) use table::OPTIONS;
 
 use super::args::Options;

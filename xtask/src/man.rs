@@ -1,14 +1,15 @@
 //! Manual pages in the `man` macros, as groff and mandoc read them.
 
-use super::pages::{CONFIGURATION, MONITORS};
-use crate::cli::commands::{self, COMMANDS};
-use crate::cli::decl::{Command, Opt, CONFIG_PROGRAM, PROGRAM};
-use crate::cli::options::{self, CLASSIC};
-use crate::cli::VERSION;
+use crate::pages::{CONFIGURATION, MONITORS};
+use crate::MADE_BY;
+use scalyr_agent_2::cli::{Command, Opt, CLASSIC, COMMANDS, CONFIG_PROGRAM, PROGRAM, VERSION};
 use std::fmt::Write;
 
+/// The day of a page in the repository. `packaging/package` puts that of the commit in its place.
+const DAY: &str = "1970-01-01";
+
 /// `scalyr-agent-2(8)`.
-pub(super) fn page() -> String {
+pub fn page() -> String {
     let mut text = head(PROGRAM, 8, "collect logs and metrics and send them");
     text.push_str(".SH SYNOPSIS\n");
     for (index, command) in COMMANDS.into_iter().enumerate() {
@@ -39,7 +40,7 @@ pub(super) fn page() -> String {
     );
     for command in COMMANDS {
         let _ = writeln!(text, ".SS {}", heading(command));
-        if *command == commands::CONFIG {
+        if command == crate::config() {
             let _ = writeln!(
                 text,
                 "Edits the configuration. See\n.BR {} (8).",
@@ -96,8 +97,8 @@ pub(super) fn page() -> String {
 }
 
 /// `scalyr-agent-2-config(8)`.
-pub(super) fn config_page() -> String {
-    let command = &commands::CONFIG;
+pub fn config_page() -> String {
+    let command = crate::config();
     let mut text = head(
         CONFIG_PROGRAM,
         8,
@@ -140,33 +141,20 @@ pub(super) fn config_page() -> String {
 }
 
 /// The beginning of the page `name` of a section of the manual.
-pub(super) fn head(name: &str, section: u8, what: &str) -> String {
+pub fn head(name: &str, section: u8, what: &str) -> String {
     format!(
-        ".\\\" Made by: {PROGRAM} generate man {name}\n\
+        ".\\\" {MADE_BY}\n\
          .TH {} {section} {} \"{PROGRAM} {VERSION}\" \"System administration\"\n\
          .SH NAME\n{} \\- {}\n",
         escaped(&name.to_uppercase()),
-        date(),
+        DAY,
         escaped(name),
         escaped(what)
     )
 }
 
-/// The day of making, or that of `SOURCE_DATE_EPOCH` where packages are to be reproducible.
-fn date() -> String {
-    let seconds = std::env::var("SOURCE_DATE_EPOCH")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| common::time::now_secs() as i64);
-    let date = common::time::civil(seconds);
-    format!("{:04}-{:02}-{:02}", date.year, date.month, date.day)
-}
-
 fn is_common(opt: &Opt) -> bool {
-    [&options::CONFIG_FILE, &options::EXTRA_CONFIG_DIR]
-        .iter()
-        .any(|common| std::ptr::eq(*common, opt))
-        || opt.long == "no-change-user"
+    ["config-file", "extra-config-dir", "no-change-user"].contains(&opt.long)
 }
 
 fn heading(command: &Command) -> String {
@@ -270,7 +258,7 @@ fn files(text: &mut String) {
     );
 }
 
-pub(super) fn see_also(text: &mut String, others: &[(&str, u8)]) {
+pub fn see_also(text: &mut String, others: &[(&str, u8)]) {
     text.push_str(".SH SEE ALSO\n");
     for (n, (name, section)) in others.iter().enumerate() {
         let comma = if n + 1 < others.len() { " ," } else { "" };
@@ -279,7 +267,7 @@ pub(super) fn see_also(text: &mut String, others: &[(&str, u8)]) {
 }
 
 /// Text that is no macro and has hyphens that can be copied.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let text = text
         .replace('\\', "\\e")
         .replace('-', "\\-")

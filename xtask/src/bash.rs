@@ -1,13 +1,12 @@
 //! Completion for bash 4 and later.
 
-use crate::cli::commands::COMMANDS;
-use crate::cli::decl::{Complete, Opt, CONFIG_PROGRAM, PROGRAM};
-use crate::cli::options::CLASSIC;
+use crate::MADE_BY;
+use scalyr_agent_2::cli::{Complete, Opt, CLASSIC, COMMANDS, CONFIG_PROGRAM, PROGRAM};
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/bash-completion/completions/scalyr-agent-2` or into
 /// `.bashrc`.
-pub(super) fn script() -> String {
+pub fn script() -> String {
     let names: Vec<&str> = COMMANDS.iter().map(|command| command.name).collect();
     let with_value: Vec<String> = CLASSIC
         .iter()
@@ -32,7 +31,7 @@ pub(super) fn script() -> String {
     }
     format!(
         r#"# Completion for {PROGRAM} and {CONFIG_PROGRAM}.
-# Made by: {PROGRAM} generate bash
+# {MADE_BY}
 
 _scalyr_agent_2_words() {{
     mapfile -t COMPREPLY < <(compgen "$@" -- "$cur")
@@ -132,11 +131,11 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "_scalyr_agent_2_files -f".to_owned(),
         Complete::Dir => "_scalyr_agent_2_files -d".to_owned(),
         Complete::User => "_scalyr_agent_2_words -u".to_owned(),
-        Complete::Monitor => format!("_scalyr_agent_2_words -W \"{}\"", super::monitors()),
+        Complete::Monitor => format!("_scalyr_agent_2_words -W \"{}\"", crate::monitors()),
         Complete::RunMonitor => format!(
             "_scalyr_agent_2_words -W \"$([[ \" ${{COMP_WORDS[*]:0:COMP_CWORD}} \" == *' run '* ]] && \
              echo '{}' || echo run)\"",
-            super::monitors()
+            crate::monitors()
         ),
         Complete::Words(words) => format!("_scalyr_agent_2_words -W \"{}\"", words.join(" ")),
     }

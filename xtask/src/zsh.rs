@@ -1,12 +1,11 @@
 //! Completion for zsh.
 
-use crate::cli::commands::{self, COMMANDS};
-use crate::cli::decl::{Command, Complete, Opt, CONFIG_PROGRAM, PROGRAM};
-use crate::cli::options::CLASSIC;
+use crate::MADE_BY;
+use scalyr_agent_2::cli::{Command, Complete, Opt, CLASSIC, COMMANDS, CONFIG_PROGRAM, PROGRAM};
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/zsh/vendor-completions/_scalyr-agent-2`.
-pub(super) fn script() -> String {
+pub fn script() -> String {
     let mut commands = String::new();
     let mut cases = String::new();
     for command in COMMANDS {
@@ -28,7 +27,7 @@ pub(super) fn script() -> String {
     }
     format!(
         r#"#compdef {PROGRAM} {CONFIG_PROGRAM}
-# Made by: {PROGRAM} generate zsh
+# {MADE_BY}
 
 _scalyr_agent_2() {{
     local curcontext=$curcontext state line ret=1
@@ -62,7 +61,7 @@ else
     compdef _scalyr_agent_2 {PROGRAM} {CONFIG_PROGRAM}
 fi
 "#,
-        config = arguments(&commands::CONFIG),
+        config = arguments(crate::config()),
     )
 }
 
@@ -111,7 +110,7 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "_files".to_owned(),
         Complete::Dir => "_files -/".to_owned(),
         Complete::User => "_users".to_owned(),
-        Complete::Monitor | Complete::RunMonitor => format!("({})", super::monitors()),
+        Complete::Monitor | Complete::RunMonitor => format!("({})", crate::monitors()),
         Complete::Words(words) => format!("({})", words.join(" ")),
     }
 }

@@ -1,14 +1,13 @@
 //! Completion for fish 3 and later.
 
-use crate::cli::commands::{self, COMMANDS};
-use crate::cli::decl::{Complete, Opt, CONFIG_PROGRAM, PROGRAM};
-use crate::cli::options::CLASSIC;
+use crate::MADE_BY;
+use scalyr_agent_2::cli::{Complete, Opt, CLASSIC, COMMANDS, CONFIG_PROGRAM, PROGRAM};
 use std::fmt::Write;
 
 /// The script; it goes to `/usr/share/fish/vendor_completions.d/scalyr-agent-2.fish`.
-pub(super) fn script() -> String {
+pub fn script() -> String {
     let mut text = format!(
-        "# Completion for {PROGRAM} and {CONFIG_PROGRAM}.\n# Made by: {PROGRAM} generate fish\n\n\
+        "# Completion for {PROGRAM} and {CONFIG_PROGRAM}.\n# {MADE_BY}\n\n\
          complete -c {PROGRAM} -f\ncomplete -c {CONFIG_PROGRAM} -f\n"
     );
     let none = "-n __fish_use_subcommand";
@@ -47,7 +46,7 @@ pub(super) fn script() -> String {
         }
     }
     text.push('\n');
-    for opt in commands::CONFIG.shown() {
+    for opt in crate::config().shown() {
         put(&mut text, CONFIG_PROGRAM, "", opt);
     }
     text
@@ -74,7 +73,7 @@ fn proposal(complete: Complete) -> String {
         Complete::File => "-F".to_owned(),
         Complete::Dir => "-f -a '(__fish_complete_directories)'".to_owned(),
         Complete::User => "-f -a '(__fish_complete_users)'".to_owned(),
-        Complete::Monitor | Complete::RunMonitor => format!("-f -a '{}'", super::monitors()),
+        Complete::Monitor | Complete::RunMonitor => format!("-f -a '{}'", crate::monitors()),
         Complete::Words(words) => format!("-f -a '{}'", words.join(" ")),
     }
 }

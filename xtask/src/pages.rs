@@ -1,16 +1,16 @@
 //! The reference as manual pages: `agent.json(5)` and `scalyr-agent-2-monitors(7)`. The words are those that the
 //! declarations have for `docs/` and for the command `monitors`; nothing is there twice.
 
-use super::man::{escaped, head, see_also};
-use crate::cli::decl::{CONFIG_PROGRAM, PROGRAM};
-use crate::config::reference as config;
+use crate::man::{escaped, head, see_also};
 use monitors::{reference, registry};
+use scalyr_agent_2::cli::{CONFIG_PROGRAM, PROGRAM};
+use scalyr_agent_2::config::reference as config;
 
-pub(super) const CONFIGURATION: &str = "agent.json";
-pub(super) const MONITORS: &str = "scalyr-agent-2-monitors";
+pub const CONFIGURATION: &str = "agent.json";
+pub const MONITORS: &str = "scalyr-agent-2-monitors";
 
 /// `agent.json(5)`.
-pub(super) fn configuration() -> String {
+pub fn configuration() -> String {
     let mut text = head(CONFIGURATION, 5, "configuration of scalyr-agent-2");
     text.push_str(".SH DESCRIPTION\n");
     for line in config::FILES.lines() {
@@ -28,7 +28,7 @@ pub(super) fn configuration() -> String {
 }
 
 /// `scalyr-agent-2-monitors(7)`.
-pub(super) fn monitors() -> String {
+pub fn monitors() -> String {
     let mut text = head(MONITORS, 7, "monitors of scalyr-agent-2");
     text.push_str(
         ".SH DESCRIPTION\n\
