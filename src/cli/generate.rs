@@ -81,7 +81,11 @@ pub(super) fn generate(options: Options) -> i32 {
     };
     let unpacked = Install::detect().root.join("misc").join(name);
     let mut places = vec![unpacked];
-    places.extend(installed.iter().map(PathBuf::from));
+    for place in *installed {
+        places.push(place.into());
+        // Some distributions pack no pages
+        places.extend(place.strip_suffix(".gz").map(PathBuf::from));
+    }
     let text = match first(&places) {
         Ok(text) => text,
         Err(failures) => {
