@@ -33,6 +33,8 @@ mod plan;
 mod plugin;
 mod procfs;
 mod rates;
+#[cfg(feature = "redis-monitor")]
+mod redis_monitor;
 pub mod reference;
 pub mod registry;
 mod runner;

@@ -63,18 +63,20 @@ struct Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as K;
+        let lost = matches!(
+            error.kind(),
+            K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe
+        );
         Failure {
             text: match error.kind() {
-                K::TimedOut | K::WouldBlock => {
-                    "it does not answer within connection_timeout".to_owned()
+                K::TimedOut => "it does not answer within connection_timeout".to_owned(),
+                _ if lost => {
+                    "it closed the connection: is it starting or ending, or does it want \"tls\"?"
+                        .to_owned()
                 }
-                K::UnexpectedEof => "it closed the connection".to_owned(),
                 _ => error.to_string(),
             },
-            lost: matches!(
-                error.kind(),
-                K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe
-            ),
+            lost,
         }
     }
 }
@@ -111,24 +113,22 @@ fn refused(text: &str) -> Failure {
 impl Host {
     /// From the options of one member of `hosts`.
     pub fn new(options: &Options) -> Result<Host, Error> {
-        let (address, shown) = match options.text("unix_socket") {
+        let address = match options.text("unix_socket") {
             "" => {
-                let host = options.text("host").to_owned();
                 let port = options
                     .int("port")
                     .and_then(|port| u16::try_from(port).ok());
-                let port = port.unwrap_or(6379);
-                let shown = format!("{host}:{port}");
-                (Address::Tcp { host, port }, shown)
+                Address::Tcp(options.text("host").to_owned(), port.unwrap_or(6379))
             }
-            path => (Address::Unix(path.into()), path.to_owned()),
+            path => Address::Unix(path.into()),
         };
+        let shown = address.to_string();
         Ok(Host {
             address,
             shown,
             username: options.text("username").to_owned(),
             password: Secret::read(options, "password", "password_file")?,
-            security: Security::read(options)?,
+            security: Security::read(options, false)?,
             link: None,
             is_plain: false,
             seen: Seen::new(),
@@ -183,7 +183,10 @@ impl Host {
             Some(told) if now.duration_since(told.1) < shared.repeat => told,
             _ => *trouble.told.insert((trouble.samples, now)),
         };
-        let text = format!("{} can't be asked: {}", self.shown, trouble.why);
+        let text = match trouble.why.contains(&self.shown) {
+            true => trouble.why.trim_end_matches('.').to_owned(),
+            false => format!("{} can't be asked: {}", self.shown, trouble.why),
+        };
         match samples {
             1 => format!("{text}."),
             n => format!("{text} ({n} samples in a row)."),
@@ -196,7 +199,7 @@ impl Host {
         shared: &Shared,
         out: &Emitter,
     ) -> Result<Link, Failure> {
-        let Address::Tcp { host, .. } = &self.address else {
+        let Address::Tcp(host, _) = &self.address else {
             return Ok(Link::connect(&self.address, deadline)?);
         };
         let wanted = self.security.wanted();
@@ -211,7 +214,7 @@ impl Host {
         let short = Deadline::new(shared.timeout / 3, out.stop());
         let link = Link::connect(&self.address, &short)?;
         if let Ok(mut link) = link.secure(&self.security, host) {
-            link.set_deadline(deadline.clone());
+            link.set_deadline(deadline);
             return Ok(link);
         }
         self.is_plain = true;
@@ -226,12 +229,12 @@ impl Host {
         let mut has_password = false;
         let mut link = match kept {
             Some(mut link) => {
-                link.set_deadline(deadline);
+                link.set_deadline(&deadline);
                 link
             }
             None => {
                 let link = self.connect(&deadline, shared, out)?;
-                let password = self.password.get()?;
+                let password = self.password.get(out)?;
                 has_password = !password.is_empty();
                 let (user, password) = (self.username.as_bytes(), password.as_bytes());
                 match (has_password, user.is_empty()) {

@@ -5,9 +5,9 @@ mod info;
 mod resp;
 mod slowlog;
 
-use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Setup};
+use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Service, Setup};
 use crate::options::{Default, Kind, OptionSpec, Options};
-use crate::service::{
+use crate::service::options::{
     CA_FILE, CERT_FILE, EXTRA_METRICS, KEY_FILE, PASSWORD_FILE, TLS, UNIX_SOCKET,
 };
 use crate::{Emitter, Error};
@@ -18,13 +18,17 @@ use std::time::Duration;
 /// Its entry in the registry.
 pub const DESCRIPTION: Description = Description {
     module: "scalyr_agent.builtin_monitors.redis_monitor",
-    text: "Forwards the slow log of Redis and Valkey servers, on request also a record of a master's replication and, with extra_metrics, what INFO tells. Each entry of the slow log is sent once; what was there before the agent's start is not sent, nor are the commands of the monitor itself (its connections are named scalyr-agent-2). A connection is kept from sample to sample. Without a password the monitor needs no rights of its own; with ACLs (Redis 6 and later) this user is enough: ACL SETUSER scalyr on >PASSWORD resetkeys -@all +info +slowlog|get +client|setname",
+    text: "Forwards the slow log of Redis and Valkey servers, on request also a record of a master's replication and, with extra_metrics, what INFO tells. Each entry of the slow log is sent once; what was there before the agent's start is not sent, nor are the commands of the monitor itself (its connections are named scalyr-agent-2). A connection is kept from sample to sample.",
     options: OPTIONS,
     metrics: METRICS,
     open: false,
     log: Log::METRICS,
     write_limit: Description::WRITE_LIMIT,
     cadence: Cadence::Sampled,
+    service: Some(Service {
+        entry: r#"{ module: "scalyr_agent.builtin_monitors.redis_monitor", hosts: [ { host: "localhost", port: 6379, username: "scalyr", password_file: "/etc/scalyr-agent-2/redis.password" } ] }"#,
+        grants: "None of its own on a server without ACLs: requirepass's password, if there is one. With ACLs (Redis 6 and later, Valkey) this user is enough: `ACL SETUSER scalyr on >PASSWORD resetkeys -@all +info +slowlog|get +client|setname`",
+    }),
     make: |setup| Ok(Box::new(RedisMonitor::new(setup)?)),
 };
 
@@ -179,7 +183,13 @@ impl RedisMonitor {
             let common = options.entry().iter().map(|(key, value)| (key, value));
             // The last of a name counts
             let entry: Vec<(String, Json)> = common
-                .filter(|(key, _)| is_in(OPTIONS, key))
+                .filter(|(key, _)| {
+                    // A member's own password, and its own place, are in place of the monitor's
+                    let has = |own| members.contains_key(own);
+                    is_in(OPTIONS, key)
+                        && !(*key == "password_file" && has("password"))
+                        && !(*key == "unix_socket" && (has("host") || has("port")))
+                })
                 .chain(members)
                 .filter(|(key, value)| is_in(HOST_OPTIONS, key) && !value.is_null())
                 .map(|(key, value)| (key.clone(), value.clone()))

@@ -560,6 +560,7 @@ fn hosts_are_read_as_the_python_agent_reads_them() {
         json!({"hosts": [{}]}),
         json!({"hosts": [{"port": "6380", "other": 1}], "log_cluster_replication_info": 1}),
         json!({"hosts": [{"host": "::1"}, {"unix_socket": "/run/redis/redis.sock"}]}),
+        json!({"password_file": "/p", "unix_socket": "/s", "hosts": [{"password": "x", "port": 1}, {}]}),
     ] {
         assert_eq!(make(entry.clone()), Ok(()), "{entry}");
     }

@@ -303,3 +303,46 @@ fn the_python_agent_tells_the_same_of_the_same_server() {
     assert_eq!(ours, theirs);
     assert_eq!(ours.len(), 7);
 }
+
+#[cfg(feature = "tls")]
+#[test]
+#[ignore = "needs redis-server and openssl"]
+fn tls_is_what_the_option_says_and_a_port_without_it_is_told_in_words() {
+    let scratch = Scratch::new("redis-tls");
+    let made = Command::new("openssl")
+        .args("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost".split(' '))
+        .args("-addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -keyout key.pem -out cert.pem".split(' '))
+        .current_dir(scratch.path(""))
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+    let tls = free_port();
+    let args = format!("--tls-port {tls} --tls-cert-file cert.pem --tls-key-file key.pem --tls-ca-cert-file cert.pem --tls-auth-clients no");
+    let args: Vec<&str> = args.split(' ').collect();
+    let server = Server::start(&scratch, free_port(), &args);
+    let sample = |port: u16, tls: &str| {
+        let host = json!({"host": "localhost", "port": port, "tls": tls, "ca_file": scratch.path("cert.pem")});
+        let mut monitor = Watched::new(json!({"hosts": [host], "connection_timeout": 3}));
+        monitor.sample()?;
+        monitor.sample()
+    };
+    for (port, word) in [
+        (tls, "verify"),
+        (tls, "require"),
+        (tls, "prefer"),
+        (server.port, "off"),
+        (server.port, "prefer"),
+    ] {
+        assert_eq!(sample(port, word), Ok(vec![]), "{word}");
+    }
+    let error = sample(tls, "off").unwrap_err();
+    assert!(
+        error.contains("TLS") || error.contains("want \"tls\""),
+        "{error}"
+    );
+    let error = sample(server.port, "verify").unwrap_err();
+    assert!(
+        error.contains("TLS") || error.contains("in time"),
+        "{error}"
+    );
+}
