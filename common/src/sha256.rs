@@ -1,4 +1,5 @@
-//! SHA-256 (FIPS 180-4), for identifiers that the Python agent computes with it. Not for secrets.
+//! SHA-256 (FIPS 180-4), for identifiers that the Python agent computes with it, and for the log-in at
+//! PostgreSQL. Its time does not depend on what is hashed, apart from the length.
 
 /// The digest of `message`.
 pub fn digest(message: &[u8]) -> [u8; 32] {

@@ -31,6 +31,8 @@ pub mod options;
 mod pickle;
 mod plan;
 mod plugin;
+#[cfg(feature = "postgres-monitor")]
+mod postgres_monitor;
 mod procfs;
 mod rates;
 #[cfg(feature = "redis-monitor")]

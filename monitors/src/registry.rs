@@ -12,6 +12,8 @@ pub const ALL: &[&Description] = &[
     &crate::journald_monitor::DESCRIPTION,
     &crate::linux_process_metrics::DESCRIPTION,
     &crate::linux_system_metrics::DESCRIPTION,
+    #[cfg(feature = "postgres-monitor")]
+    &crate::postgres_monitor::DESCRIPTION,
     #[cfg(feature = "redis-monitor")]
     &crate::redis_monitor::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,

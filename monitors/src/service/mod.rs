@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod link;
+pub(crate) mod md5;
 pub(crate) mod options;
 mod secret;
 mod security;
