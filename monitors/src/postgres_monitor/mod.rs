@@ -209,8 +209,9 @@ impl PostgresMonitor {
             .iter()
             .filter(|one| (self.extra || !one.is_extra) && one.since <= major)
             .collect();
-        // A statement that is late must not go on at the server when nobody waits for it
-        let late = self.timeout.as_millis();
+        // A statement must not go on at the server when nobody waits for it any more, and one that is
+        // late is not to take the others along
+        let late = self.timeout.as_millis() * 3 / 4;
         let sent: Vec<String> = asked
             .iter()
             .map(|one| format!("SET LOCAL statement_timeout = {late}; {}", one.sql))

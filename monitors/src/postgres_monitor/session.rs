@@ -171,7 +171,7 @@ impl Session {
                             self.password(&[proof.as_bytes()])?;
                         }
                         Some(12) => scram.1 = exchange.is_proven(&body.rest()),
-                        Some(7 | 8 | 9) => {
+                        Some(7..=9) => {
                             return other("it wants GSSAPI, which this agent does not speak: give the user a line with scram-sha-256 in its pg_hba.conf");
                         }
                         _ => {

@@ -276,7 +276,7 @@ postgres.database.stats_reset 1795386329863.067";
     let asked = fake.heard.recv().unwrap();
     assert_eq!(asked.len(), 2);
     assert!(
-        asked[0].starts_with("SET LOCAL statement_timeout = 10000; SELECT "),
+        asked[0].starts_with("SET LOCAL statement_timeout = 7500; SELECT "),
         "{asked:?}"
     );
 }

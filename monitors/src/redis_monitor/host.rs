@@ -163,6 +163,7 @@ impl Host {
                 Ok(())
             }
             Err(failure) => {
+                self.is_plain = false;
                 let is_late = began.elapsed() >= shared.timeout.mul_f32(0.9);
                 if is_late && shared.has_several {
                     self.trouble.pause = self.trouble.samples.min(LONGEST_PAUSE);
