@@ -830,8 +830,22 @@ postgres.slot.lost 1 slot=\"s1\" type=\"physical\"
             .monitor(json!({"extra_metrics": true}))
             .sample()
             .unwrap();
+        assert_declared(&lines);
         assert_eq!(lines[17..].join("\n") + "\n", parts.concat(), "{version}");
         assert_eq!(fake.heard.recv().unwrap().len(), asked);
+    }
+}
+
+/// Panics if a line is of no metric that is declared with its fields.
+fn assert_declared(lines: &[String]) {
+    for line in lines {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let fields: Vec<&str> = rest
+            .split(' ')
+            .filter_map(|part| Some(part.split_once('=')?.0))
+            .collect();
+        let fits = |spec: &&MetricSpec| spec.name == name && spec.fields == fields;
+        assert!(METRICS.iter().any(|spec| fits(&spec)), "{line}");
     }
 }
 

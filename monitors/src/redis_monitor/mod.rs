@@ -13,6 +13,7 @@ use crate::service::options::{
 use crate::{Emitter, Error};
 use host::Host;
 use serde_json::Value as Json;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// Its entry in the registry.
@@ -157,6 +158,8 @@ struct Shared {
 struct RedisMonitor {
     shared: Shared,
     hosts: Vec<Host>,
+    /// Keys of `hosts` that nothing reads, to be warned about.
+    unknown: Vec<String>,
 }
 
 impl RedisMonitor {
@@ -170,7 +173,7 @@ impl RedisMonitor {
         } else {
             listed
         };
-        let mut hosts = Vec::new();
+        let (mut hosts, mut unknown) = (Vec::new(), Vec::new());
         for (n, host) in listed.iter().enumerate() {
             let wrong = |why: &dyn std::fmt::Display| {
                 Error::of_option(
@@ -194,6 +197,12 @@ impl RedisMonitor {
                 .filter(|(key, value)| is_in(HOST_OPTIONS, key) && !value.is_null())
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect();
+            unknown.extend(
+                members
+                    .keys()
+                    .filter(|key| !is_in(HOST_OPTIONS, key))
+                    .cloned(),
+            );
             let read = Options::read(HOST_OPTIONS, &entry).map_err(|e| wrong(&e))?;
             hosts.push(Host::new(&read).map_err(|e| wrong(&e))?);
         }
@@ -217,6 +226,7 @@ impl RedisMonitor {
                 has_several: hosts.len() > 1,
             },
             hosts,
+            unknown,
         })
     }
 }
@@ -241,6 +251,13 @@ fn moment(epoch_secs: i64) -> String {
 
 impl Monitor for RedisMonitor {
     fn gather(&mut self, out: &mut Emitter) -> Result<(), Error> {
+        for key in self.unknown.drain(..) {
+            out.counter("unknown_keys").fetch_add(1, Relaxed);
+            out.warn(format_args!(
+                "Nothing reads \"{}\" in a member of \"hosts\". It is ignored.",
+                key.escape_debug()
+            ));
+        }
         let mut failed = Vec::new();
         for host in &mut self.hosts {
             if out.stop().is_set() {

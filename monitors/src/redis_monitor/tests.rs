@@ -543,7 +543,33 @@ fn extra_metrics_come_from_redis_8_and_valkey_alike() {
             format!("redis.db.avg_ttl 0 db=\"db15\" {host}"),
         ];
         assert_eq!(lines, expected);
+        assert_declared(&lines);
     }
+}
+/// Panics if a line is of no metric that is declared with its fields.
+fn assert_declared(lines: &[String]) {
+    for line in lines {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let fields: Vec<&str> = rest
+            .split(' ')
+            .filter_map(|part| Some(part.split_once('=')?.0))
+            .collect();
+        let fits = |spec: &&MetricSpec| spec.name == name && spec.fields == fields;
+        assert!(METRICS.iter().any(|spec| fits(&spec)), "{line}");
+    }
+}
+
+#[test]
+fn a_misspelt_key_of_a_host_is_told_once() {
+    let fake = Fake::new(vec![
+        Act::Say(hello(INFO, &[])),
+        Act::Say(answer(INFO, &[])),
+    ]);
+    let host = json!({"host": "127.0.0.1", "port": fake.port, "pasword": "x"});
+    let mut monitor = Watched::new(json!({"hosts": [host]}));
+    monitor.sample().unwrap();
+    monitor.sample().unwrap();
+    assert_eq!(monitor.count("unknown_keys"), 1);
 }
 
 #[test]
