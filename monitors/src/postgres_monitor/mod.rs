@@ -23,7 +23,7 @@ use wire::Fault;
 /// Its entry in the registry.
 pub const DESCRIPTION: Description = Description {
     module: "scalyr_agent.builtin_monitors.postgres_monitor",
-    text: "Writes the statistics of one PostgreSQL database (versions 12 to 18 are tried) and, with extra_metrics, those of its server: sessions by state, checkpoints, input and output, replication and slots. Each sample connects anew, logs in (SCRAM-SHA-256, MD5, or without a password), sends all statements at once, which commit by themselves, and ends the session, so that it hinders neither DROP DATABASE nor CREATE DATABASE with a template. A column that the server does not have, or that is null, is left out. A password in clear text is sent only with TLS, by a Unix socket or within the machine.",
+    text: "Writes the statistics of one PostgreSQL database (versions 12 to 18) and, with extra_metrics, those of its server: sessions by state, checkpoints, input and output, replication and slots. Each sample connects anew, logs in (SCRAM-SHA-256, MD5, or without a password), sends all statements at once, which commit by themselves, and ends the session, so that it hinders neither DROP DATABASE nor CREATE DATABASE with a template. A column that the server does not have, or that is null, is left out. A password in clear text is sent only with TLS, by a Unix socket or within the machine.",
     options: OPTIONS,
     metrics: METRICS,
     open: false,
