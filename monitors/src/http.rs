@@ -1,4 +1,9 @@
-//! HTTP requests of monitors: no redirects, one deadline for all of it, bounded answers.
+//! HTTP requests of monitors: one deadline for all of it, bounded answers, no redirects unless they are
+//! asked for. An answer comes as a whole ([`Client::fetch`]) or in blocks ([`Client::open`]).
+
+// Until openmetrics_monitor uses it.
+#[allow(dead_code)]
+mod stream;
 
 use crate::bounded::Bounded;
 use common::stop::Stop;
@@ -6,9 +11,13 @@ use crossbeam_channel::{bounded, select};
 use nix::errno::Errno;
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ureq::{Agent, Body, Proxy};
+
+#[allow(unused_imports)]
+pub use stream::Answer;
 
 /// How long a request may take and how much may come back.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +28,28 @@ pub struct Limits {
     pub keep: usize,
     /// With more bytes than these the connection is closed.
     pub most: u64,
+}
+
+/// Which certificates of servers are trusted.
+#[allow(dead_code)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// Those that the system's root certificates vouch for.
+    System,
+    /// Those that the certificates of this PEM file vouch for.
+    File(PathBuf),
+    /// All.
+    Anything,
+}
+
+impl Trust {
+    /// Where a root certificate that is missing has to be added.
+    fn place(&self) -> &'static str {
+        match self {
+            Trust::File(_) => "the file that ca_file names",
+            Trust::System | Trust::Anything => "the root certificates of the system",
+        }
+    }
 }
 
 /// An HTTP request. [`Request::new`] sets the headers that all monitors send.
@@ -154,17 +185,34 @@ pub fn check_scheme(url: &str) -> Result<(), String> {
 #[derive(Debug)]
 pub struct Client {
     limits: Limits,
+    trust: Trust,
+    /// At most this many redirects of one request are followed.
+    redirects: u32,
     /// The connection of the last request, and its scheme and host.
     agent: Option<(Agent, Uri)>,
 }
 
 impl Client {
-    /// With these limits.
+    /// With these limits; it trusts the system's root certificates and follows no redirects.
     pub fn new(limits: Limits) -> Self {
         Client {
             limits,
+            trust: Trust::System,
+            redirects: 0,
             agent: None,
         }
+    }
+
+    /// The connections for `uri`: those of the last request, if it was for the same scheme and host.
+    fn agent(&mut self, uri: &Uri) -> Result<Agent, Failure> {
+        if let Some((agent, of)) = &self.agent {
+            if of.scheme() == uri.scheme() && of.host() == uri.host() {
+                return Ok(agent.clone());
+            }
+        }
+        let agent = agent(uri, &self.limits, &self.trust)?;
+        self.agent = Some((agent.clone(), uri.clone()));
+        Ok(agent)
     }
 
     /// Makes a request and waits for the whole answer, on a thread of its own: a name server that
@@ -174,16 +222,7 @@ impl Client {
     /// [`Failure`]. Within [`Limits::timeout`] and a little.
     pub fn fetch(&mut self, request: &Request, stop: &Stop) -> Result<Response, Failure> {
         let uri = parse(&request.url)?;
-        let agent = match &self.agent {
-            Some((agent, of)) if of.scheme() == uri.scheme() && of.host() == uri.host() => {
-                agent.clone()
-            }
-            _ => {
-                let agent = agent(&uri, &self.limits)?;
-                self.agent = Some((agent.clone(), uri.clone()));
-                agent
-            }
-        };
+        let agent = self.agent(&uri)?;
         let deadline = Instant::now() + self.limits.timeout;
         let (limits, request) = (self.limits, request.clone());
         let (tx, answer) = bounded(1);
@@ -263,7 +302,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn agent(uri: &Uri, limits: &Limits) -> Result<Agent, Failure> {
+fn agent(uri: &Uri, limits: &Limits, trust: &Trust) -> Result<Agent, Failure> {
     let config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -276,12 +315,24 @@ fn agent(uri: &Uri, limits: &Limits) -> Result<Agent, Failure> {
         .proxy(proxy(uri, environment)?);
     #[cfg(feature = "tls")]
     let config = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
-        let tls = ureq::tls::TlsConfig::builder()
-            .root_certs(roots().map_err(|why| Failure::url(format!("[SSL] {why}")))?);
+        let tls = ureq::tls::TlsConfig::builder();
+        let roots = match trust {
+            Trust::System => Some(roots()),
+            Trust::File(path) => Some(common::roots::of(path)),
+            Trust::Anything => None,
+        };
+        let tls = match roots {
+            Some(roots) => {
+                tls.root_certs(roots.map_err(|why| Failure::url(format!("[SSL] {why}")))?)
+            }
+            None => tls.disable_verification(true),
+        };
         config.tls_config(tls.build())
     } else {
         config
     };
+    #[cfg(not(feature = "tls"))]
+    let _ = trust;
     #[cfg(not(feature = "tls"))]
     check_scheme(&uri.to_string()).map_err(Failure::url)?;
     Ok(config.build().new_agent())
@@ -354,7 +405,9 @@ fn exchange(
         Some(body) => agent.run(http::Request::from_parts(parts, body)),
         None => agent.run(http::Request::from_parts(parts, ())),
     };
-    let (parts, body) = answer.map_err(|e| failure(&e))?.into_parts();
+    let (parts, body) = answer
+        .map_err(|e| failure(&e, Trust::System.place()))?
+        .into_parts();
     let (body, broken_off) = read(body, limits, deadline)?;
     Ok(Response {
         status: parts.status.as_u16(),
@@ -403,17 +456,19 @@ fn incomplete(bytes: u64, length: Option<u64>) -> Failure {
     }
 }
 
-/// Sorts what the client says into the classes.
-fn failure(error: &ureq::Error) -> Failure {
+/// Sorts what the client says into the classes. `roots` says where a root certificate is to be added.
+fn failure(error: &ureq::Error, roots: &str) -> Failure {
     use ureq::Error as E;
     #[cfg(feature = "tls")]
-    if let Some(trouble) = common::tls::trouble(error, "the root certificates of the system") {
+    if let Some(trouble) = common::tls::trouble(error, roots) {
         let text = trouble.text;
         return Failure::url(match trouble.kind {
             common::tls::Kind::Handshake => format!("[SSL] {text}"),
             _ => format!("[SSL: CERTIFICATE_VERIFY_FAILED] {text}"),
         });
     }
+    #[cfg(not(feature = "tls"))]
+    let _ = roots;
     match error {
         E::Timeout(_) => Failure::timed_out(),
         E::HostNotFound => Failure::url("[Errno -2] Name or service not known"),
