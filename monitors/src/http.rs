@@ -1,8 +1,6 @@
 //! HTTP requests of monitors: one deadline for all of it, bounded answers, no redirects unless they are
 //! asked for. An answer comes as a whole ([`Client::fetch`]) or in blocks ([`Client::open`]).
 
-// Until openmetrics_monitor uses it.
-#[allow(dead_code)]
 mod stream;
 
 use crate::bounded::Bounded;
@@ -16,7 +14,6 @@ use std::time::{Duration, Instant};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ureq::{Agent, Body, Proxy};
 
-#[allow(unused_imports)]
 pub use stream::Answer;
 
 /// How long a request may take and how much may come back.
@@ -31,7 +28,6 @@ pub struct Limits {
 }
 
 /// Which certificates of servers are trusted.
-#[allow(dead_code)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Those that the system's root certificates vouch for.

@@ -139,6 +139,11 @@ impl Answer {
         }
     }
 
+    /// Whether [`Answer::block`] will say so: the time is up, or the monitor is to stop.
+    pub fn is_late(&self) -> bool {
+        Instant::now() >= self.deadline || self.stop.is_set()
+    }
+
     fn message(&self) -> Result<Message, Failure> {
         let late = self.deadline.saturating_duration_since(Instant::now()) + LATE;
         select! {
