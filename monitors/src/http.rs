@@ -1,6 +1,7 @@
 //! HTTP requests of monitors: one deadline for all of it, bounded answers, no redirects unless they are
 //! asked for. An answer comes as a whole ([`Client::fetch`]) or in blocks ([`Client::open`]).
 
+#[cfg(feature = "openmetrics-monitor")]
 mod stream;
 
 use crate::bounded::Bounded;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use ureq::{Agent, Body, Proxy};
 
+#[cfg(feature = "openmetrics-monitor")]
 pub use stream::Answer;
 
 /// How long a request may take and how much may come back.
@@ -28,6 +30,7 @@ pub struct Limits {
 }
 
 /// Which certificates of servers are trusted.
+#[cfg_attr(not(feature = "openmetrics-monitor"), allow(dead_code))]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Those that the system's root certificates vouch for.
@@ -183,6 +186,7 @@ pub struct Client {
     limits: Limits,
     trust: Trust,
     /// At most this many redirects of one request are followed.
+    #[cfg_attr(not(feature = "openmetrics-monitor"), allow(dead_code))]
     redirects: u32,
     /// The connection of the last request, and its scheme and host.
     agent: Option<(Agent, Uri)>,

@@ -27,6 +27,7 @@ mod linux_process_metrics;
 mod linux_system_metrics;
 mod monitor;
 mod net;
+#[cfg(feature = "openmetrics-monitor")]
 mod openmetrics_monitor;
 pub mod options;
 mod pickle;

@@ -10,8 +10,10 @@ mod text;
 mod types;
 
 use crate::http::{self, Answer, Class, Client, Failure, Limits, Request, Trust};
-use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Setup};
+use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Service, Setup};
 use crate::options::{Default, Kind, OptionSpec};
+use crate::service::options::{self as shared, set, wrong};
+use crate::service::Secret;
 use crate::{Emitter, Error};
 use common::stamp;
 use gunzip::Gunzip;
@@ -32,6 +34,10 @@ pub const DESCRIPTION: Description = Description {
     log: Log::METRICS,
     write_limit: (-1, -1),
     cadence: Cadence::Sampled,
+    service: Some(Service {
+        entry: "{ module: \"scalyr_agent.builtin_monitors.openmetrics_monitor\", id: \"node\", url: \"http://127.0.0.1:9100/metrics\", metric_name_include_list: [\"node_cpu_*\", \"node_memory_*\"] }",
+        grants: "Nothing but the right to read the page. Where the server asks for a login, it is given in `url`, in `headers`, or as `bearer_token_file`.",
+    }),
     make: |setup| Ok(Box::new(OpenMetricsMonitor::new(setup)?)),
 };
 
@@ -43,14 +49,7 @@ const OPTIONS: &[OptionSpec] = &[
         "The address of the page, with http or https. Where allow_http_monitors is off it is always https.",
     )
     .url(),
-    OptionSpec::new(
-        "timeout",
-        Kind::Float,
-        Default::Float(10.0),
-        "Seconds that a sample may take, from looking up the name to the last byte of the page.",
-    )
-    .at_least(0.1)
-    .at_most(3600.0),
+    shared::TIMEOUT,
     OptionSpec::new(
         "headers",
         Kind::Object,
@@ -58,17 +57,18 @@ const OPTIONS: &[OptionSpec] = &[
         "Further headers of the request, in the place of those that the monitor sends of itself, such as User-Agent and Accept.",
     ),
     OptionSpec::new(
+        "bearer_token",
+        Kind::Text,
+        Default::None,
+        "A token, which is sent as `Authorization: Bearer TOKEN`.",
+    ),
+    OptionSpec::new(
         "bearer_token_file",
         Kind::Text,
         Default::None,
-        "A file with a token, which is sent as `Authorization: Bearer TOKEN`. It is read for each sample.",
+        "A file that holds the token, in place of bearer_token. It is read for each sample. Only the agent's user should be able to read it.",
     ),
-    OptionSpec::new(
-        "ca_file",
-        Kind::Text,
-        Default::None,
-        "A PEM file with the certificates of the authorities that may vouch for the server, instead of the system's.",
-    ),
+    shared::CA_FILE,
     OptionSpec::new(
         "verify_https",
         Kind::Bool,
@@ -135,7 +135,7 @@ const OPTIONS: &[OptionSpec] = &[
         "extra_metrics",
         Kind::Bool,
         Default::Bool(false),
-        "Writes what the Python agent does not: the quantiles of summaries, the times of creation of summaries and histograms, and up, scrape_duration_seconds and scrape_samples_scraped.",
+        "Adds the quantiles of summaries, the times of creation of summaries and histograms, and up, scrape_duration_seconds and scrape_samples_scraped.",
     ),
 ];
 
@@ -174,7 +174,6 @@ const METRICS: &[MetricSpec] = &[
 const REDIRECTS: u32 = 5;
 /// Bytes of an error's page that are told.
 const TOLD: usize = 200;
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// Asks for the names and types that the Python agent got, which sent `*/*`: servers that see OpenMetrics
 /// named, with whatever priority, may answer in it, and name counters otherwise.
@@ -191,7 +190,7 @@ struct OpenMetricsMonitor {
 /// Where the page comes from.
 struct Source {
     request: Request,
-    token_file: Option<PathBuf>,
+    token: Secret,
     client: Client,
 }
 
@@ -208,9 +207,7 @@ impl OpenMetricsMonitor {
     fn new(setup: &Setup) -> Result<Self, Error> {
         let options = setup.options;
         let url = options.text("url");
-        let of = |option: &'static str| {
-            move |why: String| Error::of_option(option, format!("{option}: {why}"))
-        };
+        let of = |option: &'static str| move |why: String| wrong(option, why);
         http::check_scheme(url).map_err(of("url"))?;
         let names = (setup.place.agent_version, "openmetrics_monitor");
         let mut request = Request::new("GET", url, names, None).map_err(of("url"))?;
@@ -236,21 +233,20 @@ impl OpenMetricsMonitor {
             }
             extra_fields.push((name.clone(), value.clone()));
         }
-        let path = |name| Some(options.text(name)).filter(|path| !path.is_empty());
-        let trust = match path("ca_file") {
+        let trust = match set(options, "ca_file") {
             Some(path) => Trust::File(PathBuf::from(path)),
             None if options.bool("verify_https") => Trust::System,
             None => Trust::Anything,
         };
         let number = |name| options.int(name).and_then(|n| u64::try_from(n).ok());
-        let timeout = Duration::from_secs_f64(options.float("timeout").unwrap_or(10.0));
+        let timeout = shared::time_out(options);
         let max_bytes = number("max_page_bytes").unwrap_or(u64::MAX);
         Ok(OpenMetricsMonitor {
             address: shown(url),
             timeout,
             source: Source {
                 request,
-                token_file: path("bearer_token_file").map(PathBuf::from),
+                token: Secret::read(options, "bearer_token", "bearer_token_file")?,
                 client: Client::new(Limits {
                     timeout,
                     keep: 0,
@@ -274,9 +270,9 @@ impl OpenMetricsMonitor {
 impl Source {
     /// Reads the page and writes its samples.
     fn read(&mut self, page: &mut Page, out: &mut Emitter) -> Result<(), Failed> {
-        if let Some(path) = &self.token_file {
-            let token = std::fs::read_to_string(path)
-                .map_err(|e| Failed::Why(format!("cannot read bearer_token_file: {e}")))?;
+        let token = self.token.get(out);
+        let token = token.map_err(|why| Failed::Why(why.to_string()))?;
+        if !token.is_empty() {
             let header = format!("Bearer {}", token.trim());
             let set = self.request.set_private("Authorization", &header);
             set.map_err(|why| Failed::Why(format!("bearer_token_file: {why}")))?;
