@@ -735,3 +735,6 @@ fn a_page_survives_mutations_in_any_pieces() {
         }
     }
 }
+
+#[path = "servers_tests.rs"]
+mod servers;
