@@ -174,6 +174,7 @@ const METRICS: &[MetricSpec] = &[
 const REDIRECTS: u32 = 5;
 /// Bytes of an error's page that are told.
 const TOLD: usize = 200;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Asks for the names and types that the Python agent got, which sent `*/*`: servers that see OpenMetrics
 /// named, with whatever priority, may answer in it, and name counters otherwise.
@@ -279,7 +280,7 @@ impl Source {
         }
         let mut answer = self.client.open(&self.request, out.stop())?;
         if answer.status != 200 {
-            return Err(refused(&mut answer));
+            return Err(refused(&mut answer, out));
         }
         let kind = answer.content_type.to_ascii_lowercase();
         if kind.contains("protobuf") {
@@ -334,6 +335,11 @@ impl From<Failure> for Failed {
         if failure.class == Class::Stopped {
             return Failed::Stopped;
         }
+        if failure.class == Class::IncompleteRead {
+            // The number of bytes, another one each time, would make each a new error.
+            let text = "the server ends the connection in the middle of the page";
+            return Failed::Why(text.to_owned());
+        }
         let text = failure.text.as_str();
         let bare = text.strip_prefix("<urlopen error ");
         let text = bare.and_then(|text| text.strip_suffix('>')).unwrap_or(text);
@@ -348,17 +354,22 @@ impl From<Failure> for Failed {
     }
 }
 
-/// The words for an answer that is no page of metrics.
-fn refused(answer: &mut Answer) -> Failed {
-    let mut body = Vec::new();
-    while body.len() < TOLD {
-        match answer.block() {
-            Ok(Some(block)) => body.extend(block),
-            Ok(None) | Err(_) => break,
+/// The words for an answer that is no page of metrics. It may hold another text each time, so that is
+/// told once an hour only: what is the same as before is not logged again.
+fn refused(answer: &mut Answer, out: &mut Emitter) -> Failed {
+    let mut said = String::new();
+    if out.once_in(HOUR, "refused") {
+        let mut body = Vec::new();
+        while body.len() < TOLD {
+            match answer.block() {
+                Ok(Some(block)) => body.extend(block),
+                Ok(None) | Err(_) => break,
+            }
         }
+        body.truncate(TOLD);
+        let text = String::from_utf8_lossy(&body);
+        said = format!(": \"{}\"", text.trim().escape_debug());
     }
-    body.truncate(TOLD);
-    let text = String::from_utf8_lossy(&body);
     let advice = match answer.status {
         401 | 403 => "; give a login by headers or bearer_token_file",
         404 => "; correct the path of url",
@@ -366,9 +377,8 @@ fn refused(answer: &mut Answer) -> Failed {
         _ => "",
     };
     Failed::Why(format!(
-        "the server answers with status {}{advice}: \"{}\"",
-        answer.status,
-        text.trim().escape_debug()
+        "the server answers with status {}{advice}{said}",
+        answer.status
     ))
 }
 

@@ -137,9 +137,14 @@ impl<'a> Page<'a> {
             );
         }
         match &self.example {
-            Some((line, why)) if self.samples == 0 => Err(format!(
-                "this is no page of metrics, correct url; of the line \"{line}\": {why}"
-            )),
+            Some((line, why)) if self.samples == 0 => {
+                let mut text = "this is no page of metrics, correct url".to_owned();
+                // It may be another line each time, which would be a new error.
+                if out.once_in(HOUR, "no page") {
+                    text = format!("{text}; of the line \"{line}\": {why}");
+                }
+                Err(text)
+            }
             _ => Ok(()),
         }
     }

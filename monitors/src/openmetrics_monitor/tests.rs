@@ -252,7 +252,13 @@ fn extra_metrics_are_quantiles_times_of_creation_and_how_the_scrape_went() {
 #[test]
 fn half_a_page_writes_no_number_that_was_cut_and_counts_as_failed() {
     for (kind, page, length, want, why) in [
-        (TEXT, "a 12\nb 34", 100, "a 12\n", "IncompleteRead"),
+        (
+            TEXT,
+            "a 12\nb 34",
+            100,
+            "a 12\n",
+            "in the middle of the page",
+        ),
         (OPENMETRICS, "a 12\nb 34\n", 10, "a 12\nb 34\n", "# EOF"),
         (OPENMETRICS, "a 12\n# EOF\n", 100, "a 12\n", ""),
         (OPENMETRICS, "a 12\n# EOF", 10, "a 12\n", ""),
@@ -429,6 +435,50 @@ fn answers_that_are_no_page_fail_with_what_to_do_and_without_their_whole_text() 
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_error_that_comes_again_is_the_same_text_whatever_the_server_says() {
+    let requests = std::sync::atomic::AtomicU32::new(0);
+    let (address, _asked) = server(move |stream, path| {
+        let n = requests.fetch_add(1, Relaxed);
+        let answer = match path {
+            "/refused" => format!("500 No\r\n\r\nrequest {n} failed"),
+            "/other" => format!("200 OK\r\n\r\n<p>{n}"),
+            _ => format!(
+                "200 OK\r\nContent-Length: 99\r\n\r\n{}",
+                "#".repeat(n as usize)
+            ),
+        };
+        let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
+    });
+    for path in ["refused", "other", "half"] {
+        let mut tried = Tried::new(address, json!({"url": format!("http://{address}/{path}")}));
+        let mut errors: Vec<String> = (0..5).map(|_| tried.sample().1).collect();
+        assert!(errors.iter().all(|error| !error.is_empty()));
+        errors.dedup();
+        assert!(errors.len() <= 2, "{errors:?}");
+    }
+}
+
+#[test]
+fn rates_are_written_behind_the_metrics_that_they_are_asked_for() {
+    let requests = std::sync::atomic::AtomicU32::new(0);
+    let (address, _asked) = server(move |stream, _| {
+        let n = requests.fetch_add(1, Relaxed) * 1_000_000;
+        let page = format!("HTTP/1.1 200 OK\r\n\r\na{{b=\"c\"}} {n}\na{{b=\"d\"}} {n}\n");
+        let _ = stream.write_all(page.as_bytes());
+    });
+    let mut tried = Tried::new(address, json!({}));
+    let names = ["openmetrics_monitor:a:b=c".to_owned()];
+    let rates = crate::rates::Rates::new("openmetrics_monitor", &names, &[], 0.0);
+    tried.out = tried.out.with_rates(rates);
+    assert_eq!(tried.sample().0, "a 0 b=\"c\"\na 0 b=\"d\"\n");
+    // The times of the samples are milliseconds, which have to differ.
+    std::thread::sleep(Duration::from_millis(5));
+    let (lines, _) = tried.sample();
+    let names: Vec<&str> = lines.lines().map(|line| &line[..6]).collect();
+    assert_eq!(names, ["a 1000", "a_rate", "a 1000"], "{lines}");
 }
 
 #[test]
@@ -686,7 +736,10 @@ fn the_monitor_ends_soon_when_the_agent_stops() {
     let working = std::thread::spawn(move || tried.sample());
     asked.recv().unwrap();
     drop(stopper);
-    assert_eq!(working.join().unwrap(), ("a 1\n".to_owned(), String::new()));
+    let (lines, error) = working.join().unwrap();
+    // No sample that failed, and nothing said about it.
+    assert_eq!(error, "");
+    assert!(!lines.contains("up "), "{lines}");
 }
 
 #[test]
@@ -711,7 +764,7 @@ fn a_page_survives_mutations_in_any_pieces() {
         (random >> 11) as usize % below
     };
     let (mut out, lines) = capture("m()");
-    for _ in 0..mutations(2_000) / 50 + 1 {
+    for _ in 0..mutations(10_000) / 50 + 1 {
         let mut bytes = corpus.clone().into_bytes();
         for _ in 0..50 {
             let at = next(bytes.len());
