@@ -20,7 +20,7 @@ pub struct Gunzip {
     had_one: bool,
 }
 
-/// What the next byte belongs to (RFC 1952).
+/// The parts of a member (RFC 1952), of which the next byte belongs to one.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Fixed,

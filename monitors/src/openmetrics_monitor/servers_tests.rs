@@ -97,7 +97,7 @@ fn the_node_exporter_of_debian_is_read_without_a_malformed_line() {
     assert!(files(&mut tried) >= before + 20.0);
 }
 
-/// What the Python agent's monitor writes of its first sample, without stamp and tag.
+/// The lines of the first sample of the Python agent's monitor, without stamp and tag.
 fn pythons(address: SocketAddr, folder: &Path) -> Vec<String> {
     let python = std::env::var_os("SCALYR_TEST_PYTHON").unwrap_or_else(|| "python3".into());
     let options = json!({"url": format!("http://{address}/metrics"), "sample_interval": 1});
@@ -303,7 +303,7 @@ fn certificates_are_trusted_by_ca_file_or_by_nobody_s_leave() {
             assert!(error.contains("certificate"), "{error}");
         }
     }
-    // What the file says is read anew after a failure
+    // The file is read anew after a failure
     let late = scratch.path("late.pem");
     let mut tried = Tried::new(address, json!({"url": url, "ca_file": late}));
     assert!(tried.sample().1.contains("late.pem"));

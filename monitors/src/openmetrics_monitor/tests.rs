@@ -89,7 +89,7 @@ impl Tried {
     }
 }
 
-/// What a good page becomes.
+/// The lines that a good page becomes.
 fn written(kind: &'static str, page: &str, entry: Json) -> String {
     let (lines, error) = Tried::new(serves(kind, page), entry).sample();
     assert_eq!(error, "");
@@ -586,7 +586,7 @@ fn metrics_and_labels_are_chosen_by_patterns_as_in_the_python_agent() {
             json!({"metric_name_include_list": [], "metric_component_value_include_list": {"*": {"x": [""]}}}),
             "keep_b 2\n",
         ),
-        // What is excluded stays so
+        // An excluded name stays so
         (
             json!({"metric_name_include_list": [], "metric_name_exclude_list": ["third"], "metric_component_value_include_list": {"*": {"x": ["1"]}}}),
             "keep_a 1 x=\"1\" y=\"2\"\n",

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// A line with more labels than these is taken as malformed.
 const MOST_LABELS: usize = 256;
 
-/// What a line says.
+/// The meaning of a line.
 #[derive(Debug, PartialEq)]
 pub enum Line<'a> {
     /// Nothing that counts: an empty line, a comment, a help text, a unit.
