@@ -273,7 +273,10 @@ impl Source {
     fn read(&mut self, page: &mut Page, out: &mut Emitter) -> Result<(), Failed> {
         let token = self.token.get(out);
         let token = token.map_err(|why| Failed::Why(why.to_string()))?;
-        if !token.is_empty() {
+        if self.token != Secret::None {
+            if token.trim().is_empty() {
+                return Err(Failed::Why("bearer_token_file is empty".to_owned()));
+            }
             let header = format!("Bearer {}", token.trim());
             let set = self.request.set_private("Authorization", &header);
             set.map_err(|why| Failed::Why(format!("bearer_token_file: {why}")))?;

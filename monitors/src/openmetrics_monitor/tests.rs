@@ -668,6 +668,8 @@ fn a_token_is_read_anew_for_each_sample_and_told_to_no_other_host() {
         let head = asked_other.recv().unwrap().to_ascii_lowercase();
         assert!(!head.contains(token) && !head.contains("k3y"), "{head}");
     }
+    std::fs::write(&file, "\n").unwrap();
+    assert!(tried.sample().1.contains("bearer_token_file is empty"));
     std::fs::write(&file, "two\nlines").unwrap();
     let (_, error) = tried.sample();
     assert!(
