@@ -1,7 +1,7 @@
 //! An answer that is handed on in blocks while it arrives, and redirects.
 
-use super::{failure, incomplete, parse, Client, Failure, Limits, Request, Trust};
-use super::{Class, HeaderName, HeaderValue};
+use super::{failure, incomplete, parse, Client, Failure, Limits, Request, Response, Trust};
+use super::{Bounded, Class, HeaderName, HeaderValue};
 use common::stop::Stop;
 use crossbeam_channel::{bounded, select, Receiver, Sender};
 use std::io::{self, Read as _};
@@ -30,14 +30,38 @@ pub struct Answer {
     stop: Stop,
 }
 
-enum Message {
-    Head {
-        status: u16,
-        content_type: String,
-        encoding: String,
-    },
-    Block(Vec<u8>),
-    End(Result<(), Failure>),
+/// The thread sends a [`head`], then [`block`]s, then an [`end`], or a failure instead of any. It is the
+/// type that [`Client::fetch`] has in its channel, as the code of a channel of another type has 10 KB.
+type Message = Result<Response, Failure>;
+
+/// Alone has a status. Its body is the type and the encoding, with a line break between them, which
+/// neither can hold.
+fn head(status: u16, content_type: &str, encoding: &str) -> Message {
+    message(
+        status,
+        format!("{content_type}\n{encoding}").into_bytes(),
+        false,
+    )
+}
+
+fn block(bytes: &[u8]) -> Message {
+    message(0, bytes.to_vec(), false)
+}
+
+fn end() -> Message {
+    message(0, Vec::new(), true)
+}
+
+fn message(status: u16, kept: Vec<u8>, broken_off: bool) -> Message {
+    let body = Bounded {
+        kept,
+        ..Bounded::default()
+    };
+    Ok(Response {
+        status,
+        body,
+        broken_off,
+    })
 }
 
 impl Request {
@@ -90,9 +114,9 @@ impl Client {
         std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
-                let end = hops.run(uri, request, &tx);
+                let end = hops.run(uri, request, &tx).and_then(|()| end());
                 // Nobody waits any more after a request to stop.
-                let _ = tx.send(Message::End(end));
+                let _ = tx.send(end);
             })
             .map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))?;
         let mut answer = Answer {
@@ -104,18 +128,16 @@ impl Client {
             stop: stop.clone(),
         };
         let failure = match answer.message() {
-            Ok(Message::Head {
-                status,
-                content_type,
-                encoding,
-            }) => {
-                answer.status = status;
-                answer.content_type = content_type;
-                answer.encoding = encoding;
+            Ok(head) if head.status != 0 => {
+                let text = head.body.text();
+                let (content_type, encoding) = text.split_once('\n').unwrap_or_default();
+                answer.content_type = content_type.to_owned();
+                answer.encoding = encoding.to_owned();
+                answer.status = head.status;
                 return Ok(answer);
             }
-            Ok(Message::End(Err(failure))) | Err(failure) => failure,
             Ok(_) => Failure::unknown("the HTTP client failed"),
+            Err(failure) => failure,
         };
         // The file of root certificates may be mended by the next time.
         self.agent = None;
@@ -132,11 +154,8 @@ impl Answer {
         if Instant::now() >= self.deadline {
             return Err(Failure::timed_out());
         }
-        match self.message()? {
-            Message::Block(bytes) => Ok(Some(bytes)),
-            Message::End(end) => end.map(|()| None),
-            Message::Head { .. } => Err(Failure::unknown("the HTTP client failed")),
-        }
+        let message = self.message()?;
+        Ok((!message.broken_off).then_some(message.body.kept))
     }
 
     /// Whether [`Answer::block`] will say so: the time is up, or the monitor is to stop.
@@ -144,11 +163,11 @@ impl Answer {
         Instant::now() >= self.deadline || self.stop.is_set()
     }
 
-    fn message(&self) -> Result<Message, Failure> {
+    fn message(&self) -> Message {
         let late = self.deadline.saturating_duration_since(Instant::now()) + LATE;
         select! {
-            recv(self.messages) -> message => message.map_err(|_| {
-                Failure::unknown("the HTTP client failed")
+            recv(self.messages) -> message => message.unwrap_or_else(|_| {
+                Err(Failure::unknown("the HTTP client failed"))
             }),
             recv(self.stop.channel()) -> _ => Err(Failure {
                 class: Class::Stopped,
@@ -210,13 +229,11 @@ impl Hops {
                 let value = parts.headers.get(name);
                 value.and_then(|value: &HeaderValue| value.to_str().ok())
             };
-            let head = Message::Head {
-                status: parts.status.as_u16(),
-                content_type: text(header::CONTENT_TYPE).unwrap_or_default().to_owned(),
-                encoding: text(header::CONTENT_ENCODING)
-                    .unwrap_or_default()
-                    .to_owned(),
-            };
+            let head = head(
+                parts.status.as_u16(),
+                text(header::CONTENT_TYPE).unwrap_or_default(),
+                text(header::CONTENT_ENCODING).unwrap_or_default(),
+            );
             if tx.send(head).is_err() {
                 return Ok(());
             }
@@ -251,7 +268,7 @@ impl Hops {
                     "the answer is longer than {most} bytes"
                 )));
             }
-            if tx.send(Message::Block(buffer[..n].to_vec())).is_err() {
+            if tx.send(block(&buffer[..n])).is_err() {
                 return Ok(());
             }
         }
