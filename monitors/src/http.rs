@@ -3,6 +3,8 @@
 
 #[cfg(feature = "openmetrics-monitor")]
 mod stream;
+#[cfg(feature = "status-page")]
+mod way;
 
 use crate::bounded::Bounded;
 use common::stop::Stop;
@@ -12,11 +14,15 @@ use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use ureq::config::ConfigBuilder;
 use ureq::http::{self, HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, Proxy};
 
 #[cfg(feature = "openmetrics-monitor")]
 pub use stream::Answer;
+#[cfg(feature = "status-page")]
+pub use way::{Source, Way};
 
 /// How long a request may take and how much may come back.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +36,10 @@ pub struct Limits {
 }
 
 /// Which certificates of servers are trusted.
-#[cfg_attr(not(feature = "openmetrics-monitor"), allow(dead_code))]
+#[cfg_attr(
+    not(any(feature = "openmetrics-monitor", feature = "status-page")),
+    allow(dead_code)
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Those that the system's root certificates vouch for.
@@ -188,6 +197,8 @@ pub struct Client {
     /// At most this many redirects of one request are followed.
     #[cfg_attr(not(feature = "openmetrics-monitor"), allow(dead_code))]
     redirects: u32,
+    #[cfg(feature = "status-page")]
+    way: Option<Way>,
     /// The connection of the last request, and its scheme and host.
     agent: Option<(Agent, Uri)>,
 }
@@ -199,8 +210,20 @@ impl Client {
             limits,
             trust: Trust::System,
             redirects: 0,
+            #[cfg(feature = "status-page")]
+            way: None,
             agent: None,
         }
+    }
+
+    /// With other certificates than the system's.
+    #[cfg_attr(
+        not(any(feature = "openmetrics-monitor", feature = "status-page")),
+        allow(dead_code)
+    )]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = trust;
+        self
     }
 
     /// The connections for `uri`: those of the last request, if it was for the same scheme and host.
@@ -210,7 +233,13 @@ impl Client {
                 return Ok(agent.clone());
             }
         }
+        #[cfg(not(feature = "status-page"))]
         let agent = agent(uri, &self.limits, &self.trust)?;
+        #[cfg(feature = "status-page")]
+        let agent = match &self.way {
+            Some(way) => way.agent(uri, &self.limits, &self.trust)?,
+            None => agent(uri, &self.limits, &self.trust)?,
+        };
         self.agent = Some((agent.clone(), uri.clone()));
         Ok(agent)
     }
@@ -225,17 +254,18 @@ impl Client {
         let agent = self.agent(&uri)?;
         let deadline = Instant::now() + self.limits.timeout;
         let (limits, request) = (self.limits, request.clone());
+        let roots = self.trust.place();
         let (tx, answer) = bounded(1);
         std::thread::Builder::new()
             .name("http".to_owned())
             .spawn(move || {
                 // Nobody waits any more after a request to stop.
-                let _ = tx.send(exchange(&agent, uri, request, &limits, deadline));
+                let _ = tx.send(exchange(&agent, uri, request, &limits, (deadline, roots)));
             })
             .map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))?;
         // The request keeps its deadline itself; this is for a resolver that does not.
         let late = self.limits.timeout + Duration::from_secs(2);
-        select! {
+        let answer = select! {
             recv(answer) -> answer => answer.unwrap_or_else(|_| {
                 Err(Failure::unknown("the HTTP client failed"))
             }),
@@ -244,7 +274,12 @@ impl Client {
                 text: "stopped".to_owned(),
             }),
             default(late) => Err(Failure::timed_out()),
+        };
+        if answer.is_err() {
+            // The file of root certificates may be mended by the next time.
+            self.agent = None;
         }
+        answer
     }
 }
 
@@ -302,19 +337,33 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-fn agent(uri: &Uri, limits: &Limits, trust: &Trust) -> Result<Agent, Failure> {
-    let config = Agent::config_builder()
+/// What all requests have in common.
+fn config(limits: &Limits) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
         .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
         .allow_non_standard_methods(true)
         .timeout_global(Some(limits.timeout))
         .max_idle_connections(0)
         // An empty one is not sent.
         .accept("")
+}
+
+fn agent(uri: &Uri, limits: &Limits, trust: &Trust) -> Result<Agent, Failure> {
+    let config = config(limits)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .proxy(proxy(uri, environment)?);
+    Ok(secured(config, uri, trust)?.build().new_agent())
+}
+
+/// With the roots for a URL that needs TLS.
+fn secured(
+    config: ConfigBuilder<AgentScope>,
+    uri: &Uri,
+    trust: &Trust,
+) -> Result<ConfigBuilder<AgentScope>, Failure> {
     #[cfg(feature = "tls")]
-    let config = if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
+    if uri.scheme() == Some(&http::uri::Scheme::HTTPS) {
         let tls = ureq::tls::TlsConfig::builder();
         let roots = match trust {
             Trust::System => Some(roots()),
@@ -327,15 +376,13 @@ fn agent(uri: &Uri, limits: &Limits, trust: &Trust) -> Result<Agent, Failure> {
             }
             None => tls.disable_verification(true),
         };
-        config.tls_config(tls.build())
-    } else {
-        config
-    };
+        return Ok(config.tls_config(tls.build()));
+    }
     #[cfg(not(feature = "tls"))]
     let _ = trust;
     #[cfg(not(feature = "tls"))]
     check_scheme(&uri.to_string()).map_err(Failure::url)?;
-    Ok(config.build().new_agent())
+    Ok(config)
 }
 
 /// The system's root certificates, read once for all monitors.
@@ -391,7 +438,7 @@ fn exchange(
     uri: Uri,
     request: Request,
     limits: &Limits,
-    deadline: Instant,
+    (deadline, roots): (Instant, &str),
 ) -> Result<Response, Failure> {
     let mut message = http::Request::new(());
     *message.method_mut() = request.method;
@@ -405,9 +452,7 @@ fn exchange(
         Some(body) => agent.run(http::Request::from_parts(parts, body)),
         None => agent.run(http::Request::from_parts(parts, ())),
     };
-    let (parts, body) = answer
-        .map_err(|e| failure(&e, Trust::System.place()))?
-        .into_parts();
+    let (parts, body) = answer.map_err(|e| failure(&e, roots))?.into_parts();
     let (body, broken_off) = read(body, limits, deadline)?;
     Ok(Response {
         status: parts.status.as_u16(),

@@ -27,6 +27,8 @@ mod linux_process_metrics;
 mod linux_system_metrics;
 mod monitor;
 mod net;
+#[cfg(feature = "nginx-monitor")]
+mod nginx_monitor;
 #[cfg(feature = "openmetrics-monitor")]
 mod openmetrics_monitor;
 pub mod options;
@@ -56,6 +58,8 @@ mod service;
 mod shell_monitor;
 pub mod sink;
 mod status;
+#[cfg(feature = "status-page")]
+mod status_page;
 mod symlink_file_monitor;
 mod syslog_monitor;
 mod test_monitor;

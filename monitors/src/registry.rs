@@ -16,6 +16,8 @@ pub const ALL: &[&Description] = &[
     &crate::postgres_monitor::DESCRIPTION,
     #[cfg(feature = "redis-monitor")]
     &crate::redis_monitor::DESCRIPTION,
+    #[cfg(feature = "nginx-monitor")]
+    &crate::nginx_monitor::DESCRIPTION,
     #[cfg(feature = "openmetrics-monitor")]
     &crate::openmetrics_monitor::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,

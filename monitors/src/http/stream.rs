@@ -81,12 +81,6 @@ impl Request {
 }
 
 impl Client {
-    /// With other certificates than the system's.
-    pub fn trusting(mut self, trust: Trust) -> Self {
-        self.trust = trust;
-        self
-    }
-
     /// [`Client::open`] follows at most `most` redirects of a request: within http, within https, and
     /// from http to https.
     pub fn following(mut self, most: u32) -> Self {
