@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "apache-monitor")]
+mod apache_monitor;
 mod bounded;
 pub mod children;
 mod command;

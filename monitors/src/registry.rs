@@ -7,6 +7,8 @@ const PREFIX: &str = "scalyr_agent.builtin_monitors.";
 
 /// The monitors of this build, sorted by name.
 pub const ALL: &[&Description] = &[
+    #[cfg(feature = "apache-monitor")]
+    &crate::apache_monitor::DESCRIPTION,
     &crate::garbage_monitor::DESCRIPTION,
     &crate::graphite_monitor::DESCRIPTION,
     &crate::journald_monitor::DESCRIPTION,
