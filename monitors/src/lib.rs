@@ -67,6 +67,8 @@ mod syslog_monitor;
 mod test_monitor;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "tomcat-monitor")]
+mod tomcat_monitor;
 mod trial;
 mod url_monitor;
 mod wildcard;

@@ -26,6 +26,8 @@ pub const ALL: &[&Description] = &[
     &crate::symlink_file_monitor::DESCRIPTION,
     &crate::syslog_monitor::DESCRIPTION,
     &crate::test_monitor::DESCRIPTION,
+    #[cfg(feature = "tomcat-monitor")]
+    &crate::tomcat_monitor::DESCRIPTION,
     &crate::url_monitor::DESCRIPTION,
 ];
 
