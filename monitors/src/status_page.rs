@@ -18,8 +18,11 @@ use std::time::Duration;
 /// Longer pages are refused. That of a Tomcat with 400 applications is shorter.
 const MOST: usize = 1024 * 1024;
 
+/// How many options [`options`] has.
+pub(crate) const COUNT: usize = 10;
+
 /// The options of each of these monitors; `url` is the one that names the page.
-pub(crate) const fn options(url: OptionSpec) -> [OptionSpec; 10] {
+pub(crate) const fn options(url: OptionSpec) -> [OptionSpec; COUNT] {
     [
         url.url(),
         OptionSpec::new(
@@ -110,7 +113,8 @@ impl StatusPage {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(query);
         }
-        let user = set(options, "monitor_user").map(str::to_owned);
+        let user = set(options, "monitor_user").or(set(options, "monitor_username"));
+        let user = user.map(str::to_owned);
         let password = Secret::read(options, "monitor_password", "password_file")?;
         match &user {
             Some(user) if user.contains(':') => {

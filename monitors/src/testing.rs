@@ -44,6 +44,7 @@ pub fn sample(monitor: &mut dyn Monitor, name: &str) -> Result<String, Error> {
 
 /// Calls `parse` with changed inputs of a corpus for 2 s, or as often as the environment's `MUTATIONS`
 /// says. The same ones come each time.
+#[cfg(feature = "status-page")]
 pub fn mutate(corpus: &[&[u8]], mut parse: impl FnMut(&[u8])) {
     let count: Option<u64> = std::env::var("MUTATIONS").ok().and_then(|n| n.parse().ok());
     let began = std::time::Instant::now();

@@ -36,12 +36,31 @@ pub const DESCRIPTION: Description = Description {
     make: |setup| Ok(Box::new(TomcatMonitor::new(setup)?)),
 };
 
-const OPTIONS: &[OptionSpec] = &status_page::options(OptionSpec::new(
+const URL: OptionSpec = OptionSpec::new(
     "monitor_url",
     Kind::Text,
     Default::Required,
     "The address of the manager's status page, mostly http://localhost:8080/manager/status. With /manager/status/all and extra_metrics the sessions of each application are written too.",
-));
+);
+
+/// The Python agent's manual has this name, which that agent ignores.
+const USERNAME: OptionSpec = OptionSpec::new(
+    "monitor_username",
+    Kind::Text,
+    Default::None,
+    "Another name for monitor_user, which counts if both are set.",
+);
+
+const OPTIONS: &[OptionSpec] = &{
+    let others = status_page::options(URL);
+    let mut all = [USERNAME; status_page::COUNT + 1];
+    let mut at = 0;
+    while at < others.len() {
+        all[at] = others[at];
+        at += 1;
+    }
+    all
+};
 
 const SERVER: Server = Server {
     name: "Tomcat",

@@ -149,6 +149,23 @@ fn sessions_of_applications_come_with_extra_metrics() {
 }
 
 #[test]
+fn the_entry_of_the_python_agent_s_manual_works() {
+    use crate::testing::make;
+    let place = crate::Place::new("/", "/");
+    let url = "http://localhost:8080/manager/status";
+    for name in ["monitor_user", "monitor_username"] {
+        let entry = serde_json::json!({"monitor_url": url, name: "statusmon", "monitor_password": "getstatus"});
+        assert!(make(&DESCRIPTION, &entry, &place).is_ok(), "{name}");
+        let half = serde_json::json!({"monitor_url": url, name: "statusmon"});
+        let error = make(&DESCRIPTION, &half, &place).err().unwrap();
+        assert!(
+            error.to_string().contains("set monitor_password"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_page_that_is_not_the_manager_s_is_told_apart() {
     for page in [
         "",
