@@ -28,6 +28,8 @@ pub mod line;
 mod linux_process_metrics;
 mod linux_system_metrics;
 mod monitor;
+#[cfg(feature = "mysql-monitor")]
+mod mysql_monitor;
 mod net;
 #[cfg(feature = "nginx-monitor")]
 mod nginx_monitor;

@@ -22,6 +22,8 @@ pub const ALL: &[&Description] = &[
     &crate::nginx_monitor::DESCRIPTION,
     #[cfg(feature = "openmetrics-monitor")]
     &crate::openmetrics_monitor::DESCRIPTION,
+    #[cfg(feature = "mysql-monitor")]
+    &crate::mysql_monitor::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,
     &crate::symlink_file_monitor::DESCRIPTION,
     &crate::syslog_monitor::DESCRIPTION,
