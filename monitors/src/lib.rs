@@ -61,6 +61,8 @@ mod runner;
 mod service;
 mod shell_monitor;
 pub mod sink;
+#[cfg(feature = "snmp-monitor")]
+mod snmp_monitor;
 mod status;
 #[cfg(feature = "status-page")]
 mod status_page;

@@ -14,17 +14,19 @@ pub const ALL: &[&Description] = &[
     &crate::journald_monitor::DESCRIPTION,
     &crate::linux_process_metrics::DESCRIPTION,
     &crate::linux_system_metrics::DESCRIPTION,
-    #[cfg(feature = "postgres-monitor")]
-    &crate::postgres_monitor::DESCRIPTION,
-    #[cfg(feature = "redis-monitor")]
-    &crate::redis_monitor::DESCRIPTION,
+    #[cfg(feature = "mysql-monitor")]
+    &crate::mysql_monitor::DESCRIPTION,
     #[cfg(feature = "nginx-monitor")]
     &crate::nginx_monitor::DESCRIPTION,
     #[cfg(feature = "openmetrics-monitor")]
     &crate::openmetrics_monitor::DESCRIPTION,
-    #[cfg(feature = "mysql-monitor")]
-    &crate::mysql_monitor::DESCRIPTION,
+    #[cfg(feature = "postgres-monitor")]
+    &crate::postgres_monitor::DESCRIPTION,
+    #[cfg(feature = "redis-monitor")]
+    &crate::redis_monitor::DESCRIPTION,
     &crate::shell_monitor::DESCRIPTION,
+    #[cfg(feature = "snmp-monitor")]
+    &crate::snmp_monitor::DESCRIPTION,
     &crate::symlink_file_monitor::DESCRIPTION,
     &crate::syslog_monitor::DESCRIPTION,
     &crate::test_monitor::DESCRIPTION,

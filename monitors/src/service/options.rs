@@ -12,7 +12,7 @@ pub(crate) const TIMEOUT: OptionSpec = OptionSpec::new(
     "Seconds that everything of one sample may take, from looking up the name to the last byte.",
 )
 .at_least(0.1)
-.at_most(300.0);
+.at_most(3600.0);
 
 /// `tls`: [`super::Security`] reads it and the three that follow.
 pub(crate) const TLS: OptionSpec = OptionSpec::new(
