@@ -1,7 +1,7 @@
 //! What the monitors of services share: a connection with an end to all waiting, TLS, passwords.
 
 // A build may have a monitor that needs only a part of it.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 
 mod link;
 pub(crate) mod md5;
