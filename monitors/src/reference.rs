@@ -153,7 +153,9 @@ fn shown(monitor: &Description, common: &[OptionSpec]) -> String {
         }
     }
     if let Some(service) = monitor.service {
-        let _ = writeln!(text, "\nExample\n  {}\n\nRights", service.entry);
+        text.push_str("\nExample\n");
+        wrap(&mut text, 2, service.entry);
+        text.push_str("\nRights\n");
         wrap(&mut text, 2, service.grants);
     }
     if !monitor.metrics.is_empty() {

@@ -248,8 +248,8 @@ _scalyr_agent_2() {
         dry-run) _scalyr_agent_2_files -f ;;
         explain) _scalyr_agent_2_files -f ;;
         positions) _scalyr_agent_2_files -f ;;
-        monitors) _scalyr_agent_2_words -W "garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor" ;;
-        monitor) _scalyr_agent_2_words -W "$([[ " ${COMP_WORDS[*]:0:COMP_CWORD} " == *' run '* ]] && echo 'garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor' || echo run)" ;;
+        monitors) _scalyr_agent_2_words -W "apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor" ;;
+        monitor) _scalyr_agent_2_words -W "$([[ " ${COMP_WORDS[*]:0:COMP_CWORD} " == *' run '* ]] && echo 'apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor' || echo run)" ;;
     esac
 }
 

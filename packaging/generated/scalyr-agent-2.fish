@@ -131,7 +131,7 @@ complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from positions' -l no-chan
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from positions' -F
 
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitors' -s h -l help -d 'Show this text.'
-complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitors' -f -a 'garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor'
+complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitors' -f -a 'apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor'
 
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor' -s h -l help -d 'Show this text.'
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor' -s c -l monitor-config -r -f -d 'Its options, as an object.'
@@ -141,7 +141,7 @@ complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor' -l monitor-p
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor' -s d -l directory -r -f -a '(__fish_complete_directories)' -d 'Where it writes files, if it does.'
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor' -s n -l samples -r -f -d 'End after so many samples.'
 complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor; and not __fish_seen_subcommand_from run' -f -a run
-complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor; and __fish_seen_subcommand_from run' -f -a 'garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor'
+complete -c scalyr-agent-2 -n '__fish_seen_subcommand_from monitor; and __fish_seen_subcommand_from run' -f -a 'apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor'
 
 complete -c scalyr-agent-2-config -s h -l help -d 'Show this text.'
 complete -c scalyr-agent-2-config -s c -l config-file -r -F -d 'The main configuration file.'

@@ -189,7 +189,7 @@ _scalyr_agent_2() {
         monitors)
             _arguments -s \
             '(-h --help)'{-h,--help}'[Show this text.]' \
-            '1: :(garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor)'
+            '1: :(apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor)'
             ;;
         monitor)
             _arguments -s \
@@ -200,7 +200,7 @@ _scalyr_agent_2() {
             '--monitor-python-path[The same.]:DIR:_files -/' \
             '(-d --directory)'{-d,--directory}'[Where it writes files, if it does.]:DIR:_files -/' \
             '(-n --samples)'{-n,--samples}'[End after so many samples.]:NUMBER: ' \
-            '1:run:(run)' '2:monitor:(garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics shell_monitor symlink_file_monitor syslog_monitor test_monitor url_monitor)'
+            '1:run:(run)' '2:monitor:(apache_monitor garbage_monitor graphite_monitor journald_monitor linux_process_metrics linux_system_metrics mysql_monitor nginx_monitor openmetrics_monitor postgres_monitor redis_monitor shell_monitor snmp_monitor symlink_file_monitor syslog_monitor test_monitor tomcat_monitor url_monitor)'
             ;;
         esac && ret=0
         ;;
