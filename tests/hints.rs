@@ -172,6 +172,73 @@ fn without_a_watch_to_be_had_files_are_looked_at_as_ever_and_status_says_so() {
     );
 }
 
+#[test]
+#[ignore = "needs unshare"]
+fn a_user_without_any_watch_left_gets_all_lines_and_is_told_why_they_come_late() {
+    let mut site = stock();
+    // A user has a limit of his own in a namespace of his own
+    let limit = "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$@\"";
+    site.wrap(&[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "sh",
+        "-c",
+        limit,
+        "sh",
+    ]);
+    site.copy("*/*.log").copy("*.log");
+    fs::create_dir(site.log_path("d")).unwrap();
+    site.append("d/a.log", "0\n");
+    site.append("b.log", "0\n");
+    site.start();
+    for name in ["d/a.log", "b.log"] {
+        site.until_lines(name, 1);
+    }
+    std::thread::sleep(QUIET);
+    for name in ["d/a.log", "b.log"] {
+        site.append(name, "1\n");
+        site.until_lines(name, 2);
+    }
+    let status = site.status_v();
+    assert!(status.contains("fs.inotify.max_user_watches"), "{status}");
+}
+
+#[test]
+#[ignore = "needs root for a tmpfs"]
+fn a_folder_that_is_unmounted_while_watched_and_mounted_again_loses_no_line() {
+    use nix::mount::{mount, umount2, MntFlags, MsFlags};
+    let mut site = stock();
+    site.set("max_new_log_detection_time", 5);
+    site.copy("mnt/*.log").copy("old.log");
+    let at = site.log_path("mnt");
+    fs::create_dir(&at).unwrap();
+    let mounts = || {
+        let none = MsFlags::empty();
+        mount(Some("tmpfs"), &at, Some("tmpfs"), none, Some("size=512k"))
+            .expect("mounting a tmpfs needs root");
+    };
+    mounts();
+    site.append("mnt/a.log", "0\n");
+    site.append("old.log", "0\n");
+    site.start();
+    site.until_lines("mnt/a.log", 1);
+    std::thread::sleep(QUIET);
+    for round in 1..4 {
+        // Lazily, as a log may be open
+        umount2(&at, MntFlags::MNT_DETACH).unwrap();
+        // What lies under the mount is another folder
+        site.append(&format!("mnt/under{round}.log"), "1\n");
+        site.until_lines(&format!("mnt/under{round}.log"), 1);
+        mounts();
+        site.append("mnt/a.log", format!("{round}\n"));
+        site.until_lines("mnt/a.log", round + 1);
+        site.append("old.log", "1\n");
+        site.until_lines("old.log", round + 1);
+    }
+    let _ = umount2(&at, MntFlags::MNT_DETACH);
+}
+
 /// The price of hints for who writes much: alternating with a process that nobody watches.
 #[test]
 #[ignore = "measures: wants a machine with nothing else to do"]

@@ -331,7 +331,7 @@ impl Desk {
     }
 
     /// When there is something to do without being told.
-    fn next_step(&self) -> Instant {
+    fn next_step(&mut self) -> Instant {
         let mut at = self.tailer.next_poll();
         if self.takes_inherited() {
             return Instant::now();

@@ -143,7 +143,7 @@ impl Tailer {
         }
     }
 
-    /// Whether a content has no name any more and is not delivered yet: closed, it would be lost.
+    /// Whether a content has no name any more and is not read yet: closed, the rest of it would be lost.
     fn is_irreplaceable(&self, key: ContentKey) -> bool {
         use std::os::unix::fs::MetadataExt;
         let source = self
@@ -153,7 +153,7 @@ impl Tailer {
         let is_owed = self
             .ledger
             .get(key)
-            .is_some_and(|content| content.pending() > 0);
+            .is_some_and(|content| content.unread() > 0);
         match source {
             Some(Source::Plain(file)) => {
                 is_owed && file.metadata().is_ok_and(|meta| meta.nlink() == 0)

@@ -22,9 +22,11 @@ use crossbeam_channel::{bounded, Receiver, Sender, TrySendError};
 /// The name that the kernel gives to a watch.
 pub type Watch = WatchDescriptor;
 
-/// Hints that come within this time of the last ones are passed on together: however fast files change, a session is
-/// woken at most this often. At 50 ms a thousand files with a line each 10 s cost four times as much.
-const TOGETHER: Duration = Duration::from_millis(250);
+/// Hints that come within this time of the last ones are passed on together. A file may be gone soon after it came.
+const TOGETHER: Duration = Duration::from_millis(225);
+/// However fast the text of files changes, a session is woken for that at most this often, and so that a line in a
+/// file that was idle is read within half a second.
+const CHANGES_TOGETHER: Duration = Duration::from_millis(440);
 /// The most files that one session is told of at a time; beyond that it is told to look at all of them.
 const MOST_WAITING: usize = 4096;
 /// The stack of the thread, in bytes: it calls nothing deep.
@@ -90,17 +92,21 @@ pub struct Waiting {
     pub hints: HashMap<About, Told>,
     /// Some were lost: anything may have changed.
     pub lost: bool,
+    /// One of them is about more than text that has changed.
+    pub(super) presses: bool,
 }
 
 impl Waiting {
     fn add(&mut self, about: About, told: Told) {
         if self.hints.len() >= MOST_WAITING {
             self.lost = true;
+            self.presses = true;
             self.hints.clear();
         }
         if self.lost {
             return;
         }
+        self.presses |= told.named || told.over;
         let all = self.hints.entry(about).or_default();
         all.changed |= told.changed;
         all.named |= told.named;
@@ -122,6 +128,13 @@ impl Waiting {
 struct Mailbox {
     waiting: Mutex<Waiting>,
     bell: Sender<()>,
+}
+
+impl Mailbox {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Each change leaves it whole
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One mailbox's wish for one watch.
@@ -194,7 +207,7 @@ impl Hints {
     pub(super) fn pass_on(&self) {
         while let Ok(events) = self.0.inotify.read_events() {
             let lost = sort(&self.0, events);
-            ring(&self.0, lost);
+            ring(&self.0, lost, true);
         }
     }
 
@@ -257,8 +270,7 @@ impl Subscription {
 
     /// Takes all hints that have come.
     pub fn take(&self) -> Waiting {
-        let mailbox = self.mailbox.waiting.lock();
-        std::mem::take(&mut *mailbox.unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.mailbox.waiting())
     }
 
     /// Watches what a path leads to, or changes the wish for it. The same for two paths that lead to the same thing. May
@@ -325,32 +337,47 @@ impl Drop for Subscription {
 
 /// Passes hints on until the end.
 fn listen(shared: &Shared) {
-    let mut last = Instant::now();
+    // When hints were passed on last, and whether some wait
+    let mut last = None::<Instant>;
+    let mut waits = false;
+    let mut pause = PollTimeout::NONE;
     loop {
         let mut ready = [
-            PollFd::new(shared.inotify.as_fd(), PollFlags::POLLIN),
             PollFd::new(shared.end.as_fd(), PollFlags::POLLIN),
+            PollFd::new(shared.inotify.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut ready, PollTimeout::NONE) {
+        // While hints come they are taken at each pause: being woken by each of them would cost more
+        let asked = if pause.is_none() { 2 } else { 1 };
+        match poll(&mut ready[..asked], pause) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return give_up(shared, e),
         }
-        if ready[1].revents().is_some_and(|events| !events.is_empty()) {
+        if ready[0].revents().is_some_and(|events| !events.is_empty()) {
             return;
         }
-        thread::sleep(TOGETHER.saturating_sub(last.elapsed()));
-        let mut lost = false;
+        let (mut some, mut lost) = (false, false);
         // At most what the kernel's queue holds, so that a flood does not keep them all waiting
         for _ in 0..256 {
             match shared.inotify.read_events() {
-                Ok(events) => lost |= sort(shared, events),
+                Ok(events) => {
+                    some = true;
+                    lost |= sort(shared, events);
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
                 Err(e) => return give_up(shared, e),
             }
         }
-        ring(shared, lost);
-        last = Instant::now();
+        let is_time = last.is_none_or(|last| last.elapsed() >= CHANGES_TOGETHER);
+        let rang = ring(shared, lost, is_time);
+        if rang {
+            last = Some(Instant::now());
+        }
+        waits = !rang && !is_time && (waits || some);
+        pause = match some || waits {
+            true => TOGETHER.try_into().unwrap_or(PollTimeout::MAX),
+            false => PollTimeout::NONE,
+        };
     }
 }
 
@@ -364,7 +391,7 @@ fn give_up(shared: &Shared, e: Errno) {
     for watch in watches {
         tell(&shared.state(), (watch, None), over);
     }
-    ring(shared, true);
+    ring(shared, true, true);
 }
 
 /// Puts events into the mailboxes of those who wish for them. True if the kernel had to drop some.
@@ -400,24 +427,30 @@ fn tell(state: &State, about: About, told: Told) {
     let wishes = state.watches.get(&about.0).map_or(&[][..], Vec::as_slice);
     for (number, _) in wishes {
         if let Some(mailbox) = state.mailboxes.get(number) {
-            let waiting = mailbox.waiting.lock();
-            let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
-            waiting.add(about.clone(), told);
+            mailbox.waiting().add(about.clone(), told);
         }
     }
 }
 
-fn ring(shared: &Shared, lost: bool) {
-    for mailbox in shared.state().mailboxes.values() {
-        let waiting = mailbox.waiting.lock();
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+/// Wakes the sessions that have hints, but for changes only `with_changes`. True if some were about changes.
+fn ring(shared: &Shared, lost: bool, with_changes: bool) -> bool {
+    let mailboxes: Vec<Arc<Mailbox>> = shared.state().mailboxes.values().cloned().collect();
+    let mut rang = false;
+    for mailbox in mailboxes {
+        let mut waiting = mailbox.waiting();
         waiting.lost |= lost;
-        if waiting.lost || !waiting.hints.is_empty() {
+        let presses = waiting.presses || waiting.lost;
+        let rings = presses || with_changes && !waiting.hints.is_empty();
+        // Who is woken wants the lock
+        drop(waiting);
+        if rings {
+            rang = true;
             match mailbox.bell.try_send(()) {
                 Ok(()) | Err(TrySendError::Full(())) | Err(TrySendError::Disconnected(())) => {}
             }
         }
     }
+    rang
 }
 
 #[cfg(test)]

@@ -163,12 +163,26 @@ fn regular(file: &File) -> io::Result<Metadata> {
 /// # Errors
 /// The error of `pread`; interrupted calls are repeated.
 pub fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    read_known_at(file, buf, offset, u64::MAX)
+}
+
+/// The same of a file that was seen to have `length` bytes: behind them a call that gives fewer bytes than asked for
+/// is taken for the end, which saves the next call.
+///
+/// # Errors
+/// As [`read_full_at`].
+pub fn read_known_at(file: &File, buf: &mut [u8], offset: u64, length: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buf.len() {
         get_on();
         match file.read_at(&mut buf[done..], offset + done as u64) {
             Ok(0) => break,
-            Ok(n) => done += n,
+            Ok(n) => {
+                done += n;
+                if offset + done as u64 >= length {
+                    break;
+                }
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

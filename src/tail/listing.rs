@@ -1,7 +1,7 @@
 //! Listings of folders by what is looked for: names that a rotation gives, and inodes.
 
 use super::fence::{get_on, touch};
-use super::identity;
+use super::identity::{self, FileId};
 use super::names;
 use crate::util::sort;
 use std::cell::RefCell;
@@ -12,12 +12,13 @@ use std::io;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// A folder's entries by what is looked for. A rotation of all files of a large folder asks once per
 /// file; reading the folder each time would take minutes.
 pub struct Listing {
-    /// Of the folder when it was read, and whether that was long enough ago.
-    changed: (i64, i64),
+    /// The folder and its last change when it was read, and whether that was long enough ago.
+    changed: (FileId, i64, i64),
     settled: bool,
     /// In order.
     by_ino: Vec<(u64, OsString)>,
@@ -66,16 +67,19 @@ pub fn after_the_next(what: impl FnOnce() + 'static) {
 #[cfg(test)]
 pub fn hide(ino: u64) {
     HIDDEN.set(ino);
-    forget_listings();
+    LISTINGS.with_borrow_mut(HashMap::clear);
 }
+
+/// A listing that was not asked for during this time is forgotten.
+const KEPT: Duration = Duration::from_secs(2);
 
 thread_local! {
-    static LISTINGS: RefCell<HashMap<PathBuf, Rc<Listing>>> = RefCell::new(HashMap::new());
+    static LISTINGS: RefCell<HashMap<PathBuf, (Rc<Listing>, Instant)>> = RefCell::new(HashMap::new());
 }
 
-/// Gives the memory of listings back; to be called after each round of looks.
+/// Gives the memory of listings back that are not in use; to be called after each round of looks.
 pub fn forget_listings() {
-    LISTINGS.with_borrow_mut(HashMap::clear);
+    LISTINGS.with_borrow_mut(|all| all.retain(|_, (_, used)| used.elapsed() < KEPT));
 }
 
 /// A listing that is true now: the folder has not changed since it was read. Its time stamp is coarse,
@@ -86,9 +90,13 @@ pub fn forget_listings() {
 /// that it is new.
 pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
     let meta = identity::stat(dir)?;
-    let changed = (meta.mtime(), meta.mtime_nsec());
-    let known = LISTINGS.with_borrow(|all| all.get(dir).cloned());
-    if let Some(known) = known.filter(|l| l.settled && l.changed == changed) {
+    let changed = (FileId::of(&meta), meta.mtime(), meta.mtime_nsec());
+    let known = LISTINGS.with_borrow_mut(|all| {
+        let (known, used) = all.get_mut(dir)?;
+        *used = Instant::now();
+        (known.settled && known.changed == changed).then(|| known.clone())
+    });
+    if let Some(known) = known {
         return Ok(known);
     }
     let now = crate::util::time::now_secs();
@@ -122,7 +130,8 @@ pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
     }
     sort::plainly(&mut listing.by_ino);
     let listing = Rc::new(listing);
-    LISTINGS.with_borrow_mut(|all| all.insert(dir.to_path_buf(), listing.clone()));
+    let kept = (listing.clone(), Instant::now());
+    LISTINGS.with_borrow_mut(|all| all.insert(dir.to_path_buf(), kept));
     Ok(listing)
 }
 

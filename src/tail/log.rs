@@ -54,6 +54,10 @@ pub struct Log {
     pub left: bool,
     /// The scan that last saw the path among its matches.
     pub seen_in_scan: u32,
+    /// When a look saw it grow last, in seconds since the session's start, modulo 256.
+    pub grown_at: u8,
+    /// The round whose look saw it grow after a pause of some seconds, modulo 256.
+    pub sparse_in: u8,
 }
 
 /// The things that a log needs to be read: some hundred bytes that an idle one does not keep.
@@ -102,6 +106,8 @@ impl Log {
             in_memory: false,
             left: false,
             seen_in_scan: 0,
+            grown_at: 0,
+            sparse_in: 0,
         }
     }
 

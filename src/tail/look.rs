@@ -9,6 +9,7 @@ use super::ledger::{
     decide, Bytes, Content, ContentKey, Decision, Doubt, Glance, Listed, LogId, Moment, Note,
     Phase, Place, Remembered, SequenceId, Stat, Verdict,
 };
+use super::log::Log;
 use super::source::{is_gone, path_of, Reading, Source};
 use super::tailer::{Tailer, Waiting};
 use super::trust;
@@ -20,6 +21,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
+/// A log that has not grown for this long before, in seconds, rests as soon as it is read.
+const SPARSE: u8 = 3;
 /// How long an unchanged rotated file is left alone between two looks.
 const ROTATED_INTERVAL: Duration = Duration::from_secs(2);
 /// The pause between looks at a file that may be a copy in the making.
@@ -97,11 +100,19 @@ impl Tailer {
     fn plan_after_look(&mut self, number: u64, grown: bool, caught_up: bool, now: Instant) {
         let idle = self.idle_interval();
         let min = self.settings.min_poll;
+        let seconds = now.saturating_duration_since(self.started).as_secs() as u8;
+        let round = self.round;
         let Some(log) = self.logs.get_mut(&number) else {
             return;
         };
         if caught_up {
             log.last_success = now;
+        }
+        if grown {
+            if seconds.wrapping_sub(log.grown_at) >= SPARSE {
+                log.sparse_in = round;
+            }
+            log.grown_at = seconds;
         }
         log.interval = match grown {
             true => min,
@@ -110,28 +121,12 @@ impl Tailer {
         if caught_up && !grown && log.interval == idle {
             log.outfit = None;
         }
-        if log.waits {
-            log.interval = log.interval.min(WAITING_INTERVAL);
-        }
-        let keys = self.ledger.of_log(log.id());
-        let contents = keys.iter().filter_map(|key| self.ledger.get(*key));
-        let contents = contents.map(|content| (content, self.readings.get(&content.key)));
-        let mut has_more = grown;
-        let mut wake = None;
-        let is_open = self.ledger.listing(log.id());
-        let is_open = is_open.is_some_and(Remembered::is_open);
-        let mut must_look = log.waits || log.error.is_some() || is_open;
-        for (content, reading) in contents {
-            if content.phase != Phase::Shown && reading.is_some() {
-                must_look = true;
-                log.interval = log.interval.min(ROTATED_INTERVAL.max(min));
-            }
-            let partial = reading.and_then(|reading| reading.partial);
-            // An unterminated line is due when its time is up
-            let due = partial.map(|(_, since)| since + self.settings.line_completion_wait);
-            wake = wake.into_iter().chain(due).min();
-            has_more |= content.unread() > 0 && partial.is_none();
-        }
+        let Need {
+            mut has_more,
+            wake,
+            must_look,
+        } = self.need(number);
+        has_more |= grown;
         if has_more || wake.is_some_and(|at| at <= now) {
             self.make_ready(number);
         }
@@ -139,6 +134,53 @@ impl Tailer {
             return self.plan_rest(number, caught_up, now);
         }
         self.plan(number, now, wake.filter(|at| *at > now));
+    }
+
+    /// The things that a log waits for, whose pause is made shorter where looks are needed soon.
+    fn need(&mut self, number: u64) -> Need {
+        let mut need = Need::default();
+        let min = self.settings.min_poll;
+        let Some(log) = self.logs.get_mut(&number) else {
+            return need;
+        };
+        if log.waits {
+            log.interval = log.interval.min(WAITING_INTERVAL);
+        }
+        let keys = self.ledger.of_log(log.id());
+        let contents = keys.iter().filter_map(|key| self.ledger.get(*key));
+        let contents = contents.map(|content| (content, self.readings.get(&content.key)));
+        let is_open = self.ledger.listing(log.id());
+        let is_open = is_open.is_some_and(Remembered::is_open);
+        need.must_look = log.waits || log.error.is_some() || is_open;
+        for (content, reading) in contents {
+            if content.phase != Phase::Shown && reading.is_some() {
+                need.must_look = true;
+                log.interval = log.interval.min(ROTATED_INTERVAL.max(min));
+            }
+            let partial = reading.and_then(|reading| reading.partial);
+            // An unterminated line is due when its time is up
+            let due = partial.map(|(_, since)| since + self.settings.line_completion_wait);
+            need.wake = need.wake.into_iter().chain(due).min();
+            need.has_more |= content.unread() > 0 && partial.is_none();
+        }
+        need
+    }
+
+    /// After all was read that a look in this round had found: whether the log may rest without another look. Not one
+    /// that grows every few seconds, which is looked at as soon as it may have more.
+    pub(super) fn rests_again(&mut self, number: u64, now: Instant) -> bool {
+        let round = self.round;
+        let is_sparse = |log: &Log| log.sparse_in == round;
+        if !self.logs.get(&number).is_some_and(|log| is_sparse(log)) {
+            return false;
+        }
+        let need = self.need(number);
+        let is_done = !need.has_more && need.wake.is_none() && !need.must_look;
+        if !is_done || !self.may_rest(number) {
+            return false;
+        }
+        self.plan_rest(number, false, now);
+        true
     }
 
     /// Known bytes of a log that are not settled.
@@ -356,6 +398,7 @@ impl Tailer {
             mut decision,
         } = looked;
         let verdicts = std::mem::take(&mut decision.verdicts);
+        self.has_found |= decision.misses_something();
         self.tell_doubts(&decision, family);
         let mut ledger = std::mem::take(&mut self.ledger);
         let mut sequence = || SequenceId(random::uuid4_bytes());
@@ -372,6 +415,7 @@ impl Tailer {
 
     /// Opens, counts and tells what one change asks for. True if there is something to read.
     fn take_note(&mut self, note: Note, now: Instant) -> bool {
+        self.has_found |= !matches!(note, Note::Seen { moved: false, .. });
         match note {
             Note::Born {
                 key,
@@ -704,6 +748,17 @@ impl Tailer {
         }
         self.plan(number, now, None);
     }
+}
+
+/// The things that a log waits for.
+#[derive(Default)]
+struct Need {
+    /// There is more to read.
+    has_more: bool,
+    /// When an unterminated line is due.
+    wake: Option<Instant>,
+    /// Something of it can only be seen by a look.
+    must_look: bool,
 }
 
 /// A decision and what it was made from.

@@ -4,7 +4,7 @@
 use super::compressed::{self, Kind};
 use super::counters::{Counters, Skip};
 use super::identity;
-use super::ledger::{before, Bytes, Content, Evidence, Phase, BLOCK, HEAD};
+use super::ledger::{before, Content, Evidence, Phase, BLOCK, HEAD};
 use super::sequence::Sequence;
 use super::source::{is_gone, Moved, Reading, Source};
 use super::zeros;
@@ -127,27 +127,30 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the file that is open still holds the content: its head after a look that saw growth, and where text
-    /// beyond the position was seen, that. The text right before the position comes with the page.
-    fn check(&self, work: &mut Work) -> Result<(), Stop> {
+    /// Whether the head of the file that is open is to be compared: after a look that saw growth.
+    fn must_check(work: &mut Work) -> Result<bool, Stop> {
         let is_plain = matches!(work.reading.open(work.content)?, Source::Plain(_));
-        if !is_plain || work.reading.is_text && !work.reading.check_head {
-            return Ok(());
-        }
-        let source = work.reading.source()?;
-        let head = before(HEAD as u64, HEAD, source)?;
+        Ok(is_plain && !(work.reading.is_text && !work.reading.check_head))
+    }
+
+    /// Whether the file that is open still holds the content, as its first bytes tell, and where text beyond the
+    /// position was seen, that. The text right before the position comes with the page.
+    fn check(head: &[u8], work: &mut Work) -> Result<(), Stop> {
         let evidence = &work.content.evidence;
-        if !evidence.head_agrees(&head) {
+        if !evidence.head_agrees(head) {
             return Err(Stop::Replaced);
         }
-        if evidence.end() > work.content.read && !evidence.agrees_nearby(source)? {
-            return Err(Stop::Replaced);
+        if evidence.end() > work.content.read {
+            let source = work.reading.source()?;
+            if !evidence.agrees_nearby(source)? {
+                return Err(Stop::Replaced);
+            }
         }
         work.reading.check_head = false;
         if work.reading.is_text {
             return Ok(());
         }
-        match compressed::sniff(&head) {
+        match compressed::sniff(head) {
             Kind::Text => {
                 work.reading.is_text = head.len() >= compressed::LOOK_AT;
                 Ok(())
@@ -157,6 +160,23 @@ impl Reader<'_> {
         }
     }
 
+    /// Reads a page with the text before it, and compares the head: of a file that begins with the page, what was
+    /// read of that.
+    fn read(&self, buf: &mut [u8], lead: usize, work: &mut Work) -> Result<usize, Stop> {
+        let from = work.content.read - lead as u64;
+        let checks = Self::must_check(work)?;
+        if checks && from > 0 {
+            let head = before(HEAD as u64, HEAD, work.reading.source()?)?;
+            Self::check(&head, work)?;
+        }
+        let length = work.content.length;
+        let n = work.reading.source()?.read_known(buf, from, length)?;
+        if checks && from == 0 {
+            Self::check(&buf[..n.min(HEAD)], work)?;
+        }
+        Ok(n)
+    }
+
     fn page(
         &mut self,
         buf: &mut [u8],
@@ -164,17 +184,15 @@ impl Reader<'_> {
         label: &mut Label,
         counters: &mut Counters,
     ) -> Result<End, Stop> {
-        match self.check(work) {
+        let read = work.content.read;
+        let lead = read.min(BLOCK as u64) as usize;
+        let n = match self.read(buf, lead, work) {
             Err(Stop::TooShort) => {
                 work.reading.partial = self.more_may_come();
                 return Ok(End::OfContent { waits_until: None });
             }
-            checked => checked?,
-        }
-        let read = work.content.read;
-        let source = work.reading.source()?;
-        let lead = read.min(BLOCK as u64) as usize;
-        let n = source.read_at(buf, read - lead as u64)?;
+            read => read?,
+        };
         if n < lead {
             return Err(Stop::Replaced);
         }

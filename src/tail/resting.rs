@@ -235,9 +235,9 @@ impl Tailer {
         if watching.grown == 0 {
             return;
         }
-        let at = log.leads_to.as_deref().unwrap_or(&log.path);
-        let dir = parent_of(at).to_path_buf();
-        if watching.grew(&dir, now) {
+        let dir = parent_of(log.leads_to.as_deref().unwrap_or(&log.path));
+        if watching.grew(dir, now) {
+            let dir = dir.to_path_buf();
             self.wake_folder(&dir, now);
         }
     }

@@ -22,6 +22,19 @@ pub enum Source {
     Memory(MemoryLog),
 }
 
+impl Source {
+    /// As `read_at`, of a text that was seen to have `length` bytes.
+    ///
+    /// # Errors
+    /// As `read_at`.
+    pub fn read_known(&mut self, buf: &mut [u8], offset: u64, length: u64) -> io::Result<usize> {
+        match self {
+            Source::Plain(file) => identity::read_known_at(file, buf, offset, length),
+            other => other.read_at(buf, offset),
+        }
+    }
+}
+
 impl Bytes for Source {
     fn read_at(&mut self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {

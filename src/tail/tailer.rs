@@ -54,6 +54,10 @@ pub struct Tailer {
     pub(super) promised: HashMap<PathBuf, u64>,
     pub(super) due: BinaryHeap<Reverse<(Instant, u64)>>,
     pub(super) ready: VecDeque<u64>,
+    /// Counts calls of [`Tailer::poll`], modulo 256.
+    pub(super) round: u8,
+    /// A look of this round has found that contents came, went or moved.
+    pub(super) has_found: bool,
     /// Records on their way to the journal, and the generation of it that knows all of this tailer.
     pub(super) records: Records,
     pub(super) generation: u64,
@@ -176,6 +180,8 @@ impl Tailer {
             promised: HashMap::new(),
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
+            round: 0,
+            has_found: false,
             records: Records::default(),
             generation: settings.journal.as_ref().map_or(0, Journal::generation),
             writes_all: false,
@@ -275,6 +281,7 @@ impl Tailer {
 
     /// Looks at every log that is due; scans for new files when that is due.
     pub fn poll(&mut self, now: Instant) {
+        self.round = self.round.wrapping_add(1);
         self.take_hints(now);
         if now >= self.next_scan {
             self.scan(now);
@@ -292,8 +299,11 @@ impl Tailer {
         if self.leaving {
             self.retire_left();
         }
-        // The findings of looks about rotations must outlive a kill: the next start goes by them
-        self.before_send();
+        // The findings of looks about rotations must outlive a kill: the next start goes by them. What was read is
+        // written down before it is sent
+        if std::mem::take(&mut self.has_found) {
+            self.before_send();
+        }
         super::listing::forget_listings();
     }
 
@@ -312,7 +322,14 @@ impl Tailer {
     }
 
     /// When [`Tailer::poll`] has something to do next.
-    pub fn next_poll(&self) -> Instant {
+    pub fn next_poll(&mut self) -> Instant {
+        // Nobody is woken for a look that was planned anew since
+        while let Some(Reverse((due, number))) = self.due.peek() {
+            if self.logs.get(number).is_some_and(|log| log.due == *due) {
+                break;
+            }
+            self.due.pop();
+        }
         let look = self.due.peek().map(|Reverse((due, _))| *due);
         let calm = self.watching.as_ref().and_then(Watching::next_calm);
         let others = look.into_iter().chain(calm);

@@ -64,6 +64,9 @@ impl Tailer {
 
     fn plan_after_read(&mut self, number: u64, now: Instant, waits_until: Option<Instant>) {
         let min = self.settings.min_poll;
+        if waits_until.is_none() && self.rests_again(number, now) {
+            return;
+        }
         if let Some(log) = self.logs.get_mut(&number) {
             // A log that only waits for zeros to become text is as idle as it was
             let mut keys = self.ledger.of_log(log.id()).iter();

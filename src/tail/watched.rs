@@ -94,6 +94,8 @@ pub(super) struct Watching {
     pub(super) grown: u64,
     /// Folders that the last scan came by and that are not remembered, by the reason.
     beyond: (u32, BTreeMap<&'static str, u64>),
+    /// When a folder that is busy may be so no more.
+    calm: Option<Instant>,
     /// Folders of which the present scan has found that they are others by now: their logs rest on no hint.
     pub(super) exchanged: Vec<Arc<Path>>,
 }
@@ -112,6 +114,7 @@ impl Watching {
             looks: 0,
             grown: 0,
             beyond: (0, BTreeMap::new()),
+            calm: None,
             exchanged: Vec::new(),
         }
     }
@@ -352,10 +355,11 @@ impl Watching {
 
     /// Whether all changes of files in this folder are told since before the present look began.
     fn tells(&self, dir: &Path) -> Option<&Watched> {
-        let watch = self.folders.get(dir)?.watch.ok()?;
+        let folder = self.folders.get(dir)?;
+        let watch = folder.watch.ok()?;
         let watched = self.watches.get(&watch)?;
-        (watched.busy.is_none() && watched.since < self.looks && self.wishes_changes(watch))
-            .then_some(watched)
+        let is_told = watched.busy.is_none() && watched.since < self.looks;
+        (is_told && (!folder.is_way || self.wishes_changes(watch))).then_some(watched)
     }
 
     /// Whether it would be told if a folder that is missing came.
@@ -387,6 +391,7 @@ impl Watching {
         }
         let was_quiet = watched.busy.is_none();
         watched.busy = Some(now + BUSY_FOR);
+        self.calm.get_or_insert(now + BUSY_FOR);
         if was_quiet {
             let _ = self.subscription.watch(dir, Wish::Names);
         }
@@ -395,6 +400,9 @@ impl Watching {
 
     /// Changes are told again in folders that are not busy any more.
     pub(super) fn calm(&mut self, now: Instant) {
+        if self.calm.is_none_or(|at| at > now) {
+            return;
+        }
         let over = |watched: &Watched| watched.busy.is_some_and(|until| until <= now);
         let all = self.watches.iter();
         let calm = all.filter(|(_, watched)| over(watched));
@@ -414,12 +422,13 @@ impl Watching {
                 }
             }
         }
+        let busy = self.watches.values().filter_map(|watched| watched.busy);
+        self.calm = busy.min();
     }
 
-    /// When a folder that is busy may be so no more.
+    /// When [`calm`](Watching::calm) has something to do.
     pub(super) fn next_calm(&self) -> Option<Instant> {
-        let busy = self.watches.values().filter_map(|watched| watched.busy);
-        busy.min()
+        self.calm
     }
 
     /// Whether the kernel has told of each change of a log's file since before the present look.

@@ -246,15 +246,9 @@ impl Records {
         let (Some(key), evidence) = (content.key, &content.evidence) else {
             return false;
         };
-        let tips = match evidence.is_empty() {
-            true => vec![None],
-            false => [4, 3, 2]
-                .iter()
-                .filter_map(|n| evidence.tip(*n))
-                .map(Some)
-                .collect(),
-        };
-        let payloads = tips.into_iter().map(|tip| {
+        let none = evidence.is_empty().then_some(None);
+        let tips = [4, 3, 2].iter().filter_map(|n| evidence.tip(*n));
+        let payloads = none.into_iter().chain(tips.map(Some)).map(|tip| {
             let commit = Commit {
                 key,
                 settled: content.settled,
@@ -265,7 +259,7 @@ impl Records {
             commit.payload()
         });
         // Length, kind and checksum come on top
-        let mut fits = payloads.into_iter().filter(|p| p.len() + 6 <= COMMIT);
+        let mut fits = payloads.filter(|p| p.len() + 6 <= COMMIT);
         let payload = fits.next();
         if let Some(payload) = &payload {
             self.record(b'a', payload);

@@ -244,3 +244,117 @@ fn a_folder_that_was_exchanged_further_up_leaves_no_log_resting_after_the_next_s
     assert!(tailer.logs.values().all(|log| log.due <= soon));
     desk.told("top/logs/a.log", "1\n2\n");
 }
+
+#[test]
+fn a_file_that_grows_seldom_rests_as_soon_as_its_line_is_read() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.rest();
+    desk.append("a.log", "2\n");
+    desk.told("a.log", "1\n2\n");
+    assert!(desk.rests());
+    // And nobody is woken for a look that is not wanted any more
+    let next = desk.tailer.as_mut().unwrap().next_poll();
+    assert!(next > desk.now + Duration::from_secs(2));
+    // Half a line has its time, and is not left to the kernel's hints
+    desk.run(10);
+    desk.append("a.log", "3");
+    let bell = desk.tailer.as_ref().unwrap().hint_bell().unwrap().clone();
+    bell.recv_timeout(Duration::from_secs(20)).unwrap();
+    desk.run(10);
+    assert_eq!(desk.all("a.log"), "1\n2\n3");
+}
+
+#[test]
+fn a_log_that_grows_while_its_line_is_read_is_told_of_again() {
+    let (mut desk, _hints) = Desk::hinted(&["*.log"]);
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.rest();
+    for n in 2..20 {
+        let so_far: String = (1..=n).map(|n| format!("{n}\n")).collect();
+        desk.append("a.log", format!("{n}\n"));
+        desk.told("a.log", &so_far);
+    }
+}
+
+#[test]
+fn a_folder_that_is_moved_to_another_file_system_while_watched_is_followed_there() {
+    let other = Path::new("/dev/shm");
+    let (mut desk, _hints) = Desk::hinted(&["logs/*.log"]);
+    if !fs::metadata(other).is_ok_and(|it| it.dev() != fs::metadata(&desk.dir).unwrap().dev()) {
+        return;
+    }
+    let away = other.join(format!("hints-{}", random::uuid4()));
+    fs::create_dir(desk.path("logs")).unwrap();
+    desk.append("logs/a.log", "1\n2\n3\n");
+    desk.append("logs/b.log", "1\n");
+    desk.foreign_links = true;
+    desk.start();
+    desk.rest();
+    // As `mv` does it, with the modes and dates
+    let moved = std::process::Command::new("mv")
+        .arg(desk.path("logs"))
+        .arg(&away)
+        .status();
+    assert!(moved.unwrap().success());
+    std::os::unix::fs::symlink(&away, desk.path("logs")).unwrap();
+    desk.run(70);
+    assert_eq!(desk.all("logs/a.log"), "1\n2\n3\n");
+    desk.rest();
+    desk.append("logs/a.log", "4\n");
+    desk.told("logs/a.log", "1\n2\n3\n4\n");
+    desk.append("logs/c.log", "1\n");
+    desk.told("logs/c.log", "1\n");
+    assert_eq!(desk.all("logs/b.log"), "1\n");
+    fs::remove_dir_all(&away).unwrap();
+}
+
+#[test]
+#[ignore = "needs a minute: it makes 100,000 folders"]
+fn a_tree_with_more_folders_than_watches_is_copied_as_without_hints() {
+    let shm = Path::new("/dev/shm");
+    let folder = if shm.is_dir() {
+        shm.to_path_buf()
+    } else {
+        std::env::temp_dir()
+    };
+    let hints = Hints::start(5_000).unwrap();
+    let mut desk = Desk::within(&folder, &["tree/**/*.log"], true, |_| {});
+    desk.hints = Some(hints.source());
+    for n in 0..100_000 {
+        fs::create_dir_all(desk.path(&format!("tree/{}/{n}", n / 1_000))).unwrap();
+    }
+    let logs: Vec<String> = (0..100_000)
+        .step_by(9_973)
+        .map(|n| format!("tree/{}/{n}/a.log", n / 1_000))
+        .collect();
+    for log in &logs {
+        desk.append(log, "1\n");
+    }
+    let began = Instant::now();
+    desk.start();
+    assert!(
+        began.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        began.elapsed()
+    );
+    desk.run(10);
+    let tailer = desk.tailer.as_ref().unwrap();
+    let status = tailer.watching.as_ref().unwrap().status();
+    assert!(status.folders <= 5_000, "{status:?}");
+    // An expansion has a bounded number of steps, so not all folders are come by
+    let without: u64 = status.without.values().sum();
+    assert!(without > 10_000, "{status:?}");
+    let found = logs.iter().filter(|log| desk.all(log) == "1\n");
+    let found: Vec<String> = found.cloned().collect();
+    assert!(!found.is_empty());
+    for log in &found {
+        desk.append(log, "2\n");
+    }
+    desk.run(70);
+    for log in &found {
+        assert_eq!(desk.all(log), "1\n2\n", "{log}");
+    }
+}

@@ -525,6 +525,7 @@ impl Player {
         let all = |waiting: &Waiting| Waiting {
             hints: waiting.hints.clone(),
             lost: waiting.lost,
+            ..Waiting::default()
         };
         match *looks * 7 % 11 {
             0 => late.add_all(told),
