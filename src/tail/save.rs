@@ -6,6 +6,7 @@ use super::ledger::{Changes, Ledger, LogId};
 use super::log::Log;
 use super::source::name_of;
 use super::tailer::Tailer;
+use std::time::Instant;
 
 /// A larger buffer is given back: that of a start with 10,000 logs has 2 MB.
 const MOST_KEPT: usize = 64 << 10;
@@ -20,6 +21,7 @@ impl Tailer {
         }
         self.write_down(true);
         self.ledger.is_written();
+        self.written = Instant::now();
     }
 
     /// Writes down what moved. A loss of power may cost what was written in the last seconds.

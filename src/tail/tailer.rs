@@ -28,6 +28,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What was read and not sent is made durable after this time.
+const UNWRITTEN: Duration = Duration::from_secs(3);
+
 /// A file that may be the copy of another log's content, or a log of its own.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -56,6 +59,8 @@ pub struct Tailer {
     pub(super) ready: VecDeque<u64>,
     /// Counts calls of [`Tailer::poll`], modulo 256.
     pub(super) round: u8,
+    /// When all was durable last.
+    pub(super) written: Instant,
     /// A look of this round has found that contents came, went or moved.
     pub(super) has_found: bool,
     /// Records on their way to the journal, and the generation of it that knows all of this tailer.
@@ -181,6 +186,7 @@ impl Tailer {
             due: BinaryHeap::new(),
             ready: VecDeque::new(),
             round: 0,
+            written: now,
             has_found: false,
             records: Records::default(),
             generation: settings.journal.as_ref().map_or(0, Journal::generation),
@@ -300,8 +306,9 @@ impl Tailer {
             self.retire_left();
         }
         // The findings of looks about rotations must outlive a kill: the next start goes by them. What was read is
-        // written down before it is sent
-        if std::mem::take(&mut self.has_found) {
+        // written down before it is sent, or where that may take long
+        let is_old = now.saturating_duration_since(self.written) >= UNWRITTEN;
+        if std::mem::take(&mut self.has_found) || is_old {
             self.before_send();
         }
         super::listing::forget_listings();
