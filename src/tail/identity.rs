@@ -5,10 +5,13 @@
 
 use super::fence::{get_on, touch};
 use super::ledger::{Birth, Stamp, Stat};
-use std::fs::{File, Metadata, OpenOptions};
+use nix::errno::Errno;
+use nix::fcntl::{openat, OFlag, AT_FDCWD};
+use nix::sys::stat::Mode;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Device and inode.
@@ -108,10 +111,11 @@ pub fn stat_at_a_glance(meta: &Metadata) -> Stat {
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let place = place(path)?;
     let meta = regular(&place)?;
-    match reading().open(format!("/proc/self/fd/{}", place.as_raw_fd())) {
+    let held = format!("/proc/self/fd/{}", place.as_raw_fd());
+    match open_by(held.as_ref(), READING) {
         Ok(file) => Ok((file, meta)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let file = reading().open(path)?;
+            let file = open_by(path, READING)?;
             let meta = regular(&file)?;
             Ok((file, meta))
         }
@@ -125,9 +129,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
 /// The error of `open`.
 pub fn place(path: &Path) -> io::Result<File> {
     touch(path)?;
-    reading()
-        .custom_flags(libc::O_PATH | libc::O_CLOEXEC)
-        .open(path)
+    open_by(path, OFlag::O_PATH)
 }
 
 /// Looks at what a path shows, past links. All looks at paths of logs go by this.
@@ -139,12 +141,19 @@ pub fn stat(path: &Path) -> io::Result<Metadata> {
     std::fs::metadata(path)
 }
 
-fn reading() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC);
-    options
+/// Without waiting for a writer of what turns out to be a FIFO.
+const READING: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_NOCTTY);
+
+/// Opens for reading. Not by the standard library: musl's `open` makes a second call for each descriptor, its `openat`
+/// does not.
+fn open_by(path: &Path, flags: OFlag) -> io::Result<File> {
+    let flags = flags | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
+    loop {
+        match openat(AT_FDCWD, path, flags, Mode::empty()) {
+            Err(Errno::EINTR) => {}
+            opened => return Ok(File::from(opened?)),
+        }
+    }
 }
 
 fn regular(file: &File) -> io::Result<Metadata> {
@@ -211,7 +220,7 @@ mod tests {
         let seen = std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Waits until somebody opens it for reading
-                OpenOptions::new().write(true).open(&path).unwrap();
+                std::fs::OpenOptions::new().write(true).open(&path).unwrap();
                 has_reader.store(true, SeqCst);
             });
             for _ in 0..100 {
@@ -219,7 +228,7 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(1));
             }
             let seen = has_reader.load(SeqCst);
-            drop(reading().open(&path).unwrap());
+            drop(open_by(&path, READING).unwrap());
             seen
         });
         assert!(!seen);
