@@ -227,7 +227,7 @@ fn a_folder_that_is_unmounted_while_watched_and_mounted_again_loses_no_line() {
     for round in 1..4 {
         // Lazily, as a log may be open
         umount2(&at, MntFlags::MNT_DETACH).unwrap();
-        // What lies under the mount is another folder
+        // Another folder lies under the mount
         site.append(&format!("mnt/under{round}.log"), "1\n");
         site.until_lines(&format!("mnt/under{round}.log"), 1);
         mounts();

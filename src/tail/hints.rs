@@ -441,7 +441,7 @@ fn ring(shared: &Shared, lost: bool, with_changes: bool) -> bool {
         waiting.lost |= lost;
         let presses = waiting.presses || waiting.lost;
         let rings = presses || with_changes && !waiting.hints.is_empty();
-        // Who is woken wants the lock
+        // A session that is woken wants the lock
         drop(waiting);
         if rings {
             rang = true;

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What was read and not sent is made durable after this time.
+/// Text that was read and is not sent yet is made durable after this time.
 const UNWRITTEN: Duration = Duration::from_secs(3);
 
 /// A file that may be the copy of another log's content, or a log of its own.
