@@ -130,7 +130,7 @@ impl Reader<'_> {
     /// Whether the head of the file that is open is to be compared: after a look that saw growth.
     fn must_check(work: &mut Work) -> Result<bool, Stop> {
         let is_plain = matches!(work.reading.open(work.content)?, Source::Plain(_));
-        Ok(is_plain && !(work.reading.is_text && !work.reading.check_head))
+        Ok(is_plain && (!work.reading.is_text || work.reading.check_head))
     }
 
     /// Whether the file that is open still holds the content, as its first bytes tell, and where text beyond the
