@@ -655,11 +655,35 @@ impl<'a> Deciding<'a> {
             }
             let change = match found.agreement {
                 Agreement::Upto(upto) => Change::Edited(*key, upto.min(content.numbered), sight),
+                Agreement::Whole if self.may_be_another_text(content, file) => {
+                    Change::Edited(*key, content.settled, sight)
+                }
                 _ => Change::Seen(*key, sight),
             };
             self.decision.changes.push(change);
         }
         self.found = found;
+    }
+
+    /// Whether the file may have another text than what was sent after the end of a record that a process before has
+    /// left: one that took the place of the content's file, as an editor's new one does. A copy stands beside its
+    /// original, or is compressed. Lines in flight come again then.
+    fn may_be_another_text(&self, content: &Content, file: &Listed) -> bool {
+        let Some(at) = content.place.last_file() else {
+            return false;
+        };
+        // A device may have another number after each boot
+        let is_other = |file: &Listed| {
+            let stat = &file.stat;
+            at.id.ino != stat.id.ino || !Birth::may_be_same(at.birth, stat.birth)
+        };
+        let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
+        let mut files = self.snapshot.files.iter();
+        content.trust == Trust::Restored
+            && content.evidence.end() < content.numbered
+            && !file.is_archive()
+            && is_other(file)
+            && (is_own || files.all(|file| file.is_archive() || is_other(file)))
     }
 
     /// How a file is seen.

@@ -673,6 +673,38 @@ fn a_copy_of_a_few_lines_is_the_log_that_grew_and_was_truncated() {
     history.holds();
 }
 
+/// Seeds 223425 and 294828.
+#[test]
+fn a_line_that_is_edited_into_a_new_file_comes_though_its_place_was_sent_before_a_death() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    history.does(|world| world.programs[0].filler = 900);
+    history.starts().does(|world| world.write(0, 6)).rests();
+    history.does(|world| world.write(0, 0));
+    history.glance(0);
+    history.pump(1 << 16);
+    history
+        // The last line, into a new file
+        .does(|world| world.edit(0, 15))
+        .kill(0);
+    history.starts().holds();
+}
+
+/// Seed 42358: as before, and the new file is rotated away before the next start.
+#[test]
+fn a_line_that_is_edited_into_a_file_that_is_rotated_comes_though_its_place_was_sent() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    history.does(|world| world.programs[0].filler = 900);
+    history.starts().does(|world| world.write(0, 6)).rests();
+    history.does(|world| world.write(0, 0));
+    history.glance(0);
+    history.pump(1 << 16);
+    history
+        .does(|world| world.edit(0, 15))
+        .does(|world| world.rotate(0, 0))
+        .kill(0);
+    history.starts().holds();
+}
+
 /// Seed 154786: nobody can tell of which text one line is the copy.
 #[test]
 fn a_copy_of_one_line_may_come_again_once_its_original_has_grown_and_gone() {
