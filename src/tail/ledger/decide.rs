@@ -248,6 +248,8 @@ pub(super) struct Deciding<'a> {
     pub found: BTreeMap<ContentKey, Found>,
     /// Contents that only a descriptor holds, and what is to be said of them.
     pub unlinked: BTreeMap<ContentKey, Unlinked>,
+    /// Contents whose text is what another file of the family begins with as well.
+    pub shared: BTreeSet<ContentKey>,
     /// Files that hold new contents.
     pub fresh: Vec<(LogId, usize)>,
     /// Files about which something was said.
@@ -278,6 +280,13 @@ impl Births {
             then.same(now) && now.is_fine() && self.0.iter().any(|other| !other.same(now))
         })
     }
+}
+
+/// Whether this may be that file. A device may have another number after each boot.
+fn may_be(at: &At, file: &Listed) -> bool {
+    let stat = &file.stat;
+    let is_it = at.id.ino == stat.id.ino && Birth::may_be_same(at.birth, stat.birth);
+    is_it && !file.is_archive()
 }
 
 /// The answer to a glance at one file.
@@ -341,6 +350,7 @@ pub fn decide(
         holds: BTreeMap::new(),
         found: BTreeMap::new(),
         unlinked: BTreeMap::new(),
+        shared: BTreeSet::new(),
         fresh: Vec::new(),
         judged: BTreeSet::new(),
         unreadable: BTreeSet::new(),
@@ -627,7 +637,9 @@ impl<'a> Deciding<'a> {
             let is_there = content.place.file().is_some_and(|at| at.name == file.name);
             let is_shared = found.agreement == Agreement::Whole
                 && self.is_shared(&content.evidence, file, eyes);
-            if found.unchanged && is_there && !is_shared {
+            if is_shared {
+                self.shared.insert(*key);
+            } else if found.unchanged && is_there {
                 continue;
             }
             // A file that agrees wholly may be where nothing can be read
@@ -669,21 +681,19 @@ impl<'a> Deciding<'a> {
     /// left: one that took the place of the content's file, as an editor's new one does. A copy stands beside its
     /// original, or is compressed. Lines in flight come again then.
     fn may_be_another_text(&self, content: &Content, file: &Listed) -> bool {
-        let Some(at) = content.place.last_file() else {
-            return false;
-        };
-        // A device may have another number after each boot
-        let is_other = |file: &Listed| {
-            let stat = &file.stat;
-            at.id.ino != stat.id.ino || !Birth::may_be_same(at.birth, stat.birth)
-        };
         let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
-        let mut files = self.snapshot.files.iter();
         content.trust == Trust::Restored
             && content.evidence.end() < content.numbered
             && !file.is_archive()
-            && is_other(file)
-            && (is_own || files.all(|file| file.is_archive() || is_other(file)))
+            && content.place.last_file().is_some_and(|at| !may_be(at, file))
+            && (is_own || !self.is_original_there(content))
+    }
+
+    /// Whether the file that a content was in may still have a name, whatever is in it by now.
+    pub(super) fn is_original_there(&self, content: &Content) -> bool {
+        let at = content.place.last_file();
+        let mut files = self.snapshot.files.iter();
+        files.any(|file| at.is_some_and(|at| may_be(at, file)))
     }
 
     /// How a file is seen.
@@ -847,7 +857,8 @@ impl<'a> Deciding<'a> {
     /// log's path follows from it.
     pub(super) fn is_proved(&self, content: &Content) -> bool {
         let found = self.found.get(&content.key);
-        let is_told = content.evidence.is_distinct() || mutants::is(Mutant::BannerProves);
+        let is_told = content.evidence.is_distinct() && !self.shared.contains(&content.key)
+            || mutants::is(Mutant::BannerProves);
         let is_whole =
             found.is_some_and(|it| it.agreement == Agreement::Whole && (is_told || it.unchanged));
         is_whole && !content.was_vague

@@ -507,7 +507,9 @@ fn by_name(deciding: &Deciding, rotation: &Rotation, renewed: bool) -> Verdict {
             if known.scheme == rotation.scheme {
                 has_scheme = true;
                 let is_part = copy.is_some() || deciding.is_part(content);
-                let is_copy = is_part && content.evidence.is_distinct() && !content.was_vague;
+                let is_told =
+                    content.evidence.is_distinct() && !deciding.shared.contains(&content.key);
+                let is_copy = is_part && is_told && !content.was_vague;
                 if is_copy || deciding.is_proved(content) {
                     own.extend((content.log == log).then(|| known.clone()));
                     standing.push(known);

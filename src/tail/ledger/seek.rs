@@ -311,7 +311,7 @@ impl Deciding<'_> {
             let mut is_it = || {
                 let mut bytes = eyes.open(file)?;
                 let is_whole = copy.evidence.compare(&mut *bytes)? == Agreement::Whole;
-                let is_enough = copy.evidence.is_distinct()
+                let is_enough = copy.evidence.is_told()
                     || is_whole && fresh::length(file, &mut *bytes)? == copy.length;
                 Ok::<_, io::Error>(is_whole && is_enough)
             };
@@ -362,13 +362,8 @@ impl Deciding<'_> {
             // It may be the copy of the file that the content was edited into
             let goes_on =
                 upto == content.evidence.end() && !self.is_common_text(content, file, eyes);
-            let mut copies = self.known.copies.values();
-            let is_banner =
-                copies.any(|copy| copy.id == file.stat.id && !copy.evidence.is_distinct());
-            let is_own = self.policy.claim(&file.name) == Claim::Own(content.log);
-            let is_told = common.is_told()
-                || !is_own && !is_banner && !self.is_common(&common, content, file, eyes);
-            Ok::<_, io::Error>(goes_on || was_there && is_told && (is_shown || is_shorter))
+            // A short text in common may be a banner
+            Ok::<_, io::Error>(goes_on || was_there && common.is_told() && (is_shown || is_shorter))
         };
         is_it().unwrap_or(false)
     }

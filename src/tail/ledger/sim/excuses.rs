@@ -1,7 +1,7 @@
 //! The knowledge that a look can have, and thereby which lines may be missing or come again. All of it is computed from
 //! the fake disk: what it showed to earlier looks, under which names, with which dates.
 
-use super::world::{is_plain, log_of, Entry, Fault, Shown, World};
+use super::world::{is_plain, log_of, Births, Entry, Fault, Shown, World};
 use crate::tail::ledger::content::LogId;
 use crate::tail::ledger::naming::Rotation;
 use crate::tail::ledger::observe::Stat;
@@ -19,15 +19,6 @@ impl World {
         let names: Vec<String> = self.entries.keys().cloned().collect();
         let mut unknown = Vec::new();
         let mut links = Vec::new();
-        // Texts that are told from others by one line at most
-        let plain: BTreeSet<u64> = self
-            .seen
-            .shown
-            .values()
-            .filter(|shown| shown.is_plain())
-            .map(|shown| shown.lineage)
-            .collect();
-
         for name in &names {
             let Some(ino) = self
                 .resolve(name)
@@ -129,27 +120,6 @@ impl World {
                 self.looks_new(ino);
             }
         }
-        // An empty file that got another name, or another one with its inode and birth
-        for name in &names {
-            let rotation = Rotation::of_any(name.as_bytes(), &config);
-            let (Some(rotation), Some(ino)) = (rotation, self.resolve(name)) else {
-                continue;
-            };
-            let node = &self.nodes[&ino];
-            let stat = self.stat_of(ino);
-            let mut stats = self.seen.stats.get(&rotation.log.0).into_iter().flatten();
-            let is_alike = stats.any(|(then, lineage, has_lines)| {
-                let is_there = (then.id, then.birth) == (stat.id, stat.birth);
-                is_there && *lineage != node.lineage && !has_lines
-            });
-            if is_alike {
-                for line in node.lines.clone() {
-                    self.lines[line as usize].logs.insert(rotation.log.0);
-                    self.excuse(line, "in the inode of an empty file");
-                }
-            }
-        }
-        self.excuse_banners(&names);
         if let Some((_, ino)) = self.away {
             self.excuse_away(ino);
         }
@@ -182,15 +152,7 @@ impl World {
             let ino = self.resolve(name).filter(|ino| !traceless.contains(ino));
             if let (Some(log), Some(ino)) = (log_of(config, name), ino) {
                 let node = &self.nodes[&ino];
-                let begins = |other: &u64| {
-                    let (text, other) = (self.plain(ino), self.plain(*other));
-                    other.len() > text.len() && other.starts_with(&text)
-                };
                 let shown = Shown {
-                    is_alone: !names
-                        .iter()
-                        .filter_map(|name| self.resolve(name))
-                        .any(|ino| begins(&ino)),
                     lineage: node.lineage,
                     text: node.text.clone(),
                     stat: self.stat_of(ino),
@@ -238,42 +200,14 @@ impl World {
                 }
             }
         }
-        // Nothing tells a part of a text that was never read but whole
-        for ino in self.unread.clone() {
-            let Some(node) = self.nodes.get(&ino) else {
-                continue;
-            };
-            let others = self.nodes.iter().filter(|(other, _)| **other != ino);
-            let is_alone = |line: &u32| !others.clone().any(|(_, node)| node.lines.contains(line));
-            let alone: Vec<u32> = node.lines.iter().copied().filter(is_alone).collect();
-            for line in alone {
-                self.excuse(
-                    line,
-                    "a copy that could not be read while its original was there",
-                );
-            }
-        }
         let led_to = self.resolve("cur.log");
         for ino in links {
             let node = &self.nodes[&ino];
             let is_seen = self.is_seen(ino);
             let is_gone = led_to != Some(ino) && node.held == 0;
-            if is_gone && plain.contains(&node.lineage) {
-                for line in self.nodes[&ino].lines.clone() {
-                    self.excuse(
-                        line,
-                        "a line or none when last seen, and of a strange name since",
-                    );
-                }
-            }
-            if is_gone {
-                let lineage = self.nodes[&ino].lineage;
-                if plain.contains(&lineage) {
-                    self.seen.text.remove(&lineage);
-                }
-            }
-            let node = &self.nodes[&ino];
-            if is_gone && !self.seen.text.contains(&node.lineage) && is_seen {
+            // A birth that tells files apart proves an empty one
+            let is_told = self.births == Births::Exact;
+            if is_gone && !is_told && !self.seen.text.contains(&node.lineage) && is_seen {
                 for line in self.nodes[&ino].lines.clone() {
                     self.excuse(line, "empty when last seen, and of a strange name since");
                 }
@@ -324,7 +258,6 @@ impl World {
             let lineage = lineage.filter(|lineage| !self.seen.text.contains(lineage));
             if log_of(config, name).is_none() {
                 self.left_alone.extend(lineage);
-                self.unread.extend(self.resolve(name));
             }
         }
         if disturbed {
@@ -364,38 +297,6 @@ impl World {
         }
     }
 
-    /// Nothing tells that the text of a log is a banner until a look sees a longer file that begins with it. Its file
-    /// may be any that does, and a path that shows the banner again may have shown other texts in between.
-    fn excuse_banners(&mut self, names: &[String]) {
-        let why = "a banner when last seen, and the only one";
-        let mut all = self.seen.shown.clone();
-        all.retain(|_, shown| shown.is_alone && !shown.has_lines && !shown.is_plain());
-        for (log, shown) in all {
-            let of = |name: &String| log_of(self.config, name) == Some(log);
-            let its = names.iter().find(|name| of(name));
-            let again = its.and_then(|name| self.resolve(name)).is_some_and(|ino| {
-                let node = &self.nodes[&ino];
-                node.lineage != shown.lineage && node.text.starts_with(&shown.text)
-            });
-            let files = names.iter().filter_map(|name| {
-                let ino = self.resolve(name)?;
-                let rotation = Rotation::of_any(name.as_bytes(), &self.config);
-                let is_its = rotation.is_some_and(|rotation| again && rotation.log.0 == log);
-                let is_seen = self.seen.text.contains(&self.nodes[&ino].lineage);
-                let begins = self.plain(ino).starts_with(&shown.text);
-                (!is_seen && (is_its || begins)).then_some(ino)
-            });
-            for ino in files.collect::<Vec<u64>>() {
-                for line in self.nodes[&ino].lines.clone() {
-                    self.excuse(line, why);
-                    let line = &mut self.lines[line as usize];
-                    line.logs.insert(log);
-                    line.again.get_or_insert(why);
-                }
-            }
-        }
-    }
-
     /// A glance at the paths of logs: which file each of them shows, if that can be told at the moment.
     pub fn glanced(&mut self) -> Vec<(LogId, Option<u64>)> {
         let mut all = Vec::new();
@@ -430,14 +331,31 @@ impl World {
     /// told by its name alone.
     pub(super) fn excuse_away(&mut self, ino: u64) {
         let lineage = self.nodes[&ino].lineage;
-        if self.seen.text.contains(&lineage) && !self.is_plain(lineage) {
-            return;
-        }
-        let why = "moved away when nothing of it was known";
+        let is_known = self.seen.text.contains(&lineage) && !self.is_plain(lineage);
+        let why = match is_known {
+            true if !self.looks_edited(lineage) => return,
+            true => "moved away, and all but its last two lines is what its log begins with since",
+            false => "moved away when nothing of it was known",
+        };
         for line in self.nodes[&ino].lines.clone() {
             self.excuse(line, why);
             let line = &mut self.lines[line as usize];
             line.again.get_or_insert(why);
         }
+    }
+
+    /// Whether a text that a look has seen at the path of its log is, but for two lines at most, what the same file begins
+    /// with by now: a program that writes a closing bracket anew with each append, and one that truncates its log and
+    /// begins it with the same banner, leave the same.
+    fn looks_edited(&self, lineage: u64) -> bool {
+        let mut shown = self.seen.shown.values();
+        shown.any(|shown| {
+            let node = self.nodes.get(&shown.stat.id.ino);
+            let text = node.map_or(&[][..], |node| &node.text);
+            let all = shown.text.split_inclusive(|b| *b == b'\n');
+            let both = all.clone().zip(text.split_inclusive(|b| *b == b'\n'));
+            let same = both.take_while(|(then, now)| then == now).count();
+            shown.lineage == lineage && same > 0 && all.count() <= same + 2
+        })
     }
 }

@@ -121,14 +121,6 @@ impl World {
             self.programs[who].path
         ));
         self.looks_new(ino);
-        if self.is_plain(lineage) && self.seen.text.contains(&lineage) {
-            for line in self.nodes[&ino].lines.clone() {
-                let why = "a line or none when last seen, and longer since";
-                self.lines[line as usize].again.get_or_insert(why);
-                self.excuse(line, why);
-                self.excuse(id, why);
-            }
-        }
         self.append(ino, format!("{line}\n").as_bytes(), &[id]);
     }
 

@@ -721,3 +721,43 @@ fn a_copy_of_one_line_may_come_again_once_its_original_has_grown_and_gone() {
     history.pump(1 << 16);
     history.does(|world| world.truncate_copied(0)).holds();
 }
+
+/// Seed 122049.
+#[test]
+fn a_log_that_is_moved_away_is_not_shortened_to_the_only_banner_in_sight() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::LastFreed);
+    history.does(|world| world.programs[0].banner = SEVERAL);
+    history
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.move_away(0, 0))
+        .dies()
+        .does(|world| world.rotate(0, 0))
+        .starts()
+        .does(World::move_back)
+        .holds();
+}
+
+/// Seed 100430.
+#[test]
+fn a_banner_with_the_inode_and_the_name_of_the_one_before_hides_no_log_that_came_between() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.compresses, program.banner, program.keep) = (Some(true), SEVERAL, 2);
+    history
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rewrite(0, 0))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .dies()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, 0))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, 0))
+        .holds();
+}

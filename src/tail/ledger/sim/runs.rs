@@ -8,17 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 /// Reasons that say that two disks with equal evidence exist. The others say that no look could have seen
 /// the bytes, or that the server, a death or the very first look decided.
-const AMBIGUOUS: [&str; 11] = [
-    "a banner when last seen, and the only one",
+const AMBIGUOUS: [&str; 8] = [
     "a copy of one line, whose original grew after it",
     "a copy stood beside its original for long",
-    "a line or none when last seen, and longer since",
-    "a line or none when last seen, and of a strange name since",
     "edited after what is known on disk, before a death",
     "edited without a trace in length and date",
     "empty when last seen, and of a strange name since",
-    "in the inode of an empty file",
     "its original was written anew without a trace",
+    "moved away, and all but its last two lines is what its log begins with since",
     "written anew without a trace in length and date",
 ];
 

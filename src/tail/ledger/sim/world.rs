@@ -129,8 +129,6 @@ pub(super) struct Shown {
     pub(super) stat: Stat,
     /// Besides a banner.
     pub(super) has_lines: bool,
-    /// No other file began with this text.
-    pub(super) is_alone: bool,
 }
 
 impl Shown {
@@ -199,8 +197,6 @@ pub struct World {
     pub(super) edits: Vec<(&'static str, u32)>,
     /// Copies whose original had grown when it went, with their lines.
     pub(super) outgrown: Vec<(u64, Vec<u32>)>,
-    /// Inodes of rotated files that could not be read at a look.
-    pub(super) unread: BTreeSet<u64>,
     /// Old rotated files that were compressed, by inode and number.
     pub(super) recompressed: Vec<(u64, u64)>,
     /// The file that was moved away, and its name.
@@ -347,7 +343,6 @@ impl World {
             seen: Seen::default(),
             left_alone: BTreeSet::new(),
             edited: BTreeSet::new(),
-            unread: BTreeSet::new(),
             recompressed: Vec::new(),
             away: None,
             story: Vec::new(),
