@@ -34,6 +34,9 @@ pub enum Mutant {
     /// Nothing is read again that may not have arrived before a death.
     #[cfg(test)]
     SentIsSettled,
+    /// Positions move with the first part of a batch that was too large.
+    #[cfg(test)]
+    PartSettles,
     /// An archive's inode is believed.
     ArchiveInodeBelieved,
     /// Any inode is believed.
@@ -60,7 +63,7 @@ pub enum Mutant {
 /// line that the histories write is unique, so the block before the position tells texts apart that only their heads
 /// would otherwise.
 #[cfg(test)]
-pub const ALL: [Mutant; 22] = [
+pub const ALL: [Mutant; 23] = [
     Mutant::LeadUnchecked,
     Mutant::Unsynced,
     Mutant::Forgetful,
@@ -73,6 +76,7 @@ pub const ALL: [Mutant; 22] = [
     Mutant::EditionIgnored,
     Mutant::RestoredTrusted,
     Mutant::SentIsSettled,
+    Mutant::PartSettles,
     Mutant::ArchiveInodeBelieved,
     Mutant::InodeBelieved,
     Mutant::BirthIgnored,

@@ -10,6 +10,7 @@ use crate::tail::ledger::content::{
 };
 use crate::tail::ledger::decide::{decide, glance, Glance};
 use crate::tail::ledger::evidence::{before, head_bytes, line_end, Bytes, BLOCK};
+use crate::tail::ledger::mutants::{self, Mutant};
 use crate::tail::ledger::observe::{Eyes, Listed, Snapshot, Stat};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     spans: Vec<Span>,
     pub sent: bool,
+    /// So many of its first events the server has, or refuses for good: it was too large, and goes in parts.
+    decided: usize,
 }
 
 /// The lines that arrived.
@@ -46,8 +49,8 @@ pub struct Server {
 }
 
 impl Server {
-    fn take(&mut self, batch: &Batch) {
-        for event in &batch.events {
+    fn take(&mut self, batch: &Batch, upto: usize) {
+        for event in &batch.events[batch.decided..upto] {
             let key = (event.sequence, event.number);
             let log = *self.logs.entry(event.sequence).or_insert(event.log);
             if log != event.log {
@@ -74,10 +77,12 @@ fn line_id(text: &[u8]) -> Option<u32> {
 
 impl Batch {
     pub fn lines(&self) -> Vec<u32> {
-        self.events
-            .iter()
-            .filter_map(|event| line_id(&event.text))
-            .collect()
+        self.lines_upto(0, self.events.len())
+    }
+
+    fn lines_upto(&self, from: usize, upto: usize) -> Vec<u32> {
+        let events = self.events[from..upto].iter();
+        events.filter_map(|event| line_id(&event.text)).collect()
     }
 }
 
@@ -457,23 +462,33 @@ impl Agent {
 
     /// The server has answered about the oldest batch.
     pub fn answer(&mut self, what: u64, world: &RefCell<World>, outside: &mut Outside) {
-        let Some(batch) = self.batches.front().filter(|batch| batch.sent).cloned() else {
+        let Some(batch) = self.batches.front_mut().filter(|batch| batch.sent) else {
             return;
+        };
+        let all = batch.events.len();
+        let is_large = what % 12 == 3 && all - batch.decided > 1;
+        let upto = match is_large {
+            true => batch.decided + (all - batch.decided) / 2,
+            false => all,
         };
         match what % 12 {
             0 => return,
-            1 => {
-                // The answer is lost
-                outside.server.take(&batch);
-                return;
-            }
-            2 => {
-                for line in batch.lines() {
+            2 | 3 if what % 24 != 3 => {
+                for line in batch.lines_upto(batch.decided, upto) {
                     world.borrow_mut().excuse(line, "discarded by the server");
                 }
             }
-            _ => outside.server.take(&batch),
+            _ => outside.server.take(batch, upto),
         }
+        if what % 12 == 1 {
+            // The answer is lost
+            return;
+        }
+        batch.decided = upto;
+        if is_large && !mutants::is(Mutant::PartSettles) {
+            return;
+        }
+        let batch = batch.clone();
         self.batches.pop_front();
         for span in &batch.spans {
             self.ledger.settle(span);
@@ -516,7 +531,7 @@ impl Agent {
         let mut again = std::mem::take(&mut self.dropped);
         for (at, batch) in self.batches.iter().filter(|batch| batch.sent).enumerate() {
             if arg % 2 == 0 && at == 0 {
-                outside.server.take(batch);
+                outside.server.take(batch, batch.events.len());
             }
             again.extend(batch.lines());
         }

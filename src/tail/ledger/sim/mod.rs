@@ -173,6 +173,7 @@ impl History {
             What::Truncate => world.truncate(who, "is truncated"),
             What::Edit => world.edit(who, arg),
             What::Rewrite => world.rewrite(who, arg),
+            What::Stranger if arg % 4 == 0 => self.impostor(arg),
             What::Stranger => world.stranger(arg),
             What::DeleteStranger => world.delete_stranger(arg),
             What::MoveAway => world.move_away(who, arg),
@@ -285,6 +286,22 @@ impl History {
             !is_excused && !self.outside.server.lines.contains_key(line)
         });
         self.unread = self.unread.or(unread.copied().filter(|_| is_calm));
+    }
+
+    /// A file appears whose name is that of a newer rotated one, while its log shows what it did.
+    fn impostor(&mut self, arg: u64) {
+        let name = self.world.get_mut().impostors_name();
+        let Some(name) = name.filter(|_| self.agent.is_some()) else {
+            return;
+        };
+        // What was read at the first rest is proved at the second
+        self.rest(arg);
+        self.rest(arg);
+        self.world.get_mut().impostor(&name, arg);
+        self.look(arg);
+        if let Some(agent) = &mut self.agent {
+            agent.save(true, Vec::new(), &self.world, &mut self.outside);
+        }
     }
 
     fn kill(&mut self, arg: u64) {

@@ -6,7 +6,9 @@ use crate::tail::ledger::mutants::{self, Mutant};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-/// Reasons that say that two disks with equal evidence exist. The others say that no look could have seen
+/// Reasons that say that two disks with equal evidence exist: all that is known of an empty file is its inode, of one line
+/// the line, of an edit within a tick of the clock nothing, and of a new file that begins as another one does that it
+/// was no copy in time. The others say that no look could have seen
 /// the bytes, or that the server, a death or the very first look decided.
 const AMBIGUOUS: [&str; 8] = [
     "a copy of one line, whose original grew after it",
@@ -42,14 +44,15 @@ impl Total {
         self.failed.sort_unstable();
     }
 
-    /// Prints how many lines were excused, by reason, and the share that is ambiguous.
+    /// Prints how many lines were excused, by reason with the share of 10,000, and the share that is ambiguous.
     fn report(&self) {
         let mut ambiguous = 0;
         for (why, count) in &self.excused {
             let is_ambiguous = AMBIGUOUS.contains(why);
             ambiguous += if is_ambiguous { *count } else { 0 };
             let mark = if is_ambiguous { '?' } else { ' ' };
-            eprintln!("{count:>9} {mark} {why}");
+            let share = f64::from(*count) * 1e4 / self.lines.max(1) as f64;
+            eprintln!("{count:>9} {mark} {share:>8.2} {why}");
         }
         let all: u32 = self.excused.values().sum();
         let of = |count: u32, n: f64| f64::from(count) * n / self.lines.max(1) as f64;

@@ -1,7 +1,7 @@
 //! The things that others do in the folder: files that no entry speaks of, files that are moved away and
 //! back, and logs that are replaced.
 
-use super::world::{Entry, Naming, World};
+use super::world::{log_of, Entry, Inodes, Naming, World};
 use crate::tail::ledger::naming::Rotation;
 
 impl World {
@@ -13,6 +13,33 @@ impl World {
         let (id, line) = self.line(0, arg);
         self.excuse(id, "nobody configured it");
         self.say(format!("{name} gets {id}"));
+        self.append(ino, format!("{line}\n").as_bytes(), &[id]);
+    }
+
+    /// The name of a file that is no log's, though names alone would make it the newest rotated one of the first program. `None` where something
+    /// could not be seen, or the log has no text that tells it from others.
+    pub fn impostors_name(&self) -> Option<String> {
+        let program = &self.programs[0];
+        let name = match program.naming {
+            Naming::Number => "app.log.0",
+            Naming::Date => "app.log-20270101",
+            Naming::DateInside => "app-20270101.log",
+        };
+        let node = &self.nodes[&self.resolve(program.path)?];
+        let is_told = node.lines.len() > 1 && node.text.len() > 1_200;
+        let is_free = log_of(self.config, name).is_none() && !self.entries.contains_key(name);
+        let is_calm = self.faults.is_empty() && program.half.is_none();
+        (is_told && is_free && is_calm).then(|| name.to_owned())
+    }
+
+    /// It appears in an inode that was never used.
+    pub fn impostor(&mut self, name: &str, arg: u64) {
+        let inodes = std::mem::replace(&mut self.inodes, Inodes::Never);
+        let ino = self.create(name);
+        self.inodes = inodes;
+        let (id, line) = self.line(0, arg);
+        self.excuse(id, "nobody configured it");
+        self.say(format!("{name} is put there with {id}"));
         self.append(ino, format!("{line}\n").as_bytes(), &[id]);
     }
 
