@@ -607,7 +607,7 @@ impl<'a> Deciding<'a> {
         };
         match agreement {
             Agreement::Not => Ok(None),
-            Agreement::Unknown if is_told || !is_closed && self.is_family(content, file) => {
+            Agreement::Unknown if is_told || !is_closed && self.may_have(content, file) => {
                 found(Agreement::Unknown, false)
             }
             Agreement::Unknown => {
@@ -621,6 +621,15 @@ impl<'a> Deciding<'a> {
             }
             agreement => found(agreement, false),
         }
+    }
+
+    /// Whether a content of which nothing but the inode is known may have this name: its log's, or one of a kind that
+    /// contents of its log had.
+    fn may_have(&self, content: &Content, file: &Listed) -> bool {
+        let known = self.known.schemes.get(&content.log);
+        let rotation = Rotation::of(content.log, &file.name, self.policy);
+        self.policy.claim(&file.name) == Claim::Own(content.log)
+            || rotation.is_some_and(|its| known.is_some_and(|all| all.contains(&its.scheme)))
     }
 
     /// Makes changes of what was found.

@@ -267,19 +267,22 @@ impl Deciding<'_> {
             let rotation = Rotation::of_any(&file.name, self.policy);
             rotation.map_or(self.policy.claim(&file.name), |it| Claim::Own(it.log))
         };
+        // One that ends there as well may be its copy; of two that do, nothing tells which
         let begins = |other: &Listed, eyes: &mut dyn Eyes| {
             let mut bytes = eyes.open(other)?;
             let mut fresh = self.fresh.iter();
             let is_own = self.holds.contains_key(&other.stat.id)
                 || fresh.any(|(_, at)| self.file(*at).stat.id == other.stat.id);
             let is_other = is_own || bytes.read_at(&mut [0], text.end())? > 0;
-            Ok::<_, io::Error>(is_other && text.compare(&mut *bytes)? == Agreement::Whole)
+            let is_whole = text.compare(&mut *bytes)? == Agreement::Whole;
+            Ok::<_, io::Error>(u8::from(is_whole) << u8::from(is_other))
         };
-        let mut files = self.snapshot.files.iter();
-        files.any(|other| {
-            other.stat.id != file.stat.id
-                && root(other) == root(file)
-                && begins(other, eyes).unwrap_or(false)
+        let mut found = 0;
+        self.snapshot.files.iter().any(|other| {
+            if other.stat.id != file.stat.id && root(other) == root(file) {
+                found += begins(other, eyes).unwrap_or(0);
+            }
+            found > 1
         })
     }
 

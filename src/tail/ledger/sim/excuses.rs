@@ -19,6 +19,9 @@ impl World {
         let names: Vec<String> = self.entries.keys().cloned().collect();
         let mut unknown = Vec::new();
         let mut links = Vec::new();
+        // Texts that are told from others by one line at most
+        let plain = self.seen.shown.values().filter(|shown| shown.is_plain());
+        let plain: BTreeSet<u64> = plain.map(|shown| shown.lineage).collect();
         for name in &names {
             let Some(ino) = self
                 .resolve(name)
@@ -120,6 +123,7 @@ impl World {
                 self.looks_new(ino);
             }
         }
+        self.note_edits();
         if let Some((_, ino)) = self.away {
             self.excuse_away(ino);
         }
@@ -205,11 +209,16 @@ impl World {
             let node = &self.nodes[&ino];
             let is_seen = self.is_seen(ino);
             let is_gone = led_to != Some(ino) && node.held == 0;
-            // A birth that tells files apart proves an empty one
+            // A birth that tells files apart proves any
             let is_told = self.births == Births::Exact;
-            if is_gone && !is_told && !self.seen.text.contains(&node.lineage) && is_seen {
+            let is_line = plain.contains(&node.lineage);
+            let is_empty = !self.seen.text.contains(&node.lineage) && is_seen;
+            if is_gone && !is_told && (is_line || is_empty) {
                 for line in self.nodes[&ino].lines.clone() {
-                    self.excuse(line, "empty when last seen, and of a strange name since");
+                    self.excuse(
+                        line,
+                        "a line or none when last seen, and of a strange name since",
+                    );
                 }
             }
             if !is_seen && led_to != Some(ino) {
@@ -333,7 +342,7 @@ impl World {
         let lineage = self.nodes[&ino].lineage;
         let is_known = self.seen.text.contains(&lineage) && !self.is_plain(lineage);
         let why = match is_known {
-            true if !self.looks_edited(lineage) => return,
+            true if !self.seem_edited.contains(&lineage) => return,
             true => "moved away, and all but its last two lines is what its log begins with since",
             false => "moved away when nothing of it was known",
         };
@@ -344,18 +353,20 @@ impl World {
         }
     }
 
-    /// Whether a text that a look has seen at the path of its log is, but for two lines at most, what the same file begins
+    /// Texts that a look has seen at the paths of logs and that are, but for two lines at most, what the same files begin
     /// with by now: a program that writes a closing bracket anew with each append, and one that truncates its log and
     /// begins it with the same banner, leave the same.
-    fn looks_edited(&self, lineage: u64) -> bool {
-        let mut shown = self.seen.shown.values();
-        shown.any(|shown| {
+    fn note_edits(&mut self) {
+        for shown in self.seen.shown.values() {
             let node = self.nodes.get(&shown.stat.id.ino);
             let text = node.map_or(&[][..], |node| &node.text);
-            let all = shown.text.split_inclusive(|b| *b == b'\n');
-            let both = all.clone().zip(text.split_inclusive(|b| *b == b'\n'));
+            let lines = |text| <[u8]>::split_inclusive(text, |b| *b == b'\n');
+            let whole = lines(&shown.text).filter(|line| line.ends_with(b"\n"));
+            let both = lines(&shown.text).zip(lines(text));
             let same = both.take_while(|(then, now)| then == now).count();
-            shown.lineage == lineage && same > 0 && all.count() <= same + 2
-        })
+            if same > 0 && whole.count() <= same + 2 {
+                self.seem_edited.insert(shown.lineage);
+            }
+        }
     }
 }

@@ -761,3 +761,91 @@ fn a_banner_with_the_inode_and_the_name_of_the_one_before_hides_no_log_that_came
         .does(|world| world.rotate(0, 0))
         .holds();
 }
+
+/// Seed 146388.
+#[test]
+fn a_banner_that_was_read_on_before_it_was_compared_hides_no_copy_of_lines() {
+    let mut history = history(Config::Literal, Births::Missing, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.banner) = (Method::Copy, SEVERAL);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .rests()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .dies()
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| (0..4).for_each(|_| world.write(0, LINES)));
+    history.pump(1 << 16);
+    history.holds();
+}
+
+/// Seed 220545.
+#[test]
+fn a_copy_of_another_logs_banner_in_the_same_inode_is_not_taken_for_an_archive() {
+    let mut history = history(Config::TwoLiterals, Births::Missing, Inodes::LastFreed);
+    let world = history.world.get_mut();
+    let mut other = world.programs[0].clone();
+    (other.path, other.method, other.banner) = ("app-1.log", Method::Copy, SEVERAL);
+    world.programs[0].banner = SEVERAL;
+    world.programs.push(other);
+    history
+        .does(|world| world.write(1, LINES))
+        .does(|world| world.rotate(1, AT_ONCE))
+        .does(|world| world.rotate(1, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .starts()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .rests()
+        .does(|world| world.compress("app-1.log.1"))
+        .does(|world| world.compress("app.log.1"))
+        .does(|world| {
+            let copy = "app-1.log.2".to_owned();
+            let fault = Fault::Open(copy, super::libc_errno::EMFILE);
+            world.faults.push((fault, 1));
+        })
+        .looks()
+        .holds();
+}
+
+/// Seed 232528.
+#[test]
+fn a_log_that_is_moved_away_is_not_shortened_to_the_copy_of_its_banner() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::LastFreed);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.banner) = (Method::Copy, SEVERAL);
+    history
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .looks()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.move_away(0, 0))
+        .dies()
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rewrite(0, 0))
+        .starts()
+        .does(World::move_back)
+        .holds();
+}
+
+/// Seed 2012.
+#[test]
+fn a_copy_of_a_banner_under_a_newer_name_hides_no_log_that_came_between() {
+    let mut history = history(Config::Literal, Births::Exact, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.naming, program.banner) = (Naming::Date, SEVERAL);
+    history
+        .does(|world| _ = world.current(0))
+        .starts()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .holds();
+}

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 const AMBIGUOUS: [&str; 8] = [
     "a copy of one line, whose original grew after it",
     "a copy stood beside its original for long",
+    "a line or none when last seen, and of a strange name since",
     "edited after what is known on disk, before a death",
     "edited without a trace in length and date",
-    "empty when last seen, and of a strange name since",
     "its original was written anew without a trace",
     "moved away, and all but its last two lines is what its log begins with since",
     "written anew without a trace in length and date",

@@ -191,6 +191,8 @@ pub struct World {
     pub seen: Seen,
     /// Lineages that came and went unseen while the kind of their names was unknown.
     pub(super) left_alone: BTreeSet<u64>,
+    /// Lineages of texts that seem to have been edited by two lines at most.
+    pub(super) seem_edited: BTreeSet<u64>,
     /// Lineages of texts that were edited since a look.
     pub(super) edited: BTreeSet<u64>,
     /// Lines that were edited in, in place, by path.
@@ -343,6 +345,7 @@ impl World {
             seen: Seen::default(),
             left_alone: BTreeSet::new(),
             edited: BTreeSet::new(),
+            seem_edited: BTreeSet::new(),
             recompressed: Vec::new(),
             away: None,
             story: Vec::new(),
