@@ -694,7 +694,10 @@ impl<'a> Deciding<'a> {
         content.trust == Trust::Restored
             && content.evidence.end() < content.numbered
             && !file.is_archive()
-            && content.place.last_file().is_some_and(|at| !may_be(at, file))
+            && content
+                .place
+                .last_file()
+                .is_some_and(|at| !may_be(at, file))
             && (is_own || !self.is_original_there(content))
     }
 

@@ -19,6 +19,8 @@ pub enum Mutant {
     OrderIgnored,
     /// Any kind of name is a rotation's.
     SchemeIgnored,
+    /// No rotation moves files to a folder below.
+    FolderAboveIgnored,
     /// Contents that no listing shows are forgotten at once.
     AbsentForgotten,
     /// One file may hold two contents.
@@ -63,12 +65,13 @@ pub enum Mutant {
 /// line that the histories write is unique, so the block before the position tells texts apart that only their heads
 /// would otherwise.
 #[cfg(test)]
-pub const ALL: [Mutant; 23] = [
+pub const ALL: [Mutant; 24] = [
     Mutant::LeadUnchecked,
     Mutant::Unsynced,
     Mutant::Forgetful,
     Mutant::OrderIgnored,
     Mutant::SchemeIgnored,
+    Mutant::FolderAboveIgnored,
     Mutant::AbsentForgotten,
     Mutant::Shared,
     Mutant::BaseKept,

@@ -3,6 +3,7 @@
 
 use super::super::names::{self, Scheme};
 use super::content::LogId;
+use super::mutants::{self, Mutant};
 use super::observe::Listed;
 use crate::tail::counters::Skip;
 use std::ffi::OsStr;
@@ -66,10 +67,11 @@ impl Rotation {
         let slash = name.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
         let (folder, file) = name.split_at(slash);
         // A rotation may have an `olddir` below the log's folder
-        let above = folder.strip_suffix(b"/").and_then(|folder| {
-            let slash = folder.iter().rposition(|b| *b == b'/')?;
-            Some(&folder[..=slash])
+        let above = folder.strip_suffix(b"/").map(|folder| {
+            let slash = folder.iter().rposition(|b| *b == b'/');
+            &folder[..slash.map_or(0, |at| at + 1)]
         });
+        let above = above.filter(|_| !mutants::is(Mutant::FolderAboveIgnored));
         let mut found = Vec::new();
         for original in names::originals(OsStr::from_bytes(file)) {
             let Some(rotated) = names::rotated(original.as_bytes(), file) else {

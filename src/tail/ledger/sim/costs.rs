@@ -17,6 +17,7 @@ fn rotated(births: Births) -> (RefCell<World>, Outside, Agent) {
     program.naming = Naming::Number;
     program.compresses = Some(true);
     program.keep = 60;
+    program.olddir = "";
     program.filler = 900;
     let world = RefCell::new(world);
     let mut outside = Outside::new();

@@ -7,6 +7,8 @@ use crate::tail::ledger::naming::Rotation;
 use crate::tail::ledger::observe::Stat;
 use std::collections::BTreeSet;
 
+const STRANGE: &str = "a line or none when last seen, and of a strange name since";
+
 impl World {
     /// A look begins. Files that came and went unseen are a log's by the kind of their names alone.
     pub fn looked(&mut self, now: u64) {
@@ -46,10 +48,13 @@ impl World {
                 self.seen.old.insert(node.serial);
             }
             let is_old = self.seen.old.contains(&node.serial);
-            match is_seen && !is_edited {
+            // An empty one is told by its birth alone
+            let is_empty = is_seen && !self.seen.text.contains(&node.lineage);
+            let is_vague = is_empty && self.births != Births::Exact;
+            match is_seen && !is_edited && !is_vague {
                 true if !disturbed && !is_old && !node.lines.is_empty() => schemes.push(scheme),
                 true => {}
-                false => unknown.push((rotation.log.0, scheme, ino)),
+                false => unknown.push((rotation.log.0, scheme, ino, is_vague)),
             }
         }
         // The text at a path begins with all that it showed at the last look, and is another text
@@ -189,7 +194,7 @@ impl World {
                 self.excuse(line, "written anew without a trace in length and date");
             }
         }
-        for (log, scheme, ino) in unknown {
+        for (log, scheme, ino, is_vague) in unknown {
             if !self
                 .seen
                 .schemes
@@ -198,9 +203,13 @@ impl World {
             {
                 self.left_alone.insert(self.nodes[&ino].lineage);
             }
+            let why = match is_vague {
+                true => STRANGE,
+                false => "came and went unseen, under names of an unknown kind",
+            };
             if self.left_alone.contains(&self.nodes[&ino].lineage) {
                 for line in self.nodes[&ino].lines.clone() {
-                    self.excuse(line, "came and went unseen, under names of an unknown kind");
+                    self.excuse(line, why);
                 }
             }
         }
@@ -215,10 +224,7 @@ impl World {
             let is_empty = !self.seen.text.contains(&node.lineage) && is_seen;
             if is_gone && !is_told && (is_line || is_empty) {
                 for line in self.nodes[&ino].lines.clone() {
-                    self.excuse(
-                        line,
-                        "a line or none when last seen, and of a strange name since",
-                    );
+                    self.excuse(line, STRANGE);
                 }
             }
             if !is_seen && led_to != Some(ino) {

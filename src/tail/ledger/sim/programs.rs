@@ -128,10 +128,11 @@ impl World {
         let program = &self.programs[who];
         let path = program.path;
         let stem = path.strip_suffix(".log").unwrap();
+        let old = program.olddir;
         match program.naming {
-            Naming::Number => format!("{path}.{n}"),
-            Naming::Date => format!("{path}-{}", 20_260_100 + n),
-            Naming::DateInside => format!("{stem}-{}.log", 20_260_100 + n),
+            Naming::Number => format!("{old}{path}.{n}"),
+            Naming::Date => format!("{old}{path}-{}", 20_260_100 + n),
+            Naming::DateInside => format!("{old}{stem}-{}.log", 20_260_100 + n),
         }
     }
 

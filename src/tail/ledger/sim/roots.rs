@@ -16,7 +16,7 @@ fn history(config: Config, births: Births, inodes: Inodes) -> History {
     program.path = "app.log";
     (program.method, program.naming) = (Method::Rename, Naming::Number);
     (program.compresses, program.banner, program.keep) = (None, 0, 5);
-    (program.fixed, program.filler) = (true, 60);
+    (program.fixed, program.filler, program.olddir) = (true, 60, "");
     History {
         world: RefCell::new(world),
         outside: Outside::new(),

@@ -52,6 +52,8 @@ pub struct Program {
     pub path: &'static str,
     pub method: Method,
     pub naming: Naming,
+    /// The folder below in which rotated files lie, with a slash, or nothing.
+    pub olddir: &'static str,
     /// Compresses rotated files, the newest one only later.
     pub compresses: Option<bool>,
     /// Lines that begin each of its files.
@@ -241,6 +243,8 @@ impl Policy for Config {
             Config::TwoLiterals => own(&["app.log", "app-1.log"]),
             Config::Link => own(&["app.log", "cur.log"]),
             Config::Glob if name == "secret.log" => Claim::Others,
+            // A wildcard is of one folder
+            Config::Glob if name.contains('/') => Claim::Nobody,
             Config::Glob if name.ends_with(".log") && !LOGS.contains(&name) => other_log(name),
             Config::Glob => own(&LOGS),
             Config::GlobWithRotated if name == "app.log" => Claim::Own(LogId(0)),
@@ -298,6 +302,7 @@ impl World {
                 Naming::Date,
                 Naming::DateInside,
             ][pick(&mut dice, 4)],
+            olddir: "",
             compresses: [None, None, Some(false), Some(true)][pick(&mut dice, 4)],
             banner: [0, 12, 1, 60][pick(&mut dice, 4)],
             fixed: dice.one_in(2),
@@ -311,6 +316,7 @@ impl World {
         });
         let mut programs: Vec<Program> = programs.collect();
         for program in &mut programs {
+            program.olddir = ["", "", "", "old/"][pick(&mut dice, 4)];
             // A wildcard for `*.log` would take these for logs of their own
             if config == Config::Glob && program.naming == Naming::DateInside {
                 program.naming = Naming::Date;
