@@ -76,7 +76,11 @@ impl Deciding<'_> {
         let length = fresh::length(file, &mut *bytes)?;
         let has_all = held.is_none_or(|sight| length >= sight.stat.length);
         // With equal banners it would be another log's text
-        let has_more = length > evidence.end() && !evidence.is_distinct();
+        let has_more = length > evidence.end();
+        drop(bytes);
+        let has_more = has_more
+            && (!evidence.is_distinct()
+                || !evidence.is_told() && self.is_common(evidence, content, file, eyes));
         Ok(match agreement {
             agreement if is_family && has_all => agreement,
             Agreement::Whole if has_all && !has_more => Agreement::Whole,

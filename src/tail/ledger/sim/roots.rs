@@ -849,3 +849,22 @@ fn a_copy_of_a_banner_under_a_newer_name_hides_no_log_that_came_between() {
         .does(|world| world.rotate(0, AT_ONCE))
         .holds();
 }
+
+/// Seed 46066.
+#[test]
+fn a_copy_of_a_banner_that_is_a_log_of_its_own_claims_no_archive_of_another_log() {
+    let mut history = history(Config::GlobWithRotated, Births::Equal, Inodes::Never);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.method, program.naming, program.banner) = (Method::Copy, Naming::Date, SEVERAL);
+    (program.compresses, program.keep) = (Some(true), 2);
+    history
+        .starts()
+        .does(|world| _ = world.current(0))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.delete(0))
+        .looks()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .does(|world| world.rotate(0, AT_ONCE))
+        .holds();
+}
