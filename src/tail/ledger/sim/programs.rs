@@ -1,6 +1,7 @@
 //! The programs: they write lines, and rotate, truncate, edit and rewrite their logs.
 
 use super::world::{is_plain, Entry, Line, Method, Naming, World};
+use crate::tail::ledger::evidence::HEAD;
 
 impl World {
     pub(super) fn append(&mut self, ino: u64, text: &[u8], lines: &[u32]) {
@@ -247,10 +248,15 @@ impl World {
             return;
         };
         if self.nodes[&original].lines.len() > copy.lines.len() {
-            if is_plain(&self.plain(ino)) {
+            let (text, serial) = (self.plain(ino), copy.serial);
+            let is_unseen = !self.seen.copies.contains(&serial);
+            if is_plain(&text) || is_unseen && text.len() <= HEAD {
+                let why = "a copy of a few lines, whose original grew after it";
                 for line in copy.lines.clone() {
-                    let again = &mut self.lines[line as usize].again;
-                    again.get_or_insert("a copy of one line, whose original grew after it");
+                    if !is_plain(&text) {
+                        self.excuse(line, why);
+                    }
+                    self.lines[line as usize].again.get_or_insert(why);
                 }
             }
             let copy = &self.nodes[&ino];

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 /// was no copy in time. The others say that no look could have seen
 /// the bytes, or that the server, a death or the very first look decided.
 const AMBIGUOUS: [&str; 8] = [
-    "a copy of one line, whose original grew after it",
+    "a copy of a few lines, whose original grew after it",
     "a copy stood beside its original for long",
     "a line or none when last seen, and of a strange name since",
     "edited after what is known on disk, before a death",
