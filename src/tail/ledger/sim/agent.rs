@@ -30,7 +30,7 @@ pub struct Batch {
     pub events: Vec<Event>,
     spans: Vec<Span>,
     pub sent: bool,
-    /// So many of its first events the server has, or refuses for good: it was too large, and goes in parts.
+    /// The number of its first events that the server has, or refuses for good: it was too large, and goes in parts.
     decided: usize,
 }
 

@@ -294,7 +294,7 @@ impl History {
         let Some(name) = name.filter(|_| self.agent.is_some()) else {
             return;
         };
-        // What was read at the first rest is proved at the second
+        // The second rest proves the text that the first one has read
         self.rest(arg);
         self.rest(arg);
         self.world.get_mut().impostor(&name, arg);
