@@ -234,7 +234,7 @@ fn parse(page: &str) -> (Words<'_>, Option<&str>) {
     (words, scoreboard)
 }
 
-/// What is no number of 0 or more is left out.
+/// A value that is no number of 0 or more is left out.
 fn value(row: &Row, word: &str) -> Option<Value<'static>> {
     if row.1 == "apache.cpu" {
         let seconds: f64 = word.parse().ok()?;

@@ -337,7 +337,7 @@ fn environment(name: &str) -> Option<String> {
     }
 }
 
-/// What all requests have in common.
+/// The settings that all requests have in common.
 fn config(limits: &Limits) -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         .http_status_as_error(false)

@@ -89,7 +89,7 @@ pub struct Description {
     pub write_limit: (i64, i64),
     /// When `gather` is called.
     pub cadence: Cadence,
-    /// What a sample does beyond this machine.
+    /// Set if a sample asks a server that the entry names.
     pub service: Option<Service>,
     /// Checks options beyond what their declarations say, and makes the monitor.
     pub make: Make,

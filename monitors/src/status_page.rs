@@ -57,19 +57,19 @@ pub(crate) const fn options(url: OptionSpec) -> [OptionSpec; COUNT] {
     ]
 }
 
-/// What differs between the servers.
+/// The texts that differ between the servers.
 pub(crate) struct Server {
     /// Its name in messages.
     pub(crate) name: &'static str,
     /// The option that names the page.
     pub(crate) url: &'static str,
-    /// What to do about 404: a sentence.
+    /// Advice about 404: a sentence.
     pub(crate) missing: &'static str,
-    /// What to do about 403: a sentence.
+    /// Advice about 403: a sentence.
     pub(crate) denied: &'static str,
-    /// What to do about a user that is refused: a sentence.
+    /// Advice about a user that is refused: a sentence.
     pub(crate) user: &'static str,
-    /// What to do about a page without anything known on it: a sentence.
+    /// Advice about a page without anything known on it: a sentence.
     pub(crate) unknown: &'static str,
 }
 

@@ -8,7 +8,7 @@ use common::sha256::digest;
 /// More rounds than these are refused: they would take seconds. Servers have 4096 by default.
 const MOST_ROUNDS: u32 = 1_000_000;
 
-/// What a password becomes by salt and rounds, which is the same at each log-in: making it costs
+/// A password with salt and rounds, which is the same at each log-in: making it costs
 /// some 10 ms.
 #[derive(Default)]
 pub struct Salted {

@@ -47,7 +47,7 @@ fn other<T>(text: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Other(text.into()))
 }
 
-/// What is needed to log in.
+/// The facts that a log-in needs.
 pub struct Login<'a> {
     pub address: &'a Address,
     /// The host for its certificate.

@@ -13,7 +13,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{channel, Receiver};
 use std::time::Instant;
 
-/// What a server does with one connection; what it has heard, it hands on.
+/// The course of one connection at a server, which hands on what it has heard.
 type Play = Box<dyn FnOnce(&mut Peer) + Send>;
 
 /// The server's side of a connection.

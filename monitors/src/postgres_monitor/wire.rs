@@ -50,7 +50,7 @@ pub fn write(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// What is still unread of a message's body.
+/// The part of a message's body that is still unread.
 pub struct Body<'a>(pub &'a [u8]);
 
 impl<'a> Body<'a> {

@@ -329,7 +329,7 @@ impl Host {
         Ok(())
     }
 
-    /// Who answers, compared with the last time.
+    /// Compares the server that answers with that of the last time.
     fn since(&self, info: &str) -> Since {
         let Some((run, then)) = &self.run else {
             return Since::First;

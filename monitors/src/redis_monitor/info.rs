@@ -1,4 +1,4 @@
-//! What `INFO` tells: metrics of a server, and the record of its replication.
+//! The answer to `INFO`: metrics of a server, and the record of its replication.
 
 use crate::line::{Field, Value};
 use crate::Emitter;

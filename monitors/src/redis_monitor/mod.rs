@@ -144,7 +144,7 @@ const METRICS: &[MetricSpec] = &[
     MetricSpec::new("redis.db.avg_ttl", Gauge, "ms", DB, "How long these have to live on average."),
 ];
 
-/// What holds for all servers.
+/// The options that hold for all servers.
 struct Shared {
     timeout: Duration,
     repeat: Duration,

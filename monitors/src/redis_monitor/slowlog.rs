@@ -105,7 +105,7 @@ pub struct New {
     pub entries: Vec<Entry>,
     /// The oldest of them follows the last that was seen.
     pub gapless: bool,
-    /// Who answers.
+    /// The server that answers.
     pub since: Since,
     done: bool,
     newest: Option<(i64, i64)>,
@@ -155,7 +155,7 @@ impl Seen {
     pub fn end(&mut self, new: &New) {
         match new.newest {
             Some((id, at)) => (self.id, self.at) = (id, at),
-            // What comes next has any id
+            // The next entry may have any id
             None if new.since != Since::Same => self.id = -1,
             None => {}
         }

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{channel, Receiver};
 use std::time::Instant;
 
-/// What the server does with one request, or in place of one.
+/// The server's answer to one request, or in place of one.
 enum Act {
     /// Answers.
     Say(Vec<u8>),

@@ -1,4 +1,4 @@
-//! What the monitors of services share: a connection with an end to all waiting, TLS, passwords.
+//! The common part of the monitors of services: a connection with an end to all waiting, TLS, passwords.
 
 // A build may have a monitor that needs only a part of it.
 #![allow(dead_code)]

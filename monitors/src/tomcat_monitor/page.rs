@@ -39,7 +39,7 @@ pub(super) struct Group {
     pub(super) values: Vec<Option<u64>>,
 }
 
-/// What is known of a page.
+/// The facts that are known of a page.
 #[derive(Default)]
 pub(super) struct Page {
     pub(super) memory: Vec<Option<u64>>,

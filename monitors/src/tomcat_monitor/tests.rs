@@ -182,7 +182,7 @@ fn a_page_that_is_not_the_manager_s_is_told_apart() {
     ] {
         assert!(Page::parse(page).is_none(), "{page:?}");
     }
-    // What there is of half a page is taken.
+    // The values of half a page are taken.
     let half = &TOMCAT_10[..TOMCAT_10.find("<connector").unwrap()];
     assert!(lines(half, false)[0].starts_with("runtime.memory_bytes"));
 }
