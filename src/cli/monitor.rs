@@ -214,3 +214,22 @@ impl Sink for Stdout {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_each_monitors_page_is_an_entry_that_is_right() {
+        let with_example = registry::ALL.iter().filter_map(|d| Some((d, d.service?)));
+        for (description, service) in with_example {
+            let members = members(service.entry).unwrap();
+            let module = members.iter().find(|(key, _)| key == "module").unwrap();
+            assert_eq!(module.1, description.module);
+            let plan = Plan::new(description.module, "", &members, &host(&Asked::default()));
+            let plan = plan.unwrap_or_else(|why| panic!("{}: {why}", service.entry));
+            assert_eq!(plan.unused().count(), 0, "{}", service.entry);
+            assert_eq!(plan.warnings(), Vec::<String>::new());
+        }
+    }
+}

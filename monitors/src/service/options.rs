@@ -9,10 +9,12 @@ pub(crate) const TIMEOUT: OptionSpec = OptionSpec::new(
     "timeout",
     Kind::Float,
     Default::Float(10.0),
-    "Seconds that everything of one sample may take, from looking up the name to the last byte.",
+    "Seconds that everything of one sample may take, from looking up the name to the last byte. More than 240 are taken as 240: a monitor that is busy for 300 s is taken for one that hangs.",
 )
-.at_least(0.1)
-.at_most(3600.0);
+.at_least(0.1);
+
+/// The longest `timeout` in seconds.
+const LONGEST: f64 = 240.0;
 
 /// `tls`: [`super::Security`] reads it and the three that follow.
 pub(crate) const TLS: OptionSpec = OptionSpec::new(
@@ -72,7 +74,7 @@ pub(crate) const EXTRA_METRICS: OptionSpec = OptionSpec::new(
 
 /// The value of `timeout`.
 pub(crate) fn time_out(options: &crate::options::Options) -> Duration {
-    Duration::from_secs_f64(options.float("timeout").unwrap_or(10.0))
+    Duration::from_secs_f64(options.float("timeout").unwrap_or(10.0).min(LONGEST))
 }
 
 /// A text option that is set and not empty.

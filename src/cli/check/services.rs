@@ -5,8 +5,8 @@ use crate::util::words::count;
 use monitors::{try_once, Plan};
 use std::time::Duration;
 
-/// Longer than the longest `timeout` that such a monitor has.
-const PATIENCE: Duration = Duration::from_secs(310);
+/// Longer than the longest `timeout` that such a monitor has, which is 240 s.
+const PATIENCE: Duration = Duration::from_secs(250);
 
 /// Tries each monitor that asks a server which its entry names.
 pub(super) fn check(report: &mut Report, monitors: &[Plan]) {
