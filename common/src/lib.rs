@@ -20,6 +20,7 @@ pub mod stamp;
 pub mod stop;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod thread;
 pub mod throttle;
 pub mod time;
 #[cfg(feature = "tls")]

@@ -8,7 +8,7 @@ mod way;
 
 use crate::bounded::Bounded;
 use common::stop::Stop;
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::{bounded, select, Receiver};
 use nix::errno::Errno;
 use std::fmt::Write as _;
 use std::io::{self, Read as _};
@@ -256,30 +256,42 @@ impl Client {
         let (limits, request) = (self.limits, request.clone());
         let roots = self.trust.place();
         let (tx, answer) = bounded(1);
-        std::thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                // Nobody waits any more after a request to stop.
-                let _ = tx.send(exchange(&agent, uri, request, &limits, (deadline, roots)));
-            })
-            .map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))?;
+        start(Box::new(move || {
+            // Nobody waits any more after a request to stop.
+            let _ = tx.send(exchange(&agent, uri, request, &limits, (deadline, roots)));
+        }))?;
         // The request keeps its deadline itself; this is for a resolver that does not.
         let late = self.limits.timeout + Duration::from_secs(2);
-        let answer = select! {
-            recv(answer) -> answer => answer.unwrap_or_else(|_| {
-                Err(Failure::unknown("the HTTP client failed"))
-            }),
-            recv(stop.channel()) -> _ => Err(Failure {
-                class: Class::Stopped,
-                text: "stopped".to_owned(),
-            }),
-            default(late) => Err(Failure::timed_out()),
-        };
+        let answer = heard(&answer, stop, late);
         if answer.is_err() {
             // The file of root certificates may be mended by the next time.
             self.agent = None;
         }
         answer
+    }
+}
+
+/// What the thread of a request sends. It is one type for answers that are waited for as a whole and for
+/// those that come in blocks, as the code of a channel of another type has 10 KB.
+type Message = Result<Response, Failure>;
+
+/// Starts the thread of a request.
+fn start(work: common::thread::Work<'static>) -> Result<(), Failure> {
+    let started = common::thread::start("http", work);
+    started.map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))
+}
+
+/// The next message of that thread, unless none comes within `late`, or the monitor is to stop.
+fn heard(messages: &Receiver<Message>, stop: &Stop, late: Duration) -> Message {
+    select! {
+        recv(messages) -> message => message.unwrap_or_else(|_| {
+            Err(Failure::unknown("the HTTP client failed"))
+        }),
+        recv(stop.channel()) -> _ => Err(Failure {
+            class: Class::Stopped,
+            text: "stopped".to_owned(),
+        }),
+        default(late) => Err(Failure::timed_out()),
     }
 }
 

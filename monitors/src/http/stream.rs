@@ -1,9 +1,11 @@
 //! An answer that is handed on in blocks while it arrives, and redirects.
 
-use super::{failure, incomplete, parse, Client, Failure, Limits, Request, Response, Trust};
-use super::{Bounded, Class, HeaderName, HeaderValue};
+use super::{failure, heard, incomplete, parse, start};
+use super::{
+    Bounded, Client, Failure, HeaderName, HeaderValue, Limits, Message, Request, Response, Trust,
+};
 use common::stop::Stop;
-use crossbeam_channel::{bounded, select, Receiver, Sender};
+use crossbeam_channel::{bounded, Receiver, Sender};
 use std::io::{self, Read as _};
 use std::time::{Duration, Instant};
 use ureq::http::{self, header, HeaderMap, Uri};
@@ -30,9 +32,7 @@ pub struct Answer {
     stop: Stop,
 }
 
-/// The thread sends a [`head`], then [`block`]s, then an [`end`], or a failure instead of any. It is the
-/// type that [`Client::fetch`] has in its channel, as the code of a channel of another type has 10 KB.
-type Message = Result<Response, Failure>;
+// The thread sends a `head`, then `block`s, then an `end`, or a failure instead of any.
 
 /// Alone has a status. Its body is the type and the encoding, with a line break between them, which
 /// neither can hold.
@@ -105,14 +105,11 @@ impl Client {
         };
         let (tx, messages) = bounded(BLOCKS);
         let request = request.clone();
-        std::thread::Builder::new()
-            .name("http".to_owned())
-            .spawn(move || {
-                let end = hops.run(uri, request, &tx).and_then(|()| end());
-                // Nobody waits any more after a request to stop.
-                let _ = tx.send(end);
-            })
-            .map_err(|e| Failure::unknown(format!("cannot make a thread: {e}")))?;
+        start(Box::new(move || {
+            let end = hops.run(uri, request, &tx).and_then(|()| end());
+            // Nobody waits any more after a request to stop.
+            let _ = tx.send(end);
+        }))?;
         let mut answer = Answer {
             status: 0,
             content_type: String::new(),
@@ -159,16 +156,7 @@ impl Answer {
 
     fn message(&self) -> Message {
         let late = self.deadline.saturating_duration_since(Instant::now()) + LATE;
-        select! {
-            recv(self.messages) -> message => message.unwrap_or_else(|_| {
-                Err(Failure::unknown("the HTTP client failed"))
-            }),
-            recv(self.stop.channel()) -> _ => Err(Failure {
-                class: Class::Stopped,
-                text: "stopped".to_owned(),
-            }),
-            default(late) => Err(Failure::timed_out()),
-        }
+        heard(&self.messages, &self.stop, late)
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::Class;
 use super::*;
 use crate::emitter::captured::stopper;
 use crate::testing::capture;

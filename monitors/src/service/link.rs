@@ -4,12 +4,14 @@
 use super::security::Session;
 use crate::Error;
 use common::stop::Stop;
-use crossbeam_channel::{bounded, select};
+use crossbeam_channel::select;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The kernel waits at most this long in one call, so that a request to stop is heard.
@@ -101,9 +103,9 @@ enum Socket {
 }
 
 impl Socket {
-    fn open(address: &Address, left: Duration) -> io::Result<Socket> {
+    fn open(address: &Address, left: Duration) -> io::Result<OwnedFd> {
         let (host, port) = match address {
-            Address::Unix(path) => return UnixStream::connect(path).map(Socket::Unix),
+            Address::Unix(path) => return UnixStream::connect(path).map(OwnedFd::from),
             Address::Tcp(host, port) => (host.as_str(), *port),
         };
         let until = Instant::now() + left;
@@ -117,7 +119,7 @@ impl Socket {
             match TcpStream::connect_timeout(&address, left) {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);
-                    return Ok(Socket::Tcp(stream));
+                    return Ok(stream.into());
                 }
                 Err(e) => error = e,
             }
@@ -146,6 +148,38 @@ impl Socket {
             Socket::Unix(s) => s.write(bytes),
         }
     }
+}
+
+/// Does what can't be interrupted on a thread of that name, and waits no longer than the deadline
+/// allows. Each type of channel and closure would cost kilobytes of machine code, so there is one.
+///
+/// # Errors
+/// Those of `work`; `TimedOut` at the deadline.
+pub(crate) fn aside(
+    name: &str,
+    deadline: &Deadline,
+    work: Box<dyn FnOnce() -> io::Result<OwnedFd> + Send>,
+) -> io::Result<OwnedFd> {
+    let left = deadline.left()?;
+    let (finished, is_finished) = common::stop::pair();
+    let result = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&result);
+    let whole = move || {
+        let made = work();
+        // It is never poisoned: nothing can panic while it is held
+        if let Ok(mut place) = place.lock() {
+            *place = Some(made);
+        }
+        drop(finished);
+    };
+    common::thread::start(name, Box::new(whole))?;
+    select! {
+        recv(is_finished.channel()) -> _ => {}
+        recv(deadline.stop.channel()) -> _ => return Err(io::Error::other("the monitor is to end")),
+        default(left) => return Err(ErrorKind::TimedOut.into()),
+    }
+    let made = result.lock().ok().and_then(|mut result| result.take());
+    made.unwrap_or_else(|| Err(ErrorKind::Other.into()))
 }
 
 /// A socket and the deadline of what is done with it.
@@ -205,21 +239,13 @@ impl Link {
     pub(crate) fn connect(address: &Address, deadline: &Deadline) -> Result<Link, Error> {
         let failed = |error: io::Error| Error::new(refusal(address, &error));
         let left = deadline.left().map_err(failed)?;
-        let (tx, rx) = bounded(1);
         let target = address.clone();
-        std::thread::Builder::new()
-            .name("connect".to_owned())
-            .spawn(move || {
-                // Nobody waits for it any more after the deadline
-                let _ = tx.send(Socket::open(&target, left));
-            })
-            .map_err(failed)?;
-        let socket = select! {
-            recv(rx) -> socket => socket.unwrap_or_else(|_| Err(ErrorKind::Other.into())),
-            recv(deadline.stop.channel()) -> _ => Err(io::Error::other("the monitor is to end")),
-            default(left) => Err(ErrorKind::TimedOut.into()),
+        let work = Box::new(move || Socket::open(&target, left));
+        let opened = aside("connect", deadline, work).map_err(failed)?;
+        let socket = match address {
+            Address::Tcp(..) => Socket::Tcp(opened.into()),
+            Address::Unix(_) => Socket::Unix(opened.into()),
         };
-        let socket = socket.map_err(failed)?;
         socket.prepare().map_err(failed)?;
         Ok(Link(Way::Open(Plain {
             socket,

@@ -11,6 +11,6 @@ mod security;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use link::{Address, Deadline, Link};
+pub(crate) use link::{aside, Address, Deadline, Link};
 pub(crate) use secret::Secret;
 pub(crate) use security::{Security, Wanted};

@@ -19,17 +19,20 @@ mod usm;
 use crate::line::{clean_name, Value as Shown};
 use crate::monitor::{Cadence, Description, Log, Measure, MetricSpec, Monitor, Service, Setup};
 use crate::options::{Default, Kind, OptionSpec};
+use crate::service::{aside, Deadline};
 use crate::{Emitter, Error};
 use common::stop::Stop;
-use crossbeam_channel::{bounded, select, RecvTimeoutError};
+use common::thread::Work;
 use message::Value;
 use names::Names;
 use poll::{Sample, Wanted};
 use session::{Limits, Login, Session};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use target::{Plan, Target};
@@ -284,13 +287,7 @@ impl Job<'_> {
         let time = deadline.saturating_duration_since(Instant::now());
         let target = &mut *self.target;
         let login = self.login.as_ref().map_err(Error::clone)?;
-        let address = look_up(&target.host, target.port, time, stop)?;
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.connect(address)?;
+        let socket = connect(&target.host, target.port, time, stop)?;
         let limits = Limits {
             timeout: target.timeout,
             tries: target.tries,
@@ -305,31 +302,41 @@ impl Job<'_> {
     }
 }
 
-/// The address of a host; of several the first of IPv4. A name is looked up on a thread, since that
-/// can't be interrupted.
-fn look_up(host: &str, port: u16, time: Duration, stop: &Stop) -> Result<SocketAddr, Error> {
+/// A socket that is connected to a host; of several addresses to the first of IPv4. A name is looked
+/// up on a thread, since that can't be interrupted.
+fn connect(host: &str, port: u16, time: Duration, stop: &Stop) -> Result<UdpSocket, Error> {
     if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok((address, port).into());
+        return Ok(connect_to((address, port).into())?);
     }
-    let (tx, rx) = bounded(1);
     let name = host.to_owned();
-    thread::Builder::new()
-        .name("lookup".to_owned())
-        .spawn(move || {
-            // Nobody waits for it any more after the deadline
-            let _ = tx.send((name.as_str(), port).to_socket_addrs());
-        })?;
-    let found = select! {
-        recv(rx) -> found => found.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into())),
-        recv(stop.channel()) -> _ => return Err(Error::new("the monitor is being stopped")),
-        default(time) => return Err(Error::new("the name server does not answer in time")),
+    let work = Box::new(move || {
+        let found = (name.as_str(), port).to_socket_addrs();
+        let unknown = |error| io::Error::other(format!("the name is not known: {error}"));
+        let mut all = found.map_err(unknown)?;
+        let first = all.next();
+        let mut four = first.into_iter().chain(all).filter(SocketAddr::is_ipv4);
+        match four.next().or(first) {
+            Some(address) => connect_to(address).map(OwnedFd::from),
+            None => Err(io::Error::other("the name leads to no address")),
+        }
+    });
+    match aside("lookup", &Deadline::new(time, stop), work) {
+        Ok(opened) => Ok(opened.into()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(Error::new("the name server does not answer in time"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn connect_to(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let mut all = found.map_err(|error| Error::new(format!("the name is not known: {error}")))?;
-    let first = all.next();
-    let mut four = first.into_iter().chain(all).filter(SocketAddr::is_ipv4);
-    four.next()
-        .or(first)
-        .ok_or_else(|| Error::new("the name leads to no address"))
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    Ok(socket)
 }
 
 impl Monitor for SnmpMonitor {
@@ -364,34 +371,45 @@ impl Monitor for SnmpMonitor {
             repeat: self.repeat,
         };
         let queue = Mutex::new(jobs.iter_mut().enumerate());
+        // A channel would cost kilobytes of machine code for its type
+        let (news, told) = (Mutex::new(Vec::new()), Condvar::new());
         thread::scope(|scope| {
-            let (tx, rx) = bounded(count);
+            let mut workers = Vec::new();
             for _ in 0..self.parallel.min(count) {
-                let (tx, queue, stop) = (tx.clone(), &queue, &stop);
+                let (queue, news, told, stop) = (&queue, &news, &told, &stop);
                 let worker = move || loop {
                     // A panic of another worker ends the sample anyway
                     let next = queue.lock().ok().and_then(|mut queue| queue.next());
                     let Some((at, job)) = next.filter(|_| Instant::now() < end) else {
                         break;
                     };
-                    if tx.send((at, job.run(deadline, end, stop))).is_err() {
-                        break;
-                    }
+                    let outcome = job.run(deadline, end, stop);
+                    let Ok(mut news) = news.lock() else { break };
+                    news.push((at, outcome));
+                    told.notify_one();
                 };
+                let worker: Work = Box::new(worker);
                 let builder = thread::Builder::new().name("snmp".to_owned());
-                let started = builder.stack_size(STACK).spawn_scoped(scope, worker);
-                if let Err(error) = started {
-                    if out.once_in(DAY, "thread") {
+                match builder.stack_size(STACK).spawn_scoped(scope, worker) {
+                    Ok(worker) => workers.push(worker),
+                    Err(error) if out.once_in(DAY, "thread") => {
                         out.warn(format_args!("No thread could be made: {error}."));
                     }
+                    Err(_) => {}
                 }
             }
-            drop(tx);
             loop {
-                let news = rx.recv_timeout(PATIENCE);
-                let late = news.is_err();
-                let ended = matches!(news, Err(RecvTimeoutError::Disconnected));
-                if let Ok((at, outcome)) = news {
+                // Looked at first: what the last one told before its end is among the news
+                let ended = workers.iter().all(|worker| worker.is_finished());
+                let waited = news.lock().map(|news| match news.is_empty() && !ended {
+                    true => told.wait_timeout(news, PATIENCE).map(|(news, _)| news),
+                    false => Ok(news),
+                });
+                let Ok(Ok(mut news)) = waited else { break };
+                let came: Vec<(usize, Outcome)> = std::mem::take(&mut news);
+                drop(news);
+                let late = ended || came.is_empty();
+                for (at, outcome) in came {
                     results[at] = Some(outcome);
                 }
                 for at in 0..count {
@@ -409,7 +427,7 @@ impl Monitor for SnmpMonitor {
                     failures[at] = result.err();
                     written[at] = true;
                 }
-                if ended {
+                if ended || !written.contains(&false) {
                     break;
                 }
             }
