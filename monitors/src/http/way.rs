@@ -7,6 +7,7 @@ use nix::sys::socket::{
     bind, connect, getsockopt, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrLike,
     SockaddrStorage, UnixAddr,
 };
+use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -95,11 +96,9 @@ impl Way {
         };
         let way = self.clone();
         let wires = Wires { way, tls };
+        // It lets pass what needs no TLS
         #[cfg(feature = "tls")]
-        if tls {
-            let wires = wires.chain(ureq::unversioned::transport::RustlsConnector::default());
-            return Ok(Agent::with_parts(config, wires, names));
-        }
+        let wires = wires.chain(ureq::unversioned::transport::RustlsConnector::default());
         Ok(Agent::with_parts(config, wires, names))
     }
 
@@ -129,8 +128,21 @@ impl Way {
     }
 }
 
+/// `Debug` of what the client's traits want it of. The derived ones would be linked, with those of
+/// streams, addresses and buffers.
+macro_rules! bare_debug {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+
+bare_debug!(Names, Wires, Wire);
+
 /// Looks up names, unless a Unix socket makes that needless.
-#[derive(Debug)]
 struct Names {
     ask: bool,
 }
@@ -221,7 +233,6 @@ fn reach(
 }
 
 /// The connector of an agent whose addresses begin with `http://`, or with anything if `tls` is behind it.
-#[derive(Debug)]
 struct Wires {
     way: Way,
     tls: bool,
@@ -253,7 +264,6 @@ impl Connector for Wires {
 }
 
 /// A connection that [`Wires`] made.
-#[derive(Debug)]
 struct Wire {
     stream: TcpStream,
     buffers: LazyBuffers,

@@ -12,6 +12,7 @@ use {
     rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     rustls::pki_types::{pem::PemObject as _, CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned},
+    std::fmt,
     std::sync::Arc,
 };
 
@@ -110,10 +111,10 @@ impl Link {
             other => return Ok(Link(other)),
         };
         let config = config(security)?;
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+        let name = ServerName::try_from(host).map_err(|_| {
             Error::new(format!("\"{host}\" is no host name that a certificate has"))
         })?;
-        let begun = ClientConnection::new(Arc::new(config), name);
+        let begun = ClientConnection::new(Arc::new(config), name.to_owned());
         let mut connection = begun.map_err(|error| Error::new(format!("TLS failed: {error}")))?;
         while connection.is_handshaking() {
             if let Err(error) = connection.complete_io(&mut plain) {
@@ -157,13 +158,14 @@ fn config(security: &Security) -> Result<ClientConfig, Error> {
     let Some((certificate, key)) = &security.own else {
         return Ok(builder.with_no_client_auth());
     };
-    let unreadable = |path: &PathBuf, error: rustls::pki_types::pem::Error| {
+    let unreadable = |path: &PathBuf, error: &dyn fmt::Display| {
         Error::new(format!("{} can't be used: {error}", path.display()))
     };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(|error| unreadable(certificate, error))?;
-    let own = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error))?;
+    // Read as a whole: the parser of slices is there already for root certificates
+    let pem = |path: &PathBuf| std::fs::read(path).map_err(|error| unreadable(path, &error));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem(certificate)?).collect();
+    let chain = chain.map_err(|error| unreadable(certificate, &error))?;
+    let own = PrivateKeyDer::from_pem_slice(&pem(key)?).map_err(|error| unreadable(key, &error))?;
     builder.with_client_auth_cert(chain, own).map_err(failed)
 }
 
@@ -188,8 +190,15 @@ fn roots(security: &Security) -> Result<rustls::RootCertStore, Error> {
 
 /// Takes every certificate; the server still has to own its key.
 #[cfg(feature = "tls")]
-#[derive(Debug)]
 struct Blind(Arc<rustls::crypto::CryptoProvider>);
+
+/// The trait wants it. The derived one would be linked, with those of all that is inside.
+#[cfg(feature = "tls")]
+impl fmt::Debug for Blind {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("Blind")
+    }
+}
 
 #[cfg(feature = "tls")]
 impl ServerCertVerifier for Blind {
