@@ -1,27 +1,64 @@
 //! SHA-256 (FIPS 180-4), for identifiers that the Python agent computes with it, and for the log-in at
-//! PostgreSQL. Its time does not depend on what is hashed, apart from the length.
+//! PostgreSQL; SHA-224 for SNMPv3. Its time does not depend on what is hashed, apart from the length.
 
 /// The digest of `message`.
 pub fn digest(message: &[u8]) -> [u8; 32] {
-    let mut state = [
-        0x6a09_e667u32,
-        0xbb67_ae85,
-        0x3c6e_f372,
-        0xa54f_f53a,
-        0x510e_527f,
-        0x9b05_688c,
-        0x1f83_d9ab,
-        0x5be0_cd19,
-    ];
-    let mut padded = message.to_vec();
-    padded.push(0x80);
-    while padded.len() % 64 != 56 {
-        padded.push(0);
+    whole(
+        [
+            0x6a09_e667,
+            0xbb67_ae85,
+            0x3c6e_f372,
+            0xa54f_f53a,
+            0x510e_527f,
+            0x9b05_688c,
+            0x1f83_d9ab,
+            0x5be0_cd19,
+        ],
+        &[message],
+    )
+}
+
+/// SHA-224 of all parts, one after another: the same with another beginning, and cut off.
+pub fn digest_224(parts: &[&[u8]]) -> [u8; 28] {
+    let digest = whole(
+        [
+            0xc105_9ed8,
+            0x367c_d507,
+            0x3070_dd17,
+            0xf70e_5939,
+            0xffc0_0b31,
+            0x6858_1511,
+            0x64f9_8fa7,
+            0xbefa_4fa4,
+        ],
+        parts,
+    );
+    std::array::from_fn(|at| digest[at])
+}
+
+#[inline(never)]
+fn whole(mut state: [u32; 8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut block = [0; 64];
+    let (mut filled, mut bytes) = (0, 0u64);
+    for part in parts {
+        bytes = bytes.wrapping_add(part.len() as u64);
+        for &byte in *part {
+            block[filled] = byte;
+            filled += 1;
+            if filled == 64 {
+                compress(&mut state, &block);
+                filled = 0;
+            }
+        }
     }
-    padded.extend_from_slice(&(message.len() as u64 * 8).to_be_bytes());
-    for block in padded.chunks_exact(64) {
-        compress(&mut state, block);
+    block[filled] = 0x80;
+    block[filled + 1..].fill(0);
+    if filled >= 56 {
+        compress(&mut state, &block);
+        block.fill(0);
     }
+    block[56..].copy_from_slice(&bytes.wrapping_mul(8).to_be_bytes());
+    compress(&mut state, &block);
     let mut out = [0; 32];
     for (chunk, word) in out.chunks_exact_mut(4).zip(state) {
         chunk.copy_from_slice(&word.to_be_bytes());
@@ -29,7 +66,7 @@ pub fn digest(message: &[u8]) -> [u8; 32] {
     out
 }
 
-fn compress(state: &mut [u32; 8], block: &[u8]) {
+fn compress(state: &mut [u32; 8], block: &[u8; 64]) {
     let mut w = [0u32; 64];
     for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
         *word = bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b));
@@ -90,9 +127,48 @@ mod tests {
             hex(b""),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+        // Around the ends of blocks, where the padding takes one more
+        for (length, digest) in [
+            (
+                55,
+                "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318",
+            ),
+            (
+                56,
+                "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a",
+            ),
+            (
+                64,
+                "ffe054fe7ae0cb6dc65c3af9b61d5209f439851db43d0ba5997337df154668eb",
+            ),
+        ] {
+            assert_eq!(hex(&vec![b'a'; length]), digest, "{length}");
+        }
         assert_eq!(
             hex(&[b'a'; 119]),
             "31eba51c313a5c08226adf18d4a359cfdfd8d2e816b13f4af952f7ea6584dcfb"
+        );
+    }
+
+    #[test]
+    fn known_digests_of_sha_224() {
+        let hex = |parts: &[&[u8]]| -> String {
+            digest_224(parts)
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect()
+        };
+        assert_eq!(
+            hex(&[b"a", b"bc"]),
+            "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
+        );
+        assert_eq!(
+            hex(&[b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"]),
+            "75388b16512776cc5dba5da1fd890150b0c6455cb4f58b1952522525"
+        );
+        assert_eq!(
+            hex(&[&[b'a'; 1000][..]; 1000]),
+            "20794655980c91d8bbb4c1ea97618a4bf03f42581948b2ee4ee7ad67"
         );
     }
 }

@@ -3,6 +3,7 @@
 
 use super::wire::{Bytes, Fault, Wire};
 use common::sha256;
+use ring::digest;
 
 /// Capabilities; one holds if both sides name it. This client names only those that it needs, so no packet
 /// has further parts.
@@ -216,86 +217,31 @@ fn proof(method: &str, password: &[u8], challenge: &[u8]) -> Vec<u8> {
         let twice = sha256::digest(&once);
         return xor(&once, &sha256::digest(&[&twice[..], challenge].concat()));
     }
+    let sha1 = |text: &[u8]| digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text);
     let once = sha1(password);
-    let twice = sha1(&once);
-    xor(&once, &sha1(&[challenge, &twice[..]].concat()))
-}
-
-/// SHA-1 (FIPS 180-4), which `mysql_native_password` is made of.
-fn sha1(message: &[u8]) -> [u8; 20] {
-    let mut state = [
-        0x6745_2301u32,
-        0xefcd_ab89,
-        0x98ba_dcfe,
-        0x1032_5476,
-        0xc3d2_e1f0,
-    ];
-    let mut padded = message.to_vec();
-    padded.push(0x80);
-    padded.resize(padded.len().next_multiple_of(64), 0);
-    if padded.len() < message.len() + 9 {
-        padded.resize(padded.len() + 64, 0);
-    }
-    let end = padded.len() - 8;
-    padded[end..].copy_from_slice(&(message.len() as u64 * 8).to_be_bytes());
-    for block in padded.chunks_exact(64) {
-        let mut w = [0u32; 80];
-        for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
-            *word = bytes.iter().fold(0, |n, b| n << 8 | u32::from(*b));
-        }
-        for i in 16..80 {
-            w[i] = (w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16]).rotate_left(1);
-        }
-        let [mut a, mut b, mut c, mut d, mut e] = state;
-        for (i, word) in w.iter().enumerate() {
-            let (f, k) = match i / 20 {
-                0 => ((b & c) | (!b & d), 0x5a82_7999u32),
-                1 => (b ^ c ^ d, 0x6ed9_eba1),
-                2 => ((b & c) | (b & d) | (c & d), 0x8f1b_bcdc),
-                _ => (b ^ c ^ d, 0xca62_c1d6),
-            };
-            let next = a
-                .rotate_left(5)
-                .wrapping_add(f)
-                .wrapping_add(e)
-                .wrapping_add(k)
-                .wrapping_add(*word);
-            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
-        }
-        for (s, v) in state.iter_mut().zip([a, b, c, d, e]) {
-            *s = s.wrapping_add(v);
-        }
-    }
-    let mut out = [0; 20];
-    for (chunk, word) in out.chunks_exact_mut(4).zip(state) {
-        chunk.copy_from_slice(&word.to_be_bytes());
-    }
-    out
+    let twice = sha1(once.as_ref());
+    let mixed = sha1(&[challenge, twice.as_ref()].concat());
+    xor(once.as_ref(), mixed.as_ref())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
-    }
-
     #[test]
-    fn known_digests() {
-        for (message, digest) in [
-            (&b""[..], "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
-            (b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+    fn proofs_of_passwords_are_those_of_other_clients() {
+        let challenge: Vec<u8> = (1..=20).collect();
+        for (method, proved) in [
+            (NATIVE, "b32bb3a583e1340c0a1108d58b1be49781ad8c2f"),
             (
-                b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
-                "84983e441c3bd26ebaae4aa1f95129e5e54670f1",
+                CACHING,
+                "746ebe205d56a0707acb3e796e834e0dd7b1d61743b26bd5202c7a623230c7c9",
             ),
-            (&[b'a'; 119], "ee971065aaa017e0632a8ca6c77bb3bf8b1dfc56"),
-            (&[b'a'; 55], "c1c8bbdc22796e28c0e15163d20899b65621d65a"),
-            (&[b'a'; 56], "c2db330f6083854c99d4b5bfb6e8f29f201be699"),
-            (&[b'a'; 64], "0098ba824b5c16427bd7a1122a5a442a25ec644d"),
         ] {
-            assert_eq!(hex(&sha1(message)), digest, "{}", message.len());
+            let bytes = proof(method, b"secret", &challenge);
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            assert_eq!(hex, proved, "{method}");
         }
+        assert!(proof(NATIVE, b"", &challenge).is_empty());
     }
 }

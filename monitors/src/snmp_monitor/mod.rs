@@ -10,7 +10,6 @@ mod poll;
 #[cfg(test)]
 mod server_tests;
 mod session;
-mod sha224;
 mod target;
 #[cfg(test)]
 mod tests;

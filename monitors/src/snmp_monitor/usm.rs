@@ -1,9 +1,9 @@
 //! The user-based security model of SNMPv3 (RFC 3414, 3826, 7860): keys of passwords, digests of
 //! messages, and encryption. Nothing here does input or output.
 
-use super::sha224::sha224;
 use crate::service::md5::md5;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use common::sha256::digest_224;
 use ring::digest;
 
 /// How messages are authenticated.
@@ -86,7 +86,7 @@ impl Auth {
         let algorithm = match self {
             Auth::None => return Digest::new(&[]),
             Auth::Md5 => return Digest::new(&md5(parts)),
-            Auth::Sha224 => return sha224(parts),
+            Auth::Sha224 => return Digest::new(&digest_224(parts)),
             Auth::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Auth::Sha256 => &digest::SHA256,
             Auth::Sha384 => &digest::SHA384,
