@@ -4,7 +4,7 @@
 use std::io;
 use std::thread::Builder;
 
-/// What a thread does.
+/// The work of a thread.
 pub type Work<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// Starts a thread of that name, for which nobody waits.

@@ -271,7 +271,7 @@ impl Client {
     }
 }
 
-/// What the thread of a request sends. It is one type for answers that are waited for as a whole and for
+/// A message of the thread of a request. It is one type for answers that are waited for as a whole and for
 /// those that come in blocks, as the code of a channel of another type has 10 KB.
 type Message = Result<Response, Failure>;
 

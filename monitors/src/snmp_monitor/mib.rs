@@ -26,7 +26,7 @@ struct Assigned {
     labels: Vec<(i64, String)>,
 }
 
-/// What a file tells.
+/// The definitions of a file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Module {
     assigned: Vec<Assigned>,

@@ -159,7 +159,7 @@ const METRICS: &[MetricSpec] = &[
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Of a whole sample. One that takes five minutes is taken for hanging.
 const LONGEST: Duration = Duration::from_secs(240);
-/// What a target has at least for all its answers.
+/// The least time that a target has for all its answers.
 const USUAL: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Enough for the buffers of a session, which are on the heap.

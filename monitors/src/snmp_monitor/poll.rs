@@ -1,4 +1,4 @@
-//! What one agent is asked in a sample, and what comes of it.
+//! The requests to one agent in a sample, and their outcome.
 
 use super::message::{self, Oid, Pdu, Value, GET, GET_BULK, GET_NEXT};
 use crate::Error;
@@ -10,7 +10,7 @@ const REPEAT: i64 = 25;
 /// Bytes of text that one agent may give in a sample.
 const MOST_BYTES: usize = 1 << 20;
 
-/// What is asked.
+/// The objects that are asked for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wanted {
     /// Single objects.
@@ -21,13 +21,13 @@ pub struct Wanted {
     pub most_rows: usize,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, Default)]
 pub struct Sample {
     pub vars: Vec<(Oid, Value)>,
-    /// What the agent does not have.
+    /// Objects that the agent does not have.
     pub missing: Vec<Oid>,
-    /// What it has, but did not give, with the reason.
+    /// Objects that it has, but did not give, with the reason.
     pub refused: Vec<(Oid, &'static str)>,
     bytes: usize,
 }

@@ -35,7 +35,7 @@ pub struct User {
     pub priv_password: String,
 }
 
-/// What is kept of an agent from one sample to the next.
+/// The part of an agent's state that is kept from one sample to the next.
 #[derive(Default)]
 pub struct Memory {
     engine: Option<Engine>,
@@ -170,7 +170,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends what `make` makes, and once more after each time-out, until `read` takes a datagram.
-    /// What it does not take is passed over; its reason is told if nothing better comes.
+    /// A datagram that it does not take is passed over; the reason is told if nothing better comes.
     fn exchange(
         &mut self,
         make: &mut dyn FnMut(&mut Memory) -> Vec<u8>,
@@ -438,7 +438,7 @@ impl Memory {
             Some(2) => {
                 match engine {
                     Some(engine) if signed => engine.set_clock(clock),
-                    // Whoever sent it, asking for the clock anew does no harm
+                    // Asking for the clock anew does no harm, also if somebody else sent this
                     _ => *engine = None,
                 }
                 return Heard::Again;

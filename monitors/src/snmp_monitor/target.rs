@@ -44,12 +44,12 @@ struct Named {
 pub struct Plan {
     pub lists: Vec<Vec<String>>,
     pub targets: Vec<Target>,
-    /// What is odd, but no reason to refuse the configuration.
+    /// Oddities that are no reason to refuse the configuration.
     pub notes: Vec<String>,
 }
 
 impl Target {
-    /// What it is asked with. Files of passwords are read anew.
+    /// The community or the user of its requests. Files of passwords are read anew.
     ///
     /// # Errors
     /// One can't be read, or is empty.
@@ -87,7 +87,7 @@ impl Plan {
     /// Reads both options.
     ///
     /// # Errors
-    /// What is wrong, and where.
+    /// The mistake, and its place.
     pub fn read(groups: &Json, polls: &Json) -> Result<Plan, Error> {
         let mut plan = Plan::default();
         let wrong = |name, text| Error::of_option(name, format!("{name}: {text}"));

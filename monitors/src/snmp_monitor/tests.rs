@@ -10,7 +10,7 @@ use serde_json::{json, Value as Json};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Arc;
 
-/// What a scripted agent hears.
+/// The requests that a scripted agent hears.
 struct Request {
     version: i64,
     community: Vec<u8>,
