@@ -58,6 +58,17 @@ impl Seen {
     }
 }
 
+/// How far the folders below a log's were looked through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// Not at all.
+    Skipped,
+    /// One can't be listed, or there are too many.
+    Partly,
+    /// All, or there are none.
+    Whole,
+}
+
 /// Whether there may be another change with the same time stamp: it is as coarse as the clock's ticks.
 fn is_just_now(nanos: i64) -> bool {
     (crate::util::time::now_secs() - nanos as f64 / 1e9).abs() < 0.05
@@ -104,8 +115,8 @@ impl Tailer {
             .collect()
     }
 
-    /// The files of a family. Folders below are looked through where contents lie there or are missing, and if
-    /// `deep`: a rotation may have an `olddir`.
+    /// The files of a family. Folders below are looked through at the very first look, where contents lie there or
+    /// are missing, and if `deep`: a rotation may have an `olddir`.
     /// Where a folder can't be listed the paths of logs are seen all the same, and anything may lie in it.
     pub(super) fn see(&mut self, family: &Family, deep: bool) -> Seen {
         let mut files: BTreeMap<PathBuf, Stat> = BTreeMap::new();
@@ -114,7 +125,9 @@ impl Tailer {
         let mut places = BTreeSet::new();
         let mut folders = BTreeMap::new();
         let mut refused = false;
-        let (mut is_deep, mut is_listed) = (true, true);
+        let (mut below, mut is_listed) = (Below::Whole, true);
+        // Old files below are remembered as all others are
+        let deep = deep || self.ledger.listing(id_of(family.root)).is_none();
         for number in &family.logs {
             let Some(log) = self.logs.get(number) else {
                 continue;
@@ -164,7 +177,7 @@ impl Tailer {
         // Not where a log's path leads through a link that must not be followed
         if !refused {
             match self.see_rotated(family, &places, &mut files, &mut unclear, deep) {
-                Ok(deep) => is_deep = deep,
+                Ok(looked) => below = looked,
                 Err(_) => {
                     is_listed = false;
                     let folders = places.iter().filter_map(|place| place.parent());
@@ -184,11 +197,12 @@ impl Tailer {
                 .collect(),
             unclear: unclear.iter().map(|path| name_of(path)).collect(),
             is_partial: !is_listed,
+            is_shallow: below != Below::Whole,
         };
         Seen {
             snapshot,
             errors,
-            is_deep,
+            is_deep: below != Below::Skipped,
             folders,
         }
     }
@@ -201,15 +215,17 @@ impl Tailer {
         files: &mut BTreeMap<PathBuf, Stat>,
         unclear: &mut BTreeSet<PathBuf>,
         deep: bool,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Below> {
         let mut names: BTreeSet<PathBuf> = BTreeSet::new();
         let mut folders: BTreeSet<&Path> = BTreeSet::new();
+        let mut has_below = false;
         for place in places {
             let (Some(dir), Some(log)) = (place.parent(), place.file_name()) else {
                 continue;
             };
             folders.insert(dir);
             let listing = listing(dir)?;
+            has_below |= listing.folders().next().is_some();
             names.extend(listing.rotated_of(log).iter().map(|name| dir.join(name)));
         }
         let contents = family
@@ -254,21 +270,42 @@ impl Tailer {
             dir.is_some_and(|dir| !folders.contains(dir))
         };
         if !deep && missing.is_empty() && !lying.iter().any(|at| is_below(&at)) {
-            return Ok(false);
+            return Ok(match has_below {
+                true => Below::Skipped,
+                false => Below::Whole,
+            });
         }
+        let mut looked = Below::Whole;
         // A file may have been renamed to any name
         let mut names = BTreeSet::new();
         let mut all: Vec<(PathBuf, _)> = Vec::new();
         for dir in folders {
             let here = listing(dir)?;
+            if here.has_more_folders() {
+                looked = Below::Partly;
+            }
             for folder in here.folders() {
                 let below = dir.join(folder);
-                if let Ok(listing) = listing(&below) {
-                    for place in places.iter().filter(|place| place.parent() == Some(dir)) {
-                        let log = place.file_name().unwrap_or_default();
-                        names.extend(listing.rotated_of(log).iter().map(|name| below.join(name)));
+                match listing(&below) {
+                    Ok(listing) => {
+                        for place in places.iter().filter(|place| place.parent() == Some(dir)) {
+                            let log = place.file_name().unwrap_or_default();
+                            names.extend(
+                                listing.rotated_of(log).iter().map(|name| below.join(name)),
+                            );
+                        }
+                        all.push((below, listing));
                     }
-                    all.push((below, listing));
+                    Err(e) if is_gone(&e) => {}
+                    Err(_) => {
+                        looked = Below::Partly;
+                        // What is missing may lie in a folder that had contents of the family. Many a log's folder has
+                        // one below that can never be listed, which has no log wait
+                        let is_in = |at: &&At| path_of(&at.name).parent() == Some(&*below);
+                        if lying.iter().any(is_in) {
+                            unclear.insert(below);
+                        }
+                    }
                 }
             }
             all.push((dir.to_path_buf(), here));
@@ -279,7 +316,7 @@ impl Tailer {
             }
         }
         add(names, files, unclear);
-        Ok(true)
+        Ok(looked)
     }
 
     /// A file that is not at a log's path: none if it is no regular file or must not be read.

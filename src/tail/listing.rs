@@ -44,6 +44,11 @@ impl Listing {
     pub fn folders(&self) -> impl Iterator<Item = &OsString> {
         self.folders.iter().take(MOST_FOLDERS)
     }
+
+    /// Whether there are more than that.
+    pub fn has_more_folders(&self) -> bool {
+        self.folders.len() > MOST_FOLDERS
+    }
 }
 
 /// How many folders below a log's are looked through, at most.
@@ -53,6 +58,8 @@ const MOST_FOLDERS: usize = 32;
 thread_local! {
     /// An inode that no listing shows, as it is with a bind-mounted file.
     static HIDDEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// A folder that can't be listed, as on a disk with errors.
+    static REFUSED: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
     /// A closure of the test that runs right after the next folder was read.
     static NEXT: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
@@ -61,6 +68,12 @@ thread_local! {
 #[cfg(test)]
 pub fn after_the_next(what: impl FnOnce() + 'static) {
     NEXT.set(Some(Box::new(what)));
+}
+
+/// Has the listing of a folder fail in this thread from now on.
+#[cfg(test)]
+pub fn refuse(dir: Option<PathBuf>) {
+    REFUSED.set(dir);
 }
 
 /// Keeps an inode out of all listings of this thread.
@@ -89,6 +102,10 @@ pub fn forget_listings() {
 /// The folder can't be read to its end. Nothing may be concluded then: not that anything is gone, nor
 /// that it is new.
 pub fn listing(dir: &Path) -> io::Result<Rc<Listing>> {
+    #[cfg(test)]
+    if REFUSED.with_borrow(|refused| refused.as_deref() == Some(dir)) {
+        return Err(io::Error::from_raw_os_error(libc::EIO));
+    }
     let meta = identity::stat(dir)?;
     let changed = (FileId::of(&meta), meta.mtime(), meta.mtime_nsec());
     let known = LISTINGS.with_borrow_mut(|all| {

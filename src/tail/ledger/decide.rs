@@ -379,7 +379,8 @@ pub fn decide(
     if deciding.hides_something() && !fresh::renewed(&deciding).is_empty() {
         deciding.decision.remembered.leave_open();
     }
-    let sees_all = snapshot.unclear.is_empty() && deciding.unreadable.is_empty();
+    let sees_all =
+        !snapshot.is_shallow && snapshot.unclear.is_empty() && deciding.unreadable.is_empty();
     if let Some(remembered) = known.remembered.filter(|_| !sees_all) {
         deciding.decision.remembered.keep(remembered);
     }

@@ -62,6 +62,8 @@ pub struct Snapshot {
     pub unclear: Vec<Box<[u8]>>,
     /// A folder could not be listed: nothing is known of the files in it but of those that are named.
     pub is_partial: bool,
+    /// Not all folders below were listed. What is remembered of the files in them is kept.
+    pub is_shallow: bool,
 }
 
 /// A folder of a file system.

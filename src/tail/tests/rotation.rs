@@ -284,6 +284,50 @@ fn rotated_files_that_existed_at_the_first_start_are_not_repeated_after_the_next
 }
 
 #[test]
+fn old_files_in_a_folder_below_are_not_sent_after_the_first_rotation_into_it() {
+    let mut desk = Desk::new(&["a.log"]);
+    // By its name it is newer than all that will be rotated
+    desk.append("old/a.log-20270101", "never sent\n");
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    for day in 1..4 {
+        desk.rename("a.log", &format!("old/a.log-2026010{day}"));
+        desk.append("a.log", format!("2 {day}\n"));
+        desk.run(70);
+    }
+    assert_eq!(desk.all("a.log"), "1\n2 1\n2 2\n2 3\n");
+}
+
+#[test]
+fn old_files_in_a_folder_below_are_not_sent_after_it_could_not_be_listed_for_a_while() {
+    let mut desk = Desk::new(&["a.log"]);
+    desk.append("old/a.log-20270101", "never sent\n");
+    desk.append("a.log", "1\n");
+    desk.start();
+    desk.run(2);
+    desk.rename("a.log", "old/a.log-20260101");
+    desk.append("a.log", "2\n");
+    desk.run(4);
+    listing::refuse(Some(desk.path("old")));
+    desk.rename("old/a.log-20260101", "old/a.log-20251231");
+    // Each has the family looked at
+    fs::write(desk.path("a.log"), "a rewritten line\nand another one\n").unwrap();
+    desk.run(4);
+    listing::refuse(None);
+    desk.run(4);
+    assert_eq!(desk.lost(), 0);
+    desk.append("old/a.log-20251231", "late\n");
+    desk.rename("a.log", "old/a.log-20260102");
+    desk.append("a.log", "3\n");
+    desk.run(70);
+    assert_eq!(
+        desk.all("a.log"),
+        "1\n2\na rewritten line\nand another one\nlate\n3\n"
+    );
+}
+
+#[test]
 fn a_file_that_is_away_for_long_and_comes_back_is_not_repeated() {
     let mut desk = Desk::new(&["a.log"]);
     fs::create_dir_all(desk.path("far/away")).unwrap();
