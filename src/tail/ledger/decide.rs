@@ -277,7 +277,8 @@ impl Births {
     pub(super) fn tell(&self, then: Option<&At>, now: &Stat) -> bool {
         let both = then.and_then(|then| then.birth).zip(now.birth);
         both.is_some_and(|(then, now)| {
-            then.same(now) && now.is_fine() && self.0.iter().any(|other| !other.same(now))
+            let is_same = then.same(now) || mutants::is(Mutant::BirthIgnored);
+            is_same && now.is_fine() && self.0.iter().any(|other| !other.same(now))
         })
     }
 }
