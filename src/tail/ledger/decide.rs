@@ -598,6 +598,8 @@ impl<'a> Deciding<'a> {
         let is_told = held || is_born;
         let agreement = match !is_told && !in_place && !self.is_family(content, file) {
             // Its inode may be that of another log's file by now
+            // A banner under a name that no rotation gives may be any file that has got the inode
+            true if !content.evidence.is_distinct() && is_known => Agreement::Not,
             true => self.compare(content, file, eyes)?,
             false => {
                 let mut bytes = eyes.open(file)?;
@@ -801,7 +803,9 @@ impl<'a> Deciding<'a> {
                     upto = Some(edited.min(content.numbered));
                     sight.text = fresh::seen_text(stat.length, &mut *bytes).ok();
                 }
-                Agreement::Whole if content.evidence.is_distinct() => {}
+                // Not where it has grown: a file with an equal banner would be taken for it
+                Agreement::Whole
+                    if content.evidence.is_distinct() && content.evidence.end() == stat.length => {}
                 Agreement::Whole => {
                     sight.text =
                         fresh::seen_on(content.evidence.clone(), stat.length, &mut *bytes).ok();

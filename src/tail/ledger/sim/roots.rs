@@ -868,3 +868,46 @@ fn a_copy_of_a_banner_that_is_a_log_of_its_own_claims_no_archive_of_another_log(
         .does(|world| world.rotate(0, AT_ONCE))
         .holds();
 }
+
+/// Seed 786452.
+#[test]
+fn a_log_that_its_link_left_while_it_grew_is_not_taken_for_the_next_one_with_its_banner() {
+    let mut history = history(Config::Link, Births::Exact, Inodes::Lowest);
+    let program = &mut history.world.get_mut().programs[0];
+    (program.path, program.banner) = ("cur.log", SEVERAL);
+    let hidden = Fault::Stat("run-3.txt".to_owned(), 24);
+    history
+        .starts()
+        .does(|world| world.switch(0, 3))
+        .looks()
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.switch(0, 1))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.write(0, LINES))
+        .does(|world| world.faults.push((hidden, 1)))
+        .looks()
+        .holds();
+}
+
+/// Seed 844973.
+#[test]
+fn a_strange_file_in_the_inode_of_a_banner_is_not_that_log() {
+    let mut history = history(Config::Link, Births::Equal, Inodes::LastFreed);
+    let programs = &mut history.world.get_mut().programs;
+    programs[0].banner = 1;
+    programs.push(programs[0].clone());
+    programs[1].path = "cur.log";
+    history
+        .starts()
+        .does(|world| _ = world.current(0))
+        .looks()
+        .rests()
+        .dies()
+        .does(|world| world.delete(0))
+        .does(|world| world.switch(1, 4))
+        .does(|world| world.switch(1, 2))
+        .starts()
+        .does(|world| world.switch(1, 4))
+        .does(|world| world.write(1, LINES))
+        .holds();
+}
