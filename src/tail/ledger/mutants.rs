@@ -39,6 +39,11 @@ pub enum Mutant {
     /// Positions move with the first part of a batch that was too large.
     #[cfg(test)]
     PartSettles,
+    /// A log whose entry is taken out is forgotten.
+    #[cfg(test)]
+    LeftForgotten,
+    /// A reload forgets what the looks before have found.
+    ReloadForgets,
     /// An archive's inode is believed.
     ArchiveInodeBelieved,
     /// Any inode is believed.
@@ -65,7 +70,7 @@ pub enum Mutant {
 /// line that the histories write is unique, so the block before the position tells texts apart that only their heads
 /// would otherwise.
 #[cfg(test)]
-pub const ALL: [Mutant; 24] = [
+pub const ALL: [Mutant; 26] = [
     Mutant::LeadUnchecked,
     Mutant::Unsynced,
     Mutant::Forgetful,
@@ -80,6 +85,8 @@ pub const ALL: [Mutant; 24] = [
     Mutant::RestoredTrusted,
     Mutant::SentIsSettled,
     Mutant::PartSettles,
+    Mutant::LeftForgotten,
+    Mutant::ReloadForgets,
     Mutant::ArchiveInodeBelieved,
     Mutant::InodeBelieved,
     Mutant::BirthIgnored,

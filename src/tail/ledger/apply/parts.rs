@@ -2,6 +2,7 @@
 
 use super::super::content::{Content, ContentKey, LogId};
 use super::super::decide::{Doubt, Original};
+use super::super::mutants::{self, Mutant};
 use super::{Family, Ledger};
 use crate::tail::names::Scheme;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +59,8 @@ impl Ledger {
                 keys.insert(self.take_up(content, true));
             }
             self.take_up_schemes(part.log, &part.schemes);
-            families.extend(part.family.map(|family| (part.log, family)));
+            let family = part.family.filter(|_| !mutants::is(Mutant::ReloadForgets));
+            families.extend(family.map(|family| (part.log, family)));
             unclear.extend(part.unclear);
         }
         let unclear = unclear.iter().filter(|key| keys.contains(key));

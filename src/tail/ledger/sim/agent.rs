@@ -2,7 +2,7 @@
 //! server that drops what has a number for the second time.
 
 use super::records::Records;
-use super::world::{Fault, Seen, World};
+use super::world::{Config, Fault, Seen, World, SECOND};
 use crate::tail::identity::FileId;
 use crate::tail::ledger::apply::{Ledger, Span};
 use crate::tail::ledger::content::{
@@ -187,12 +187,12 @@ impl Outside {
 }
 
 impl Agent {
-    pub fn start(outside: &Outside) -> Agent {
+    pub fn start(outside: &Outside, config: Config) -> Agent {
         Agent {
             ledger: outside
                 .records
                 .as_ref()
-                .map(Records::ledger)
+                .map(|records| records.ledger(|log| is_followed(config, log)))
                 .unwrap_or_default(),
             held: BTreeMap::new(),
             grown: BTreeMap::new(),
@@ -206,7 +206,9 @@ impl Agent {
     pub fn look(&mut self, world: &RefCell<World>, outside: &mut Outside) {
         let config = world.borrow().config;
         match Snapshot::take(world) {
-            Ok(snapshot) => {
+            Ok(mut snapshot) => {
+                // The old files of a log are not forgotten with its entry
+                snapshot.is_shallow = config == Config::OneOfTwo;
                 world.borrow_mut().looked(outside.now);
                 let now = Moment(outside.now - self.started);
                 let mut eyes = Look {
@@ -504,16 +506,33 @@ impl Agent {
     }
 
     /// It passes all on to a successor, as `tail/successor.rs` does, with the batches that nobody has decided. `again`: the
-    /// text of these is read again. While nothing can be written down it goes on.
-    pub fn reload(&mut self, again: bool, world: &RefCell<World>, outside: &mut Outside) {
+    /// text of these is read again. `changes`: an entry is taken out, or comes back. While nothing can be written down it
+    /// goes on.
+    pub fn reload(
+        &mut self,
+        mut again: bool,
+        changes: bool,
+        world: &RefCell<World>,
+        outside: &mut Outside,
+    ) {
         if outside.records.is_none() || !self.save(true, Vec::new(), world, outside) {
             return;
         }
+        if changes {
+            world.borrow_mut().change_entries();
+            for line in self.batches.iter().flat_map(Batch::lines) {
+                let line = &mut world.borrow_mut().lines[line as usize];
+                line.again.get_or_insert("in flight");
+            }
+            again = true;
+        }
+        let config = world.borrow().config;
         let ledger = std::mem::take(&mut self.ledger);
         let mut logs = ledger.logs();
         logs.extend((0..4).map(LogId));
         logs.sort();
         logs.dedup();
+        logs.retain(|log| is_followed(config, *log));
         let (parts, doubts) = ledger.take_apart(logs.into_iter());
         let keys = self.ledger.join(parts, doubts);
         if again {
@@ -524,6 +543,18 @@ impl Agent {
                 self.ledger.go_back(key);
             }
         }
+        if !changes {
+            return;
+        }
+        let is_back = |log: LogId| log.0 == SECOND && is_followed(config, log);
+        if let Some(records) = outside
+            .records
+            .as_ref()
+            .filter(|_| !mutants::is(Mutant::LeftForgotten))
+        {
+            records.take_up(&mut self.ledger, is_back);
+        }
+        self.hold(world);
     }
 
     /// It dies, and perhaps all with it: then any of the records that are not synced are lost, from one on.
@@ -566,6 +597,11 @@ impl Agent {
                 .keys()
                 .any(|key| self.ledger.is_readable(*key))
     }
+}
+
+/// Whether an entry has this log.
+fn is_followed(config: Config, log: LogId) -> bool {
+    log.0 != SECOND || config != Config::OneOfTwo
 }
 
 fn close(world: &RefCell<World>, ino: u64) {

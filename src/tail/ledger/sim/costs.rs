@@ -21,7 +21,7 @@ fn rotated(births: Births) -> (RefCell<World>, Outside, Agent) {
     program.filler = 900;
     let world = RefCell::new(world);
     let mut outside = Outside::new();
-    let mut agent = Agent::start(&outside);
+    let mut agent = Agent::start(&outside, Config::Literal);
     agent.look(&world, &mut outside);
     for _ in 0..53 {
         round(&world, &mut outside, &mut agent);

@@ -22,7 +22,7 @@ use agent::{Agent, Outside};
 use dice::Dice;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use world::{log_of, Fault, World};
+use world::{log_of, Config, Fault, Naming, World};
 
 /// One event of a history. Its arguments mean something in every state, so that a story stays a story
 /// when others are left out.
@@ -318,13 +318,22 @@ impl History {
     fn reload(&mut self, arg: u64) {
         if let Some(agent) = &mut self.agent {
             let again = arg % 3 == 0;
+            let world = self.world.borrow();
+            // Without its entry a file of the name `app-1-20260101.log` may be one of `app.log`
+            let has_two = matches!(world.config, Config::TwoLiterals | Config::OneOfTwo)
+                && world
+                    .programs
+                    .get(1)
+                    .is_some_and(|it| it.naming != Naming::DateInside);
+            drop(world);
+            let changes = has_two && arg / 3 % 2 == 0;
             let how = if again {
                 "reload, all is read again"
             } else {
                 "reload"
             };
             self.world.borrow_mut().say(how);
-            agent.reload(again, &self.world, &mut self.outside);
+            agent.reload(again, changes, &self.world, &mut self.outside);
         }
     }
 
@@ -332,7 +341,8 @@ impl History {
         if self.agent.is_none() {
             self.world.borrow_mut().say("start");
             self.world.borrow_mut().running = true;
-            self.agent = Some(Agent::start(&self.outside));
+            let config = self.world.borrow().config;
+            self.agent = Some(Agent::start(&self.outside, config));
             self.look(0);
         }
     }
@@ -341,6 +351,11 @@ impl History {
     fn finish(&mut self) {
         self.world.get_mut().faults.clear();
         self.start();
+        if self.world.get_mut().config == Config::OneOfTwo {
+            if let Some(agent) = &mut self.agent {
+                agent.reload(true, true, &self.world, &mut self.outside);
+            }
+        }
         let world = self.world.get_mut();
         for who in 0..world.programs.len() {
             world.complete(who);

@@ -108,20 +108,26 @@ impl Records {
     }
 
     /// The ledger of an agent that starts with this, as `tail/restore.rs` makes it.
-    pub fn ledger(&self) -> Ledger {
+    pub fn ledger(&self, is_followed: impl Fn(LogId) -> bool) -> Ledger {
         let mut ledger = Ledger::default();
-        let mut contents: Vec<_> = self.contents.iter().collect();
+        self.take_up(&mut ledger, is_followed);
+        // A family that was looked at and remembers nothing has no record of a listing
+        let listing = self.listings.get(&LogId(0)).cloned();
+        ledger.take_up_listing(LogId(0), listing.unwrap_or_default());
+        ledger
+    }
+
+    /// Has a ledger take up all that is written down of some logs.
+    pub fn take_up(&self, ledger: &mut Ledger, is_followed: impl Fn(LogId) -> bool) {
+        let contents = self.contents.iter();
+        let mut contents: Vec<_> = contents.filter(|(_, (log, _))| is_followed(*log)).collect();
         contents.sort_by_key(|(key, (_, content))| (content.phase == Phase::Shown, **key));
         for (key, (log, content)) in contents {
             let mut none = || SequenceId([0; 16]);
             ledger.take_up(content.content(*key, *log, b"", &mut none), true);
         }
-        for (log, schemes) in &self.schemes {
+        for (log, schemes) in self.schemes.iter().filter(|(log, _)| is_followed(**log)) {
             ledger.take_up_schemes(*log, schemes);
         }
-        // A family that was looked at and remembers nothing has no record of a listing
-        let listing = self.listings.get(&LogId(0)).cloned();
-        ledger.take_up_listing(LogId(0), listing.unwrap_or_default());
-        ledger
     }
 }

@@ -223,10 +223,15 @@ pub struct Reads {
 pub enum Config {
     Literal,
     TwoLiterals,
+    /// As that one, while the second entry is taken out.
+    OneOfTwo,
     Glob,
     GlobWithRotated,
     Link,
 }
+
+/// The log whose entry is taken out at times.
+pub(super) const SECOND: u32 = 1;
 
 /// All logs that any configuration knows; the index is the log's id.
 const LOGS: [&str; 4] = ["app.log", "app-1.log", "other.log", "cur.log"];
@@ -239,7 +244,7 @@ impl Policy for Config {
             _ => Claim::Nobody,
         };
         match self {
-            Config::Literal => own(&["app.log"]),
+            Config::Literal | Config::OneOfTwo => own(&["app.log"]),
             Config::TwoLiterals => own(&["app.log", "app-1.log"]),
             Config::Link => own(&["app.log", "cur.log"]),
             Config::Glob if name == "secret.log" => Claim::Others,
@@ -289,7 +294,7 @@ impl World {
         ][pick(&mut dice, 5)];
         let paths: &[&str] = match config {
             Config::Literal | Config::GlobWithRotated => &["app.log"],
-            Config::TwoLiterals => &["app.log", "app-1.log"],
+            Config::TwoLiterals | Config::OneOfTwo => &["app.log", "app-1.log"],
             Config::Glob => &["app.log", "other.log", "secret.log"],
             Config::Link => &["app.log", "cur.log"],
         };
@@ -438,6 +443,46 @@ impl World {
                 node.logs.insert(log);
                 for line in node.lines.clone() {
                     self.lines[line as usize].logs.insert(log);
+                }
+            }
+        }
+    }
+
+    /// The second of two entries is taken out, or comes back. Nobody promises to send what is written meanwhile, and
+    /// nothing is sent twice for it.
+    pub(super) fn change_entries(&mut self) {
+        let out = self.config == Config::TwoLiterals;
+        self.config = match out {
+            true => Config::OneOfTwo,
+            false => Config::TwoLiterals,
+        };
+        self.say(match out {
+            true => "the entry of app-1.log is taken out",
+            false => "the entry of app-1.log comes back",
+        });
+        for at in 0..self.lines.len() {
+            let logs = &self.lines[at].logs;
+            if logs.is_empty() || logs.contains(&SECOND) {
+                self.excuse(at as u32, "its entry was taken out");
+            }
+        }
+        // No record says of which content a file is the copy
+        self.seen.copies.clear();
+        self.excuse_copies();
+        self.excuse_edits();
+        let names: Vec<String> = self.entries.keys().cloned().collect();
+        for name in names.iter().filter(|_| !out) {
+            let Some(ino) = self.resolve(name) else {
+                continue;
+            };
+            self.stands(name, ino);
+            let rotation = Rotation::of_any(name.as_bytes(), &self.config);
+            if rotation.is_some_and(|rotation| rotation.log.0 == SECOND) {
+                // It may have been rotated meanwhile
+                let node = self.nodes.get_mut(&ino).unwrap();
+                node.logs.insert(SECOND);
+                for line in node.lines.clone() {
+                    self.lines[line as usize].logs.insert(SECOND);
                 }
             }
         }
