@@ -299,7 +299,7 @@ impl Tailer {
                     Err(e) if is_gone(&e) => {}
                     Err(_) => {
                         looked = Below::Partly;
-                        // What is missing may lie in a folder that had contents of the family. Many a log's folder has
+                        // A missing one may lie in a folder that had contents of the family. Many a log's folder has
                         // one below that can never be listed, which has no log wait
                         let is_in = |at: &&At| path_of(&at.name).parent() == Some(&*below);
                         if lying.iter().any(is_in) {
