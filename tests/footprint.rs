@@ -84,7 +84,8 @@ fn an_idle_agent_with_ten_files_takes_little_memory() {
         all as f64 / 1024.0,
         own as f64 / 1024.0
     );
-    assert!(all < 16_000, "{all} kB");
+    // The rest are pages of the program, and this one is unoptimised
+    assert!(own < 4_000 && all < 24_000, "{own} kB of {all} kB");
     site.term();
 }
 
