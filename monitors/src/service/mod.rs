@@ -1,7 +1,10 @@
 //! The common part of the monitors of services: a connection with an end to all waiting, TLS, passwords.
 
-// A build may have a monitor that needs only a part of it.
-#![allow(dead_code)]
+// A build with only some of these monitors may need only a part of it
+#![cfg_attr(
+    not(feature = "application-monitors"),
+    allow(dead_code, unused_imports)
+)]
 
 mod link;
 pub(crate) mod md5;
